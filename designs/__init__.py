@@ -1,0 +1,1 @@
+"""Accelerators as YAML; each opens with the question it answers."""

@@ -1,0 +1,212 @@
+"""The instruction set, once: queues, opcodes, buffers, fields and their widths as functions of the `Design`.
+
+Encoder and decoder (`layout`), assembler, checker, manual, Verilog header and the semantics' argument names all follow
+from the tables here. Meaning is in `semantics`, one function for each instruction.
+
+The machine: FETCH feeds three in-order command queues, LOAD, COMPUTE and STORE. They run concurrently and synchronise
+only through four token FIFOs between neighbours; every instruction can pop a token from, and push one to, the queue
+before it (`prev`) and after it (`next`) in the order load → compute → store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from vdla.design import Design
+
+INSTRUCTION_BITS = 128
+
+
+class Queue(IntEnum):
+    LOAD = 0
+    COMPUTE = 1
+    STORE = 2
+
+
+class Opcode(IntEnum):
+    LOAD = 0
+    STORE = 1
+    GEMM = 2
+    FINISH = 3
+    ALU = 4
+
+
+class Buffer(IntEnum):
+    """What a DMA moves. OUT is the int8 view of acc: loading it widens int8 → int32, storing it takes the low byte."""
+
+    UOP = 0
+    WGT = 1
+    INP = 2
+    ACC = 3
+    OUT = 4
+
+
+class GemmMode(IntEnum):
+    ACCUMULATE = 0  # acc[dst] += inp[src] · wgt[w]ᵀ
+    OVERWRITE = 1  #  acc[dst]  = inp[src] · wgt[w]ᵀ
+    RESET = 2  #      acc[dst]  = 0
+
+
+class AluOp(IntEnum):
+    """acc[dst] = acc[dst] OP y, elementwise on int32 with wrap-around; y is acc[src], or the immediate when use_imm."""
+
+    MIN = 0
+    MAX = 1
+    ADD = 2
+    MUL = 3  #        low 32 bits
+    SHL = 4  #        shift left, y in 0..31
+    SHR = 5  #        arithmetic shift right, rounding half up, y in 0..31
+    MOV = 6  #        acc[dst] = y
+    CLIP = 7  #       to [low byte, high byte] of the immediate, both signed; use_imm only
+    REQUANTISE = 8  # see semantics.requantise; clipped to the immediate's bytes as CLIP does
+    RESCALE = 9  #    see semantics.rescale; as REQUANTISE but saturating to int32 instead of clipping
+
+
+PER_CHANNEL_ALU_OPS = (AluOp.REQUANTISE, AluOp.RESCALE)
+"""They read two parameter tiles, bias at acc[src] and scale words at acc[src + 1], and never use_imm as operand."""
+
+SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, SCALE_ZERO_POINT_BITS = 18, 6, 8
+"""A scale word, low to high: signed multiplier, shift (0..63), signed zero point: 32 bits in all."""
+
+BUFFERS_OF = {Opcode.LOAD: (Buffer.UOP, Buffer.WGT, Buffer.INP, Buffer.ACC, Buffer.OUT), Opcode.STORE: (Buffer.OUT,)}
+LOAD_QUEUE_BUFFERS = (Buffer.WGT, Buffer.INP)
+"""Loaded by the LOAD queue; uop and acc are loaded by COMPUTE, the only unit that uses them."""
+
+
+def queue_of(opcode: Opcode, buffer: Buffer | None = None) -> Queue:
+    """The queue FETCH sends an instruction to."""
+    if opcode == Opcode.STORE:
+        return Queue.STORE
+    if opcode == Opcode.LOAD and buffer in LOAD_QUEUE_BUFFERS:
+        return Queue.LOAD
+    return Queue.COMPUTE
+
+
+def tile_bytes(design: Design, buffer: Buffer) -> int:
+    """Bytes in DRAM of one entry of `buffer`: the unit of a DMA's dram_base and x_stride."""
+    return {
+        Buffer.UOP: design.uop_bytes,
+        Buffer.WGT: design.wgt_tile_bytes,
+        Buffer.INP: design.inp_tile_bytes,
+        Buffer.ACC: design.acc_tile_bytes,
+        Buffer.OUT: design.out_tile_bytes,
+    }[buffer]
+
+
+def depth(design: Design, buffer: Buffer) -> int:
+    """Entries of the SRAM behind `buffer`."""
+    return {
+        Buffer.UOP: design.uop_depth,
+        Buffer.WGT: design.wgt_depth,
+        Buffer.INP: design.inp_depth,
+        Buffer.ACC: design.acc_depth,
+        Buffer.OUT: design.acc_depth,
+    }[buffer]
+
+
+Width = int | Callable[[Design], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`width` bits, a number or a function of the design; two's complement when `signed`."""
+
+    name: str
+    width: Width
+    doc: str
+    signed: bool = False
+    names: type[IntEnum] | None = None  # symbolic values, for assembly and the manual
+
+    def bits(self, design: Design) -> int:
+        return self.width if isinstance(self.width, int) else self.width(design)
+
+
+DRAM_BASE_BITS, DMA_SIZE_BITS, DMA_PAD_BITS, PAD_VALUE_BITS = 32, 13, 4, 8
+LOOP_BITS_MIN, LOOP_BITS_MAX = 8, 14
+
+HEAD = (
+    Field("opcode", 3, "what to do", names=Opcode),
+    Field("pop_prev", 1, "wait for a token from the queue before this one"),
+    Field("pop_next", 1, "wait for a token from the queue after this one"),
+    Field("push_prev", 1, "when retired, give a token to the queue before"),
+    Field("push_next", 1, "when retired, give a token to the queue after"),
+)
+
+
+def _sram_base_bits(design: Design) -> int:
+    indices = (design.uop_index_bits, design.inp_index_bits, design.wgt_index_bits, design.acc_index_bits)
+    return max(indices)
+
+
+def _uop_end_bits(design: Design) -> int:
+    return design.uop_index_bits + 1
+
+
+DMA = (
+    Field("buffer", 3, "which SRAM", names=Buffer),
+    Field("sram_base", _sram_base_bits, "first SRAM entry, in tiles"),
+    Field("dram_base", DRAM_BASE_BITS, "first DRAM tile, in tiles from the buffer base register"),
+    Field("y_size", DMA_SIZE_BITS, "rows moved"),
+    Field("x_size", DMA_SIZE_BITS, "tiles moved in each row"),
+    Field(
+        "x_stride",
+        lambda d: INSTRUCTION_BITS - 7 - 3 - _sram_base_bits(d) - DRAM_BASE_BITS - 2 * DMA_SIZE_BITS - 4 * DMA_PAD_BITS - PAD_VALUE_BITS,
+        "DRAM tiles from one row to the next",
+    ),
+    Field("y_pad_before", DMA_PAD_BITS, "rows of padding before the data (LOAD)"),
+    Field("y_pad_after", DMA_PAD_BITS, "rows of padding after the data (LOAD)"),
+    Field("x_pad_before", DMA_PAD_BITS, "tiles of padding before each row (LOAD)"),
+    Field("x_pad_after", DMA_PAD_BITS, "tiles of padding after each row (LOAD)"),
+    Field("pad_value", PAD_VALUE_BITS, "value of every padded element (LOAD)", signed=True),
+)
+
+
+def _loop_bits(design: Design) -> int:
+    """Loop counters take what the wider of GEMM and ALU leaves, up to LOOP_BITS_MAX."""
+    uops = design.uop_index_bits + _uop_end_bits(design)
+    gemm = 7 + 2 + uops + 2 * (design.acc_index_bits + design.inp_index_bits + design.wgt_index_bits)
+    alu = 7 + 4 + 1 + 16 + uops + 4 * design.acc_index_bits
+    return min(LOOP_BITS_MAX, (INSTRUCTION_BITS - max(gemm, alu)) // 2)
+
+
+LOOPS = (
+    Field("uop_begin", lambda d: d.uop_index_bits, "first micro-op"),
+    Field("uop_end", _uop_end_bits, "one past the last micro-op"),
+    Field("loop_outer", _loop_bits, "outer iterations"),
+    Field("loop_inner", _loop_bits, "inner iterations"),
+    Field("dst_outer", lambda d: d.acc_index_bits, "added to dst for each outer iteration"),
+    Field("dst_inner", lambda d: d.acc_index_bits, "added to dst for each inner iteration"),
+)
+GEMM = (
+    Field("gemm_mode", 2, "accumulate, overwrite or reset", names=GemmMode),
+    *LOOPS,
+    Field("src_outer", lambda d: d.inp_index_bits, "added to src for each outer iteration"),
+    Field("src_inner", lambda d: d.inp_index_bits, "added to src for each inner iteration"),
+    Field("wgt_outer", lambda d: d.wgt_index_bits, "added to wgt for each outer iteration"),
+    Field("wgt_inner", lambda d: d.wgt_index_bits, "added to wgt for each inner iteration"),
+)
+ALU = (
+    Field("alu_op", 4, "elementwise operation", names=AluOp),
+    Field("use_imm", 1, "the second operand is the immediate"),
+    Field("imm", 16, "immediate operand, or two clip bounds", signed=True),
+    *LOOPS,
+    Field("src_outer", lambda d: d.acc_index_bits, "added to src for each outer iteration"),
+    Field("src_inner", lambda d: d.acc_index_bits, "added to src for each inner iteration"),
+)
+
+FIELDS: dict[Opcode, tuple[Field, ...]] = {
+    Opcode.LOAD: (*HEAD, *DMA),
+    Opcode.STORE: (*HEAD, *DMA),
+    Opcode.GEMM: (*HEAD, *GEMM),
+    Opcode.FINISH: HEAD,
+    Opcode.ALU: (*HEAD, *ALU),
+}
+"""From bit 0 upwards. The layout appends one `reserved` field, which must be zero, up to 128 bits."""
+
+UOP_FIELDS = (
+    Field("dst", lambda d: d.acc_index_bits, "acc tile written"),
+    Field("src", lambda d: d.source_index_bits, "inp tile (GEMM) or acc tile (ALU) read"),
+    Field("wgt", lambda d: d.wgt_index_bits, "wgt tile read (GEMM)"),
+)

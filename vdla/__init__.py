@@ -1,0 +1,35 @@
+"""VDLA: a co-design toolkit for deep-learning accelerators.
+
+    design = vdla.load_design("pynq_z1")
+    module = vdla.compile("model.onnx", design)
+    result = module.run({"x": x})
+
+Imports are lazy so that `vdla --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["Design", "VdlaError", "compile", "load", "load_design"]
+
+if TYPE_CHECKING:
+    from vdla.design import Design, load_design
+    from vdla.errors import VdlaError
+    from vdla.flows import compile, load
+
+_HOMES = {
+    "Design": "vdla.design",
+    "load_design": "vdla.design",
+    "VdlaError": "vdla.errors",
+    "compile": "vdla.flows",
+    "load": "vdla.flows",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vdla' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,70 @@
+"""Errors that teach: what went wrong, where, what was found, what was expected and what to try.
+
+Every error a user can cause is a `VdlaError`; the command line prints its `str()` on one line and exits with
+`exit_code`. A Python traceback reaching the user is a bug.
+"""
+
+from __future__ import annotations
+
+
+class VdlaError(Exception):
+    """Something the user can mend.
+
+    Parameters
+    ----------
+    what: one clause, lower case, no full stop: "block_in is not a power of two".
+    where: the path of the key, file, node, layer or instruction concerned.
+    found, expected: the offending value and what would have been accepted.
+    hint: what to try.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str = "", found: object = None, expected: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.found, self.expected, self.hint = what, where, found, expected, hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        if self.found is not None:
+            text += f"; found {self.found!r}"
+        if self.expected:
+            text += f"; expected {self.expected}"
+        return f"{text}; try: {self.hint}" if self.hint else text
+
+
+class DesignError(VdlaError):
+    """A design file that cannot be read, validated or encoded."""
+
+
+class IsaError(VdlaError):
+    """A value that does not fit a field, unreadable assembly, or a program the checker refuses."""
+
+
+class ModelError(VdlaError):
+    """A model file that cannot be read or holds something no backend supports."""
+
+
+class CompileError(VdlaError):
+    """A schedule step or a lowering that cannot be applied."""
+
+
+class RunError(VdlaError):
+    """A program that cannot be run: wrong design, wrong inputs, a fault or deadlock of the machine."""
+
+
+class OutputError(VdlaError):
+    """A file or folder that cannot be written."""
+
+
+class ProblemList(VdlaError):
+    """Several independent problems, reported at once."""
+
+    def __init__(self, what: str, problems: list[VdlaError]) -> None:
+        super().__init__(what)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return f"{self.what}: {self.problems[0]}"
+        return f"{self.what}: {len(self.problems)} problems: " + " | ".join(map(str, self.problems))

@@ -15,6 +15,14 @@ inputs are folded into `bias`, and `pad_value` is the input's zero point, so tha
     requantize  y = requantise(int32(x), bias, scale, low, high)
     quantize    y = clip(round_half_even(x / scale) + zero_point, -128, 127), float32 → int8
     dequantize  y = (int32(x) - zero_point) · scale, int8 → float32; `scale` may be per channel along `axis`
+
+Layout operators move int8 between the host's NCHW and the accelerator's tiles:
+
+    pack_nchwc    x[N, C, H, W] (or [N, C], taken as H = W = 1) → y[N/batch, C/block, H, W, batch, block], rounded up, zero-filled
+    unpack_nchwc  the inverse, to `shape`
+    im2col        fold "columns": y[n, j·C + c, h, ow] = pad(x)[n, c, h, ow·stride + j·dilation], horizontal padding only;
+                  fold "window":  y[n, (i·KW + j)·C + c, oh, ow] = pad(x)[n, c, oh·stride + i·dilation, ow·stride + j·dilation];
+                  for a first layer of few channels, so that kernel columns (or the window) fill the input block
 """
 
 from __future__ import annotations
@@ -137,6 +145,25 @@ def _global_pool(types: Types, a: Mapping[str, Any]) -> TensorType:
     return TensorType((*x.shape[:2], 1, 1), x.dtype)
 
 
+def _pack(types: Types, a: Mapping[str, Any]) -> TensorType:
+    n, c, h, w = (*_need(types[0]).shape, 1, 1)[:4]
+    return TensorType((-(-n // a["batch"]), -(-c // a["block"]), h, w, a["batch"], a["block"]), _need(types[0]).dtype)
+
+
+def _unpack(types: Types, a: Mapping[str, Any]) -> TensorType:
+    return TensorType(tuple(a["shape"]), _need(types[0]).dtype)
+
+
+def _im2col(types: Types, a: Mapping[str, Any]) -> TensorType:
+    x = _need(types[0])
+    n, c, h, w = x.shape
+    (kh, kw), (sy, sx), (dy, dx), (top, left, bottom, right) = a["kernel"], a["strides"], a["dilations"], a["pads"]
+    ow = window_output(w, kw, sx, left + right, dx)
+    if a["fold"] == "columns":
+        return TensorType((n, kw * c, h, ow), x.dtype)
+    return TensorType((n, kh * kw * c, window_output(h, kh, sy, top + bottom, dy), ow), x.dtype)
+
+
 def _need(t: TensorType | None) -> TensorType:
     if t is None:
         raise ModelError("a required input is absent")
@@ -188,6 +215,14 @@ OPERATORS: dict[str, Operator] = {
         Operator("qmax_pool2d", ("x",), POOL, _pool2d),
         Operator("qavg_pool2d", ("x", "bias", "scale"), {**POOL, **CLIP8, "pad_value": 0}, _pool2d),
         Operator("requantize", ("x", "bias", "scale"), CLIP8, _same),
+        Operator("pack_nchwc", ("x",), {"batch": None, "block": None}, _pack),
+        Operator("unpack_nchwc", ("x",), {"shape": None}, _unpack),
+        Operator(
+            "im2col",
+            ("x",),
+            {"kernel": None, "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "pad_value": 0, "fold": None},
+            _im2col,
+        ),
     )
 }
 

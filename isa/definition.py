@@ -152,7 +152,16 @@ DMA = (
     Field("x_size", DMA_SIZE_BITS, "tiles moved in each row"),
     Field(
         "x_stride",
-        lambda d: INSTRUCTION_BITS - 7 - 3 - _sram_base_bits(d) - DRAM_BASE_BITS - 2 * DMA_SIZE_BITS - 4 * DMA_PAD_BITS - PAD_VALUE_BITS,
+        lambda d: (
+            INSTRUCTION_BITS
+            - 7
+            - 3
+            - _sram_base_bits(d)
+            - DRAM_BASE_BITS
+            - 2 * DMA_SIZE_BITS
+            - 4 * DMA_PAD_BITS
+            - PAD_VALUE_BITS
+        ),
         "DRAM tiles from one row to the next",
     ),
     Field("y_pad_before", DMA_PAD_BITS, "rows of padding before the data (LOAD)"),

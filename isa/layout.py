@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from vdla.isa.definition import BUFFERS_OF, FIELDS, HEAD, INSTRUCTION_BITS, LOOP_BITS_MIN, UOP_FIELDS, Buffer, Field, Opcode
 
 from vdla.design import Design
 from vdla.errors import DesignError, IsaError
-from vdla.isa.definition import BUFFERS_OF, FIELDS, HEAD, INSTRUCTION_BITS, LOOP_BITS_MIN, UOP_FIELDS, Buffer, Field, Opcode
 
 _STRIDE_BITS_MIN = 16
 
@@ -114,7 +114,9 @@ class Layout:
         known = {s.field.name for s in slices}
         for name in group.dtype.names or ():
             if name not in known and (bad := group[name] != 0).any():
-                raise IsaError(f"{opcode.name} has no field {name}", where=f"instruction {rows[bad][0]}", found=int(group[name][bad][0]))
+                raise IsaError(
+                    f"{opcode.name} has no field {name}", where=f"instruction {rows[bad][0]}", found=int(group[name][bad][0])
+                )
         for s in slices:
             if s.field.name == "reserved":
                 continue
@@ -137,7 +139,12 @@ class Layout:
             bad = (values < s.range[0]) | (values > s.range[1])
             if bad.any():
                 row = int(np.flatnonzero(bad)[0])
-                raise IsaError(f"micro-op field {s.field.name}", where=f"micro-op {row}", found=int(values[row]), expected=f"0..{s.range[1]}")
+                raise IsaError(
+                    f"micro-op field {s.field.name}",
+                    where=f"micro-op {row}",
+                    found=int(values[row]),
+                    expected=f"0..{s.range[1]}",
+                )
             _deposit(word, s, values)
         return word[:, 0].astype(np.uint32 if self.design.uop_bits == 32 else np.uint64)
 
@@ -217,10 +224,17 @@ def _refuse_unknown_opcodes(opcodes: np.ndarray) -> None:
     bad = ~np.isin(opcodes, list(Opcode))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise IsaError("bad opcode", where=f"instruction {row}", found=int(opcodes[row]), expected=", ".join(f"{o.value} {o.name}" for o in Opcode))
+        raise IsaError(
+            "bad opcode",
+            where=f"instruction {row}",
+            found=int(opcodes[row]),
+            expected=", ".join(f"{o.value} {o.name}" for o in Opcode),
+        )
 
 
 def _refuse(bad: np.ndarray, rows: np.ndarray, opcode: Opcode, s: Slice, values: np.ndarray, expected: str) -> None:
     if bad.any():
         k = int(np.flatnonzero(bad)[0])
-        raise IsaError(f"{opcode.name} field {s.field.name}", where=f"instruction {rows[k]}", found=int(values[k]), expected=expected)
+        raise IsaError(
+            f"{opcode.name} field {s.field.name}", where=f"instruction {rows[k]}", found=int(values[k]), expected=expected
+        )

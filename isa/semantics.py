@@ -6,14 +6,15 @@ executor compare with them. `f` is one record of decoded columns (`layout.COLUMN
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, AluOp, Buffer, GemmMode, Opcode, depth, tile_bytes
+from vdla.isa.layout import layout_of
 
 from vdla.design import Design
 from vdla.errors import RunError
-from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, AluOp, Buffer, GemmMode, Opcode, depth, tile_bytes
-from vdla.isa.layout import layout_of
 
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 
@@ -45,7 +46,7 @@ def new_machine(design: Design, dram: np.ndarray) -> Machine:
 
 def wrap32(x: np.ndarray) -> np.ndarray:
     """int64 → int32, modulo 2³²."""
-    return x.astype(np.int64).astype(np.uint32).view(np.int32) if x.ndim else np.int64(x).astype(np.uint32).view(np.int32)
+    return np.asarray(x, np.int64).astype(np.uint32).view(np.int32)
 
 
 def round_shift(x: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
@@ -67,7 +68,12 @@ def unpack_scale(word: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def pack_scale(multiplier: np.ndarray, shift: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
     """The inverse of `unpack_scale`. Raises `ValueError` when a part does not fit its bits."""
     m, s, z = (np.asarray(v, np.int64) for v in (multiplier, shift, zero_point))
-    if (np.abs(2 * m + 1) > 1 << SCALE_MULTIPLIER_BITS).any() or (s < 0).any() or (s >> SCALE_SHIFT_BITS).any() or (np.abs(2 * z + 1) > 256).any():
+    if (
+        (np.abs(2 * m + 1) > 1 << SCALE_MULTIPLIER_BITS).any()
+        or (s < 0).any()
+        or (s >> SCALE_SHIFT_BITS).any()
+        or (np.abs(2 * z + 1) > 256).any()
+    ):
         raise ValueError("a scale word holds an 18-bit multiplier, a shift of 0..63 and an int8 zero point")
     low = m & ((1 << SCALE_MULTIPLIER_BITS) - 1)
     return wrap32(low | s << SCALE_MULTIPLIER_BITS | z << (SCALE_MULTIPLIER_BITS + SCALE_SHIFT_BITS))
@@ -104,7 +110,9 @@ def load(m: Machine, f: np.void) -> None:
         for x in range(-int(f["x_pad_before"]), int(f["x_size"]) + int(f["x_pad_after"])):
             inside = 0 <= y < f["y_size"] and 0 <= x < f["x_size"]
             tile = int(f["dram_base"]) + y * int(f["x_stride"]) + x
-            write_entry(m, Buffer(f["buffer"]), entry, read_dram(m, Buffer(f["buffer"]), tile) if inside else None, int(f["pad_value"]))
+            write_entry(
+                m, Buffer(f["buffer"]), entry, read_dram(m, Buffer(f["buffer"]), tile) if inside else None, int(f["pad_value"])
+            )
             entry += 1
 
 
@@ -164,7 +172,7 @@ def alu(m: Machine, f: np.void) -> None:
         m.acc[dst] = wrap32(ALU_RESULTS[op](x, y))
 
 
-ALU_RESULTS = {
+ALU_RESULTS: dict[AluOp, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     AluOp.MIN: np.minimum,
     AluOp.MAX: np.maximum,
     AluOp.ADD: lambda x, y: x + y,

@@ -27,7 +27,7 @@ class UnitProfile:
 
 @dataclass(frozen=True, slots=True)
 class LayerProfile:
-    """One layer's share of a run. cycles: from the previous layer's last retirement to this one's, so that they sum to the total."""
+    """One layer's share of a run. cycles: from the previous layer's last retirement to this one's; they sum to the total."""
 
     name: str
     cycles: int
@@ -62,8 +62,13 @@ Observer = Callable[[LayerSpan, np.ndarray], None]
 
 
 class Device(Protocol):
-    """Runs programs built for `design`. Raises `RunError` for a program of another design, a wrong input, a fault or a deadlock."""
+    """Runs programs built for `design`.
+
+    Raises `RunError` for a program of another design, a wrong input, a fault or a deadlock.
+    """
 
     design: Design
 
-    def run(self, program: Program, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: Observer | None = None) -> DeviceResult: ...
+    def run(
+        self, program: Program, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: Observer | None = None
+    ) -> DeviceResult: ...

@@ -66,7 +66,12 @@ class Graph:
                 users.setdefault(name, []).append(node)
         return users
 
-    def with_nodes(self, nodes: Iterable[Node], tensors: Mapping[str, TensorType] | None = None, constants: Mapping[str, np.ndarray] | None = None) -> Graph:
+    def with_nodes(
+        self,
+        nodes: Iterable[Node],
+        tensors: Mapping[str, TensorType] | None = None,
+        constants: Mapping[str, np.ndarray] | None = None,
+    ) -> Graph:
         """A graph with other nodes; new tensors and constants are added, unused ones dropped."""
         nodes = tuple(nodes)
         all_tensors = {**self.tensors, **(tensors or {})}

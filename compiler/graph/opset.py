@@ -18,7 +18,8 @@ inputs are folded into `bias`, and `pad_value` is the input's zero point, so tha
 
 Layout operators move int8 between the host's NCHW and the accelerator's tiles:
 
-    pack_nchwc    x[N, C, H, W] (or [N, C], taken as H = W = 1) → y[N/batch, C/block, H, W, batch, block], rounded up, zero-filled
+    pack_nchwc    x[N, C, H, W] (or [N, C], taken as H = W = 1) → y[N/batch, C/block, H, W, batch, block], rounded up,
+                  zero-filled
     unpack_nchwc  the inverse, to `shape`
     im2col        fold "columns": y[n, j·C + c, h, ow] = pad(x)[n, c, h, ow·stride + j·dilation], horizontal padding only;
                   fold "window":  y[n, (i·KW + j)·C + c, oh, ow] = pad(x)[n, c, oh·stride + i·dilation, ow·stride + j·dilation];
@@ -32,8 +33,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from vdla.compiler.graph.graph import TensorType
+
 from vdla.errors import ModelError
 
 Types = tuple[TensorType | None, ...]
@@ -64,7 +65,11 @@ def _conv2d(types: Types, a: Mapping[str, Any], dtype: str) -> TensorType:
     n, c, h, width = x.shape
     o, c_group, kh, kw = w.shape
     if c_group * a["groups"] != c or o % a["groups"]:
-        raise ModelError("channels and groups disagree", found=f"input {c}, weight {w.shape}, groups {a['groups']}", expected="weight (O, C/groups, KH, KW)")
+        raise ModelError(
+            "channels and groups disagree",
+            found=f"input {c}, weight {w.shape}, groups {a['groups']}",
+            expected="weight (O, C/groups, KH, KW)",
+        )
     (top, left, bottom, right), (dy, dx), (sy, sx) = a["pads"], a["dilations"], a["strides"]
     return TensorType((n, o, window_output(h, kh, sy, top + bottom, dy), window_output(width, kw, sx, left + right, dx)), dtype)
 
@@ -73,7 +78,10 @@ def _pool2d(types: Types, a: Mapping[str, Any]) -> TensorType:
     x = _need(types[0])
     (kh, kw), (sy, sx), (top, left, bottom, right) = a["kernel"], a["strides"], a["pads"]
     ceil = bool(a.get("ceil", False))
-    oh, ow = window_output(x.shape[2], kh, sy, top + bottom, ceil=ceil), window_output(x.shape[3], kw, sx, left + right, ceil=ceil)
+    oh, ow = (
+        window_output(x.shape[2], kh, sy, top + bottom, ceil=ceil),
+        window_output(x.shape[3], kw, sx, left + right, ceil=ceil),
+    )
     return TensorType((*x.shape[:2], oh, ow), x.dtype)
 
 

@@ -20,10 +20,37 @@ Attributes = tuple[tuple[str, int | float | str], ...]
 ARITHMETIC = ("add", "sub", "mul", "div", "floordiv", "floormod", "min", "max", "shl", "shr")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 LOGICAL = ("and", "or")
-CALLS = ("exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "erf", "pow", "floor", "ceil", "round_even", "abs", "requantise", "rescale")
+CALLS = (
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "pow",
+    "floor",
+    "ceil",
+    "round_even",
+    "abs",
+    "requantise",
+    "rescale",
+)
 """Pure functions. requantise(acc, bias, scale; low, high) and rescale(acc, bias, scale) are those of vdla.isa.semantics."""
 
-LOOP_KINDS = ("serial", "parallel", "vectorized", "unrolled", "vthread", "block_x", "block_y", "block_z", "thread_x", "thread_y", "thread_z")
+LOOP_KINDS = (
+    "serial",
+    "parallel",
+    "vectorized",
+    "unrolled",
+    "vthread",
+    "block_x",
+    "block_y",
+    "block_z",
+    "thread_x",
+    "thread_y",
+    "thread_z",
+)
 SCOPES = ("global", "local", "shared", "vdla.inp", "vdla.wgt", "vdla.acc")
 
 
@@ -413,7 +440,9 @@ def map_stmt_exprs(node: Stmt, f: Callable[[Expr], Expr]) -> Stmt:
         case If(condition, then, otherwise):
             return If(f(condition), then, otherwise)
         case Block():
-            return replace(node, bindings=tuple(map(f, node.bindings)), predicate=None if node.predicate is None else f(node.predicate))
+            return replace(
+                node, bindings=tuple(map(f, node.bindings)), predicate=None if node.predicate is None else f(node.predicate)
+            )
         case Intrinsic():
             operands = tuple(replace(r, starts=tuple(map(f, r.starts))) for r in node.operands)
             return replace(node, operands=operands, predicate=None if node.predicate is None else f(node.predicate))

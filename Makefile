@@ -1,0 +1,41 @@
+# `make` alone prints what you can do. CI and the hooks call the same targets.
+PYTHON ?= python
+
+.DEFAULT_GOAL := help
+.PHONY: help test test-long lint types imports generated check bench format typing-tree
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+test:  ## every test but the long ones (the README's test command)
+	$(PYTHON) -m pytest -m "not slow"
+
+test-long:  ## the long differential runs too
+	VDLA_LONG=1 $(PYTHON) -m pytest
+
+lint:  ## ruff: rules and formatting
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format:  ## rewrite the sources as `make lint` wants them
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+typing-tree:
+	@mkdir -p build/typing/vdla
+	@for entry in vdla/*; do ln -sfn ../../../$$entry build/typing/vdla/; done
+	@for folder in isa sim hw designs compiler; do ln -sfn ../../../$$folder build/typing/vdla/$$folder; done
+
+types: typing-tree  ## mypy over the whole package (through links, since package-dir hides the layout)
+	cd build/typing && $(PYTHON) -m mypy --config-file ../../pyproject.toml -p vdla
+
+imports: typing-tree  ## import-linter: arrows point one way
+	cd build/typing && PYTHONPATH=. lint-imports --config ../../pyproject.toml --no-cache
+
+generated:  ## the ISA manual and Verilog headers are what isa/ says
+	$(PYTHON) -m vdla.isa.generate --check
+
+check: lint types imports generated test  ## everything CI runs
+
+bench:  ## measurements, printed as JSON
+	$(PYTHON) tests/bench/bench_resnet18.py

@@ -1,0 +1,49 @@
+"""The one definition of the machine's instructions, and everything that follows from it.
+
+    definition      queues, opcodes, buffers, fields and their widths as functions of a Design
+    layout          bit positions; encoder and decoder between words and columns
+    semantics       what each instruction means
+    program         instructions with the DRAM they run in
+    assembler       instructions as text; program_text: whole programs as text
+    tokens          queues, FIFOs and the happens-before order they impose
+    checker         is a program safe to run?
+    generate        writes docs/isa.md and the Verilog headers
+"""
+
+from __future__ import annotations
+
+from vdla.isa.assembler import assemble, disassemble, instruction_text
+from vdla.isa.checker import CheckReport, ProgramProblem, RefusedProgram, check_program
+from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
+from vdla.isa.layout import COLUMNS, UOP_COLUMNS, Layout, layout_of, new_columns
+from vdla.isa.program import LayerSpan, Program, Segment, Slot
+from vdla.isa.tokens import FIFOS, Fifo, Order, order_of, queues_of
+
+__all__ = [
+    "COLUMNS",
+    "FIFOS",
+    "UOP_COLUMNS",
+    "AluOp",
+    "Buffer",
+    "CheckReport",
+    "Fifo",
+    "GemmMode",
+    "LayerSpan",
+    "Layout",
+    "Opcode",
+    "Order",
+    "Program",
+    "ProgramProblem",
+    "Queue",
+    "RefusedProgram",
+    "Segment",
+    "Slot",
+    "assemble",
+    "check_program",
+    "disassemble",
+    "instruction_text",
+    "layout_of",
+    "new_columns",
+    "order_of",
+    "queues_of",
+]

@@ -1,0 +1,305 @@
+"""The program checker: is a program safe to run, whatever the speed of its units?
+
+It looks only at the program and the instruction set's definition. Statically and exactly it finds
+
+- `field`: a field that does not fit, a bad opcode, an operand an instruction must not have;
+- `structure`: a missing or early FINISH, layers with gaps, segments and tensors outside DRAM;
+- `token`: a FIFO whose pushes and pops differ, a token towards a queue that does not exist, a token popped before the
+  instruction that pushes it has been fetched;
+- `deadlock`: which queue waits for what;
+- `range`: an access outside an SRAM or DRAM, a micro-op nobody loaded or whose contents no segment gives;
+- `unwritten`: a read of an SRAM entry nobody wrote;
+- `race`: two instructions of different queues that touch the same SRAM entry or DRAM bytes, one of them writing, that
+  no token orders in program order; and a STORE that FINISH does not wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from vdla.errors import IsaError, ProblemList, VdlaError
+from vdla.isa.assembler import instruction_text
+from vdla.isa.definition import UOP_FIELDS, AluOp, Buffer, Opcode, Queue, depth, tile_bytes
+from vdla.isa.layout import layout_of
+from vdla.isa.program import Program
+from vdla.isa.tokens import FIFOS, Order, order_of, pops_of, pushes_of, queues_of
+
+PROBLEMS_REPORTED = 50
+PAD_COLUMNS = ("y_pad_before", "y_pad_after", "x_pad_before", "x_pad_after", "pad_value")
+_MEMORY_NAMES = ("uop", "wgt", "inp", "acc", "DRAM")
+
+
+class ProgramProblem(IsaError):
+    """One thing wrong with a program. kind: see this module. instruction: its index, None for the program as a whole."""
+
+    def __init__(self, kind: str, instruction: int | None, what: str, **details: object) -> None:
+        super().__init__(what, **details)  # type: ignore[arg-type]
+        self.kind, self.instruction = kind, instruction
+
+
+class RefusedProgram(ProblemList, IsaError):
+    """The checker found problems."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """problems: at most PROBLEMS_REPORTED of `found`. order: None when the words could not be decoded.
+
+    gemm_uops, alu_uops: micro-op steps the program runs on each core.
+    """
+
+    problems: tuple[ProgramProblem, ...]
+    found: int
+    instructions: int
+    gemm_uops: int = 0
+    alu_uops: int = 0
+    order: Order | None = None
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def require(self) -> CheckReport:
+        """This report. Raises `RefusedProgram` listing all problems when there are any."""
+        if self.problems:
+            more = f" (the first {len(self.problems)} of {self.found})" if self.found > len(self.problems) else ""
+            raise RefusedProgram(f"the program checker refuses this program{more}", list(self.problems))
+        return self
+
+
+def check_program(program: Program) -> CheckReport:
+    """All problems of `program`; races are looked for once its tokens balance. O(instructions + entries accessed)."""
+    count = len(program.words)
+    try:
+        columns = program.columns()
+    except VdlaError as problem:
+        details = {"where": problem.where, "found": problem.found, "expected": problem.expected, "hint": problem.hint}
+        return CheckReport((ProgramProblem("field", None, problem.what, **details),), 1, count)
+    describe = _Describer(program, columns)
+    problems = [*_bad_operands(columns, describe), *_bad_structure(program, columns, describe)]
+    unbalanced = list(_bad_tokens(columns, describe))
+    order = order_of(columns)
+    unbalanced += _deadlock(order, columns, describe)
+    problems += unbalanced
+    gemm_uops = alu_uops = excess = 0
+    if not any(problem.kind == "structure" for problem in problems):
+        accesses, excess, gemm_uops, alu_uops = _bad_accesses(program, columns, order, bool(unbalanced), describe)
+        problems += accesses
+        if not unbalanced:
+            problems += _early_finish(columns, order, describe)
+    return CheckReport(
+        tuple(problems[:PROBLEMS_REPORTED]), len(problems) + excess, count, int(gemm_uops), int(alu_uops), order
+    )
+
+
+@dataclass(frozen=True)
+class _Describer:
+    """Names instructions in messages: index, text and layer."""
+
+    program: Program
+    columns: np.ndarray
+
+    def __call__(self, index: int) -> str:
+        layer = self.program.layer_of(index)
+        return f"instruction {index} `{instruction_text(self.columns[index])}`" + (f" of layer {layer.name}" if layer else "")
+
+
+# -- fields and structure ------------------------------------------------------------------------------------------------
+
+
+def _bad_operands(columns: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
+    """Values that fit their fields but mean nothing."""
+    padded = np.any([columns[name] != 0 for name in PAD_COLUMNS], axis=0)
+    for i in np.flatnonzero((columns["opcode"] == Opcode.STORE) & padded):
+        yield ProgramProblem("field", int(i), "STORE has no padding", where=describe(i), expected="pads and pad value of zero")
+    clip = (columns["opcode"] == Opcode.ALU) & (columns["alu_op"] == AluOp.CLIP)
+    for i in np.flatnonzero(clip & (columns["use_imm"] == 0)):
+        yield ProgramProblem("field", int(i), "CLIP takes its bounds from the immediate", where=describe(i), expected="use_imm")
+
+
+def _bad_structure(program: Program, columns: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
+    finishes = np.flatnonzero(columns["opcode"] == Opcode.FINISH)
+    if not len(finishes) or finishes[-1] != len(columns) - 1:
+        last = describe(len(columns) - 1) if len(columns) else "the program"
+        yield ProgramProblem("structure", None, "the program does not end with FINISH", where=last, expected="FINISH last")
+    for i in finishes[finishes < len(columns) - 1]:
+        yield ProgramProblem("structure", int(i), "FINISH before the end", where=describe(i), expected="one FINISH, last")
+    places = [(f"segment {s.name}", s.address, len(s.data)) for s in program.segments]
+    places += [(f"tensor {s.name}", s.address, s.bytes) for s in (*program.inputs, *program.outputs)]
+    for name, address, size in places:
+        if not 0 <= address <= address + size <= program.dram_bytes:
+            yield ProgramProblem(
+                "structure", None, "outside DRAM", where=name, found=f"{address}..{address + size}", expected=f"0..{program.dram_bytes}"
+            )
+    yield from _overlaps(program)
+    end = program.layers[0].begin if program.layers else 0
+    for layer in program.layers:
+        if layer.begin != end or not layer.begin <= layer.end <= len(columns):
+            found, expected = f"{layer.begin}..{layer.end}", f"from {end}, up to {len(columns)}"
+            yield ProgramProblem("structure", None, "layer out of place", where=f"layer {layer.name}", found=found, expected=expected)
+        end = layer.end
+
+
+def _overlaps(program: Program) -> Iterator[ProgramProblem]:
+    segments = sorted((s for s in program.segments if len(s.data)), key=lambda s: s.address)
+    for first, second in zip(segments, segments[1:], strict=False):
+        if first.address + len(first.data) > second.address:
+            yield ProgramProblem("structure", None, f"overlaps segment {first.name}", where=f"segment {second.name}", found=second.address)
+
+
+# -- tokens --------------------------------------------------------------------------------------------------------------
+
+
+def _bad_tokens(columns: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
+    queue = queues_of(columns)
+    yield from _impossible_tokens(columns, queue, describe)
+    for fifo in FIFOS:
+        pushes, pops = pushes_of(columns, queue, fifo), pops_of(columns, queue, fifo)
+        if len(pushes) != len(pops):
+            extra = "push" if len(pushes) > len(pops) else "pop"
+            last = int(max(pushes, pops, key=len)[-1])
+            yield ProgramProblem(
+                "token",
+                None,
+                f"FIFO {fifo.name} is unbalanced: {len(pushes)} pushes, {len(pops)} pops",
+                where=f"last {extra} at {describe(last)}",
+                expected="as many pushes as pops",
+            )
+        paired = min(len(pushes), len(pops))
+        late = np.flatnonzero(pushes[:paired] >= pops[:paired])
+        if len(late):
+            k = int(late[0])
+            yield ProgramProblem(
+                "token",
+                int(pops[k]),
+                f"pops token {k} of FIFO {fifo.name} before {describe(int(pushes[k]))}, which pushes it, is fetched",
+                where=describe(int(pops[k])),
+                expected="pushes to come first in the program, since command queues are finite",
+            )
+
+
+def _impossible_tokens(columns: np.ndarray, queue: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
+    for end, bits, side in ((Queue.LOAD, ("pop_prev", "push_prev"), "before"), (Queue.STORE, ("pop_next", "push_next"), "after")):
+        for bit in bits:
+            for i in np.flatnonzero((queue == end) & (columns[bit] != 0)):
+                yield ProgramProblem("token", int(i), f"{bit}: there is no queue {side} {end.name}", where=describe(i))
+
+
+def _deadlock(order: Order, columns: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
+    blocked = order.blocked()
+    if not blocked:
+        return
+    stories = []
+    for queue in Queue:
+        if queue not in blocked:
+            stories.append(f"{queue.name} has run all its {len(order.members[queue])} instructions")
+            continue
+        i = blocked[queue]
+        givers = [fifo.producer.name for fifo in FIFOS if fifo.consumer == queue and columns[fifo.pop][i]]
+        stories.append(f"{queue.name} waits for a token from {' and '.join(givers)} at {describe(i)}")
+    yield ProgramProblem("deadlock", min(blocked.values()), "deadlock: " + "; ".join(stories))
+
+
+def _early_finish(columns: np.ndarray, order: Order, describe: _Describer) -> Iterator[ProgramProblem]:
+    stores = order.members[Queue.STORE]
+    last = len(columns) - 1
+    if len(stores) and not order.before(int(stores[-1]), last):
+        yield ProgramProblem(
+            "race", last, f"FINISH does not wait for {describe(int(stores[-1]))}", where=describe(last), expected="a token from STORE"
+        )
+
+
+# -- accesses ------------------------------------------------------------------------------------------------------------
+
+
+def _bad_accesses(
+    program: Program, columns: np.ndarray, order: Order, unordered: bool, describe: _Describer
+) -> tuple[list[ProgramProblem], int, int, int]:
+    """Problems, how many more were not kept, GEMM and ALU steps. `unordered`: tokens are broken, so look for no races."""
+    from vdla.isa import checker_kernels as kernels
+
+    clock = order.clock
+    if unordered:  # every queue has seen everything, and each its own past
+        clock = np.full_like(clock, np.iinfo(np.int32).max - 1)
+        clock[np.arange(len(columns)), order.queue] = order.position
+    faults = kernels.Faults(np.zeros((kernels.FAULTS_KEPT, 5), np.int64), np.zeros(1, np.int64))
+    gemm_uops, alu_uops = kernels.walk(columns, order.queue, clock, _machine(program), faults)
+    rows = faults.rows[: int(faults.count[0])]
+    broken = (kernels.OUT_OF_RANGE, kernels.NEVER_LOADED_UOP, kernels.UNKNOWN_UOP)
+    if np.isin(rows[:, 0], broken).any():  # what follows from an access that could not be followed is no news
+        rows = rows[rows[:, 0] != kernels.NEVER_WRITTEN]
+    problems = [_access_problem(program, row, order, describe) for row in rows.tolist()]
+    return problems, max(0, int(faults.count[0]) - kernels.FAULTS_KEPT), gemm_uops, alu_uops
+
+
+def _access_problem(program: Program, row: list[int], order: Order, describe: _Describer) -> ProgramProblem:
+    from vdla.isa import checker_kernels as kernels
+
+    kind, i, memory, entry, other = row
+    name, where = _MEMORY_NAMES[memory], describe(i)
+    if kind == kernels.OUT_OF_RANGE:
+        size = program.dram_bytes if memory == kernels.DRAM else depth(program.design, Buffer(memory))
+        what = f"reaches outside {name}"
+        return ProgramProblem("range", i, what, where=where, found=entry, expected=f"0..{size - 1}")
+    if kind == kernels.NEVER_LOADED_UOP:
+        return ProgramProblem("range", i, "uses a micro-op nobody loaded", where=where, found=entry, hint="a LOAD uop before it")
+    if kind == kernels.UNKNOWN_UOP:
+        what = f"loads a micro-op at DRAM byte {entry} that no segment holds or that a STORE has overwritten"
+        return ProgramProblem("range", i, what, where=where)
+    place = f"DRAM byte {entry * program.design.out_tile_bytes}" if memory == kernels.DRAM else f"{name}[{entry}]"
+    if kind == kernels.NEVER_WRITTEN:
+        return ProgramProblem("unwritten", i, f"reads {place}, which nobody wrote", where=where)
+    stamp, queue = divmod(other, 4)
+    partner = int(order.members[queue][stamp - 1])
+    verbs = "reads" if kind == kernels.READ_RACE else "writes", "wrote" if kind == kernels.READ_RACE else "read"
+    what = f"{verbs[0]} {place} with no token to say that {describe(partner)}, which {verbs[1]} it, has finished"
+    return ProgramProblem("race", i, what, where=where)
+
+
+def _machine(program: Program):  # type: ignore[no-untyped-def]
+    """The kernels' `Machine` for a program: nothing touched yet, DRAM as the segments fill it."""
+    from vdla.isa import checker_kernels as kernels
+
+    design, block = program.design, program.design.out_tile_bytes
+    depths = np.array([depth(design, b) for b in Buffer], np.int64)
+    tiles = np.array([tile_bytes(design, b) for b in Buffer], np.int64)
+    image, known = _uop_image(program)
+
+    def memory(entries: int) -> kernels.Memory:
+        return kernels.Memory(np.zeros(entries, np.int32), np.zeros((3, entries), np.int32))
+
+    slices = {s.field.name: s for s in layout_of(design).uop}
+    return kernels.Machine(
+        depth=depths,
+        tile_bytes=tiles,
+        dram_bytes=program.dram_bytes,
+        block_bytes=block,
+        uop=memory(design.uop_depth),
+        wgt=memory(design.wgt_depth),
+        inp=memory(design.inp_depth),
+        acc=memory(design.acc_depth),
+        dram=memory(-(-program.dram_bytes // block)),
+        uops=np.zeros((design.uop_depth, len(UOP_FIELDS)), np.int32),
+        uop_known=np.zeros(design.uop_depth, np.uint8),
+        image=image,
+        image_known=known,
+        uop_lsb=np.array([slices[f.name].lsb for f in UOP_FIELDS], np.int64),
+        uop_width=np.array([slices[f.name].width for f in UOP_FIELDS], np.int64),
+        entries=np.zeros(int((depths * tiles // block + depths + 2).max()), np.int64),
+        age=np.zeros(int(depths.max()) + 1, np.int64),
+    )
+
+
+def _uop_image(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """DRAM as micro-op words, uint32 or uint64[words], and which of them a segment holds, uint8[words]."""
+    size = program.design.uop_bytes
+    words = -(-program.dram_bytes // size)
+    image, known = np.zeros(words * size, np.uint8), np.zeros(words, np.uint8)
+    for segment in program.segments:
+        end = segment.address + len(segment.data)
+        image[segment.address : end] = segment.data
+        known[-(-segment.address // size) : end // size] = 1
+    return image.view(np.uint32 if size == 4 else np.uint64), known

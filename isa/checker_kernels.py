@@ -1,0 +1,390 @@
+"""The checker's loops over tokens, SRAM entries and DRAM blocks, compiled by Numba.
+
+Each access is compared with the last write of its entry and the last read by each queue. A *stamp* is an instruction's
+position in its queue plus one, so 0 means never; an access stamped s by queue q is ordered before instruction i when
+s ≤ clock[i, q]. Within a queue order is total, so comparing with the last access covers all earlier ones.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
+
+UOP, WGT, INP, ACC, DRAM = 0, 1, 2, 3, 4
+"""Memories. DRAM is counted in blocks of one out tile: the only DRAM writes are whole out tiles, so that two accesses
+share a byte which one of them writes exactly when they share a block."""
+
+OUT_OF_RANGE, NEVER_LOADED_UOP, UNKNOWN_UOP, NEVER_WRITTEN, READ_RACE, WRITE_RACE = range(6)
+"""Kinds of fault. READ_RACE: a read not ordered after the last write; WRITE_RACE: a write not ordered after a read."""
+
+FAULTS_KEPT = 256
+_FAR = 1 << 30
+_LOAD, _STORE, _GEMM, _ALU = (int(o) for o in (Opcode.LOAD, Opcode.STORE, Opcode.GEMM, Opcode.ALU))
+_UOP_BUFFER, _RESET, _ACCUMULATE = int(Buffer.UOP), int(GemmMode.RESET), int(GemmMode.ACCUMULATE)
+_MOV, _PER_CHANNEL = int(AluOp.MOV), int(AluOp.REQUANTISE)
+_LOAD_QUEUE, _COMPUTE_QUEUE, _STORE_QUEUE = (int(q) for q in Queue)
+
+
+class Memory(NamedTuple):
+    """When each entry was last touched. written: int32[entries], stamp of the one queue that writes this memory.
+    read: int32[3, entries], stamps by queue."""
+
+    written: np.ndarray
+    read: np.ndarray
+
+
+class Machine(NamedTuple):
+    """What the walk knows. depth: int64[5], entries by buffer. tile_bytes: int64[5], by buffer.
+
+    uops: int32[uop depth, 3], dst, src, wgt; uop_known: uint8[uop depth], their contents are known.
+    image: uint32 or uint64[], DRAM as micro-ops; image_known: uint8[], covered by a segment.
+    uop_lsb, uop_width: int64[3]. entries, age: scratch.
+    """
+
+    depth: np.ndarray
+    tile_bytes: np.ndarray
+    dram_bytes: int
+    block_bytes: int
+    uop: Memory
+    wgt: Memory
+    inp: Memory
+    acc: Memory
+    dram: Memory
+    uops: np.ndarray
+    uop_known: np.ndarray
+    image: np.ndarray
+    image_known: np.ndarray
+    uop_lsb: np.ndarray
+    uop_width: np.ndarray
+    entries: np.ndarray
+    age: np.ndarray
+
+
+class Faults(NamedTuple):
+    """rows: int64[FAULTS_KEPT, 5], kind, instruction, memory, entry or index, stamp·4 + queue of the other access.
+    count: int64[1], all of them, kept or not."""
+
+    rows: np.ndarray
+    count: np.ndarray
+
+
+@njit(cache=True)
+def run_queues(members, begin, position, pops, pushes, producers):  # type: ignore[no-untyped-def]
+    """Vector clocks int32[n, 3] and instructions run int64[3] of the in-order queues `members[begin[q]:begin[q + 1]]`.
+
+    pops, pushes: bool[n, 4], by FIFO. producers: int64[4], the queue that pushes each FIFO.
+    """
+    n, fifos = pops.shape
+    clock = np.zeros((n, 3), np.int32)
+    tokens = np.zeros((fifos, n + 1), np.int64)  # the instructions that pushed, oldest first
+    pushed, popped = np.zeros(fifos, np.int64), np.zeros(fifos, np.int64)
+    done = np.zeros(3, np.int64)
+    moved = True
+    while moved:
+        moved = False
+        for q in range(3):
+            while begin[q] + done[q] < begin[q + 1]:
+                i = members[begin[q] + done[q]]
+                ready = True
+                for f in range(fifos):
+                    ready = ready and (not pops[i, f] or popped[f] < pushed[f])
+                if not ready:
+                    break
+                if done[q] > 0:
+                    clock[i] = clock[members[begin[q] + done[q] - 1]]
+                clock[i, q] = done[q]
+                for f in range(fifos):
+                    if pops[i, f]:
+                        giver = tokens[f, popped[f]]
+                        popped[f] += 1
+                        for other in range(3):
+                            clock[i, other] = max(clock[i, other], clock[giver, other])
+                        clock[i, producers[f]] = max(clock[i, producers[f]], position[giver] + 1)
+                    if pushes[i, f]:
+                        tokens[f, pushed[f]] = i
+                        pushed[f] += 1
+                done[q] += 1
+                moved = True
+    return clock, done
+
+
+@njit(cache=True)
+def _report(faults, kind, instruction, memory, entry, other):  # type: ignore[no-untyped-def]
+    k = faults.count[0]
+    if k < FAULTS_KEPT:
+        faults.rows[k, 0], faults.rows[k, 1], faults.rows[k, 2] = kind, instruction, memory
+        faults.rows[k, 3], faults.rows[k, 4] = entry, other
+    faults.count[0] += 1
+
+
+@njit(cache=True)
+def _read(memory, which, entries, count, i, queue, writer, clock, faults, must_be_written):  # type: ignore[no-untyped-def]
+    """Instruction i of `queue` reads `entries[:count]`, which only the queue `writer` writes. At most one fault of a kind."""
+    limit, stamp = clock[i, writer], clock[i, queue] + 1
+    unwritten, racing = -1, -1
+    for k in range(count):
+        entry = entries[k]
+        written = memory.written[entry]
+        if written == 0:
+            unwritten = entry if unwritten < 0 else unwritten
+        elif written > limit and racing < 0:
+            racing = entry
+        memory.read[queue, entry] = stamp
+    if must_be_written and unwritten >= 0:
+        _report(faults, NEVER_WRITTEN, i, which, unwritten, 0)
+    if racing >= 0:
+        _report(faults, READ_RACE, i, which, racing, 4 * memory.written[racing] + writer)
+
+
+@njit(cache=True)
+def _write(memory, which, entries, count, i, queue, clock, faults):  # type: ignore[no-untyped-def]
+    """Instruction i of `queue`, the only writer of this memory, writes `entries[:count]`. At most one fault a reader."""
+    stamp = clock[i, queue] + 1
+    for reader in range(3):
+        if reader != queue:
+            limit = clock[i, reader]
+            for k in range(count):
+                if memory.read[reader, entries[k]] > limit:
+                    _report(faults, WRITE_RACE, i, which, entries[k], 4 * memory.read[reader, entries[k]] + reader)
+                    break
+    for k in range(count):
+        memory.written[entries[k]] = stamp
+
+
+@njit(cache=True)
+def _spread(age, first, last, stride, count):  # type: ignore[no-untyped-def]
+    """Add to the set {e: age[e] == 0} within [first, last] all e + k·stride with 0 < k < count; O(last - first)."""
+    if stride == 0 or count <= 1:
+        return
+    for e in range(first + stride, last + 1):
+        if age[e] != 0 and age[e - stride] + 1 < count:
+            age[e] = age[e - stride] + 1
+    for e in range(first, last + 1):
+        if age[e] < _FAR:
+            age[e] = 0
+
+
+@njit(cache=True)
+def _visited(m, f, column, offset, outer_stride, inner_stride, limit):  # type: ignore[no-untyped-def]
+    """The set of tiles an instruction visits by one index of its micro-ops, into `m.entries`.
+
+    Returns (count, -1), or (0, the largest index) when that is not below `limit`. Costs O(micro-ops + limit), however
+    many iterations the loops make.
+    """
+    first, last = _FAR, 0
+    for u in range(f.uop_begin, f.uop_end):
+        first, last = min(first, m.uops[u, column]), max(last, m.uops[u, column])
+    first += offset
+    last += offset + (f.loop_outer - 1) * outer_stride + (f.loop_inner - 1) * inner_stride
+    if last >= limit:
+        return 0, last
+    age = m.age
+    age[first : last + 1] = _FAR
+    for u in range(f.uop_begin, f.uop_end):
+        age[m.uops[u, column] + offset] = 0
+    _spread(age, first, last, inner_stride, f.loop_inner)
+    _spread(age, first, last, outer_stride, f.loop_outer)
+    count = 0
+    for e in range(first, last + 1):
+        if age[e] == 0:
+            m.entries[count] = e
+            count += 1
+    return count, -1
+
+
+@njit(cache=True)
+def _uops_ready(m, f, i, faults):  # type: ignore[no-untyped-def]
+    """Are the micro-ops inside the SRAM, loaded, and of known contents? Reports the first that is not."""
+    if f.uop_end > m.depth[UOP]:
+        _report(faults, OUT_OF_RANGE, i, UOP, f.uop_end - 1, 0)
+        return False
+    for u in range(f.uop_begin, f.uop_end):
+        if m.uop.written[u] == 0:
+            _report(faults, NEVER_LOADED_UOP, i, UOP, u, 0)
+            return False
+    for u in range(f.uop_begin, f.uop_end):
+        if m.uop_known[u] == 0:
+            return False  # reported where it was loaded
+    return True
+
+
+@njit(cache=True)
+def _read_tiles(m, memory, which, f, column, offset, outer, inner, i, writer, clock, faults, must):  # type: ignore[no-untyped-def]
+    """COMPUTE reads the tiles visited by one index. False when they are out of range."""
+    count, beyond = _visited(m, f, column, offset, outer, inner, m.depth[which])
+    if beyond >= 0:
+        _report(faults, OUT_OF_RANGE, i, which, beyond, 0)
+        return False
+    _read(memory, which, m.entries, count, i, _COMPUTE_QUEUE, writer, clock, faults, must)
+    return True
+
+
+@njit(cache=True)
+def _write_dst(m, f, i, clock, faults, reads):  # type: ignore[no-untyped-def]
+    """COMPUTE writes the acc tiles visited by dst, after reading them when `reads`."""
+    count, beyond = _visited(m, f, 0, 0, f.dst_outer, f.dst_inner, m.depth[ACC])
+    if beyond >= 0:
+        _report(faults, OUT_OF_RANGE, i, ACC, beyond, 0)
+        return
+    if reads:
+        _read(m.acc, ACC, m.entries, count, i, _COMPUTE_QUEUE, _COMPUTE_QUEUE, clock, faults, True)
+    _write(m.acc, ACC, m.entries, count, i, _COMPUTE_QUEUE, clock, faults)
+
+
+@njit(cache=True)
+def _gemm(m, f, i, clock, faults):  # type: ignore[no-untyped-def]
+    if f.gemm_mode != _RESET:
+        _read_tiles(m, m.inp, INP, f, 1, 0, f.src_outer, f.src_inner, i, _LOAD_QUEUE, clock, faults, True)
+        _read_tiles(m, m.wgt, WGT, f, 2, 0, f.wgt_outer, f.wgt_inner, i, _LOAD_QUEUE, clock, faults, True)
+    _write_dst(m, f, i, clock, faults, f.gemm_mode == _ACCUMULATE)
+
+
+@njit(cache=True)
+def _check_moves(m, f, i, faults):  # type: ignore[no-untyped-def]
+    """MOV may read a tile that an earlier step of the same instruction wrote, so its steps are followed one by one."""
+    written = np.zeros(m.depth[ACC], np.bool_)
+    for outer in range(f.loop_outer if f.dst_outer + f.src_outer else 1):
+        for inner in range(f.loop_inner if f.dst_inner + f.src_inner else 1):
+            for u in range(f.uop_begin, f.uop_end):
+                src = m.uops[u, 1] + outer * f.src_outer + inner * f.src_inner
+                if m.acc.written[src] == 0 and not written[src]:
+                    _report(faults, NEVER_WRITTEN, i, ACC, src, 0)
+                    return
+                written[m.uops[u, 0] + outer * f.dst_outer + inner * f.dst_inner] = True
+
+
+@njit(cache=True)
+def _alu(m, f, i, clock, faults):  # type: ignore[no-untyped-def]
+    per_channel = f.alu_op >= _PER_CHANNEL
+    moves = f.alu_op == _MOV
+    if per_channel or f.use_imm == 0:
+        in_range = _read_tiles(
+            m, m.acc, ACC, f, 1, 0, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, clock, faults, not moves
+        )
+        if per_channel:
+            in_range = _read_tiles(m, m.acc, ACC, f, 1, 1, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, clock, faults, True)
+        if moves and in_range and _visited(m, f, 0, 0, f.dst_outer, f.dst_inner, m.depth[ACC])[1] < 0:
+            _check_moves(m, f, i, faults)
+    _write_dst(m, f, i, clock, faults, not moves)
+
+
+@njit(cache=True)
+def _dram_end(m, f):  # type: ignore[no-untyped-def]
+    """One past the last DRAM byte a LOAD or STORE moves, 0 when it moves none."""
+    if f.y_size == 0 or f.x_size == 0:
+        return 0
+    return (f.dram_base + (f.y_size - 1) * np.int64(f.x_stride) + f.x_size) * m.tile_bytes[f.buffer]
+
+
+@njit(cache=True)
+def _row_blocks(m, f, row):  # type: ignore[no-untyped-def]
+    """DRAM blocks of one row, into `m.entries`; how many."""
+    start = (f.dram_base + row * np.int64(f.x_stride)) * m.tile_bytes[f.buffer]
+    first = start // m.block_bytes
+    count = (start + f.x_size * m.tile_bytes[f.buffer] - 1) // m.block_bytes - first + 1
+    for k in range(count):
+        m.entries[k] = first + k
+    return count
+
+
+@njit(cache=True)
+def _fill_uops(m, f, i, faults):  # type: ignore[no-untyped-def]
+    """Follow a LOAD UOP: padding is zero words; a word no segment holds, or a STORE has overwritten, is unknown."""
+    entry, unknown = f.sram_base, np.int64(-1)
+    for y in range(-f.y_pad_before, f.y_size + f.y_pad_after):
+        for x in range(-f.x_pad_before, f.x_size + f.x_pad_after):
+            m.uops[entry] = 0
+            m.uop_known[entry] = 1
+            if 0 <= y < f.y_size and 0 <= x < f.x_size:
+                tile = f.dram_base + y * np.int64(f.x_stride) + x
+                block = tile * m.tile_bytes[UOP] // m.block_bytes
+                last_block = ((tile + 1) * m.tile_bytes[UOP] - 1) // m.block_bytes
+                known = m.image_known[tile]
+                for b in range(block, last_block + 1):
+                    known = known if m.dram.written[b] == 0 else 0
+                m.uop_known[entry] = known
+                unknown = tile if not known and unknown < 0 else unknown
+                word = np.uint64(m.image[tile])
+                for k in range(3):
+                    mask = (np.uint64(1) << np.uint64(m.uop_width[k])) - np.uint64(1)
+                    m.uops[entry, k] = np.int64((word >> np.uint64(m.uop_lsb[k])) & mask)
+            entry += 1
+    if unknown >= 0:
+        _report(faults, UNKNOWN_UOP, i, DRAM, unknown * m.tile_bytes[UOP], 0)
+
+
+@njit(cache=True)
+def _load(m, f, i, queue, clock, faults):  # type: ignore[no-untyped-def]
+    rows = f.y_pad_before + f.y_size + f.y_pad_after
+    total = rows * (f.x_pad_before + f.x_size + f.x_pad_after)
+    which = min(f.buffer, ACC)
+    if total == 0:
+        return
+    if f.sram_base + total > m.depth[which]:
+        _report(faults, OUT_OF_RANGE, i, which, f.sram_base + total - 1, 0)
+        return
+    if _dram_end(m, f) > m.dram_bytes:
+        _report(faults, OUT_OF_RANGE, i, DRAM, _dram_end(m, f) - 1, 0)
+        return
+    for row in range(f.y_size if f.x_size else 0):
+        count = _row_blocks(m, f, row)
+        _read(m.dram, DRAM, m.entries, count, i, queue, _STORE_QUEUE, clock, faults, False)
+    for k in range(total):
+        m.entries[k] = f.sram_base + k
+    memory = m.uop
+    if which == WGT:
+        memory = m.wgt
+    elif which == INP:
+        memory = m.inp
+    elif which == ACC:
+        memory = m.acc
+    else:
+        _fill_uops(m, f, i, faults)
+    _write(memory, which, m.entries, total, i, queue, clock, faults)
+
+
+@njit(cache=True)
+def _store(m, f, i, clock, faults):  # type: ignore[no-untyped-def]
+    total = f.y_size * f.x_size
+    if total == 0:
+        return
+    if f.sram_base + total > m.depth[ACC]:
+        _report(faults, OUT_OF_RANGE, i, ACC, f.sram_base + total - 1, 0)
+        return
+    if _dram_end(m, f) > m.dram_bytes:
+        _report(faults, OUT_OF_RANGE, i, DRAM, _dram_end(m, f) - 1, 0)
+        return
+    for k in range(total):
+        m.entries[k] = f.sram_base + k
+    _read(m.acc, ACC, m.entries, total, i, _STORE_QUEUE, _COMPUTE_QUEUE, clock, faults, True)
+    for row in range(f.y_size):
+        _write(m.dram, DRAM, m.entries, _row_blocks(m, f, row), i, _STORE_QUEUE, clock, faults)
+
+
+@njit(cache=True)
+def walk(columns, queue, clock, m, faults):  # type: ignore[no-untyped-def]
+    """Follow all accesses in program order. Returns the GEMM and ALU micro-op steps the program runs."""
+    gemm_steps, alu_steps = 0, 0
+    for i in range(len(columns)):
+        f = columns[i]
+        if f.opcode == _LOAD:
+            _load(m, f, i, queue[i], clock, faults)
+        elif f.opcode == _STORE:
+            _store(m, f, i, clock, faults)
+        elif f.opcode == _GEMM or f.opcode == _ALU:
+            steps = np.int64(f.loop_outer) * f.loop_inner * max(0, f.uop_end - f.uop_begin)
+            if f.opcode == _GEMM:
+                gemm_steps += steps
+            else:
+                alu_steps += steps
+            if steps == 0 or not _uops_ready(m, f, i, faults):
+                continue
+            if f.opcode == _GEMM:
+                _gemm(m, f, i, clock, faults)
+            else:
+                _alu(m, f, i, clock, faults)
+    return gemm_steps, alu_steps

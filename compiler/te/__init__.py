@@ -1,0 +1,47 @@
+"""Tensor expressions: what to compute, without saying in which order.
+
+    x = te.placeholder((64, 128), "int8", "x")
+    w = te.placeholder((32, 128), "int8", "w")
+    k = te.reduce_axis(128, "k")
+    y = te.compute((64, 32), lambda i, j: te.sum(te.cast(x[i, k], "int32") * te.cast(w[j, k], "int32"), k), "y")
+    function = te.create_function("dense", [x, w], [y])
+"""
+
+from vdla.compiler.te.function_builder import create_function
+from vdla.compiler.te.functions import (
+    absolute,
+    cast,
+    ceil,
+    clip,
+    const,
+    equal,
+    erf,
+    exp,
+    floor,
+    log,
+    logical_and,
+    logical_or,
+    maximum,
+    minimum,
+    not_equal,
+    power,
+    requantise,
+    rescale,
+    round_even,
+    rsqrt,
+    select,
+    shift_left,
+    shift_right,
+    sigmoid,
+    sqrt,
+    tanh,
+)
+from vdla.compiler.te.reductions import max, min, prod, reduction, sum
+from vdla.compiler.te.tensor import ReduceAxis, Reduction, Tensor, compute, placeholder, reduce_axis
+
+__all__ = [
+    "ReduceAxis", "Reduction", "Tensor", "absolute", "cast", "ceil", "clip", "compute", "const", "create_function", "equal",
+    "erf", "exp", "floor", "log", "logical_and", "logical_or", "max", "maximum", "min", "minimum", "not_equal",
+    "placeholder", "power", "prod", "reduce_axis", "reduction", "requantise", "rescale", "round_even", "rsqrt", "select",
+    "shift_left", "shift_right", "sigmoid", "sqrt", "sum", "tanh",
+]  # fmt: skip

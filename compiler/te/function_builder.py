@@ -1,0 +1,135 @@
+"""From a graph of tensors to a loop-IR function: one perfectly nested block for each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vdla.compiler.ir.nodes import (
+    Allocate,
+    Attributes,
+    Binary,
+    Block,
+    Buffer,
+    Expr,
+    For,
+    Function,
+    Iter,
+    Load,
+    Stmt,
+    Store,
+    Var,
+    map_expr,
+    seq,
+)
+from vdla.compiler.te.tensor import Tensor
+from vdla.errors import CompileError
+
+
+def create_function(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Attributes = ()) -> Function:
+    """A function of `inputs` (placeholders) that writes `outputs` (stages).
+
+    Each stage S with axes (i, k) becomes, in topological order,
+
+        for S_i in range(I):
+            for S_k in range(K):
+                block S:
+                    axis S.i = spatial(I, S_i)
+                    axis S.k = reduce(K, S_k)
+                    init:
+                        S[S.i] = identity
+                    S[S.i] = S[S.i] + value
+
+    and stages that are not outputs are allocated in scope global around the whole body. A name already taken gets a
+    suffix _1, _2, …; parameters choose first, then stages in order. Raises `CompileError` on a placeholder that is not an
+    input, an output that is not a stage, or a tensor listed twice.
+    """
+    stages = stages_of(outputs)
+    check_parameters(name, inputs, outputs, stages)
+    names = Names()
+    parameters = (*inputs, *outputs)
+    buffers = {t: Buffer(names.fresh(t.name), t.shape, t.dtype) for t in (*parameters, *(s for s in stages if s not in outputs))}
+    body = seq(*(stage_nest(stage, buffers, names) for stage in stages))
+    for stage in reversed(stages):
+        if stage not in outputs:
+            body = Allocate(buffers[stage], body)
+    return Function(name, tuple(buffers[t] for t in parameters), body, len(outputs), tuple(sorted(attributes)))
+
+
+class Names:
+    """Hands out names that are unique within a function."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def fresh(self, wanted: str) -> str:
+        name, suffix = wanted, 0
+        while name in self.taken:
+            suffix += 1
+            name = f"{wanted}_{suffix}"
+        self.taken.add(name)
+        return name
+
+
+def stages_of(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Every computed tensor that `outputs` need, producers first."""
+    order: dict[Tensor, None] = {}
+
+    def visit(tensor: Tensor) -> None:
+        if tensor in order or tensor.value is None:
+            return
+        for producer in tensor.inputs:
+            visit(producer)
+        order[tensor] = None
+
+    for output in outputs:
+        visit(output)
+    return list(order)
+
+
+def check_parameters(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], stages: list[Tensor]) -> None:
+    where = f"function {name}"
+    if not outputs:
+        raise CompileError("no outputs", where=where, expected="one computed tensor or more")
+    for tensor in inputs:
+        if tensor.value is not None:
+            raise CompileError(f"input {tensor.name} is computed", where=where, expected="a placeholder")
+    for tensor in outputs:
+        if tensor.value is None:
+            raise CompileError(f"output {tensor.name} is a placeholder", where=where, expected="a computed tensor", hint="copy it in a stage")
+    for listed in (inputs, outputs):
+        for position, tensor in enumerate(listed):
+            if tensor in listed[:position]:
+                raise CompileError(f"{tensor.name} is listed twice", where=where, expected="each tensor once")
+    for stage in stages:
+        for tensor in stage.inputs:
+            if tensor.value is None and tensor not in inputs:
+                found = [t.name for t in inputs]
+                raise CompileError(f"stage {stage.name} reads placeholder {tensor.name}, which is not an input", where=where, found=found, expected=f"{tensor.name} among the inputs")
+
+
+def stage_nest(stage: Tensor, buffers: dict[Tensor, Buffer], names: Names) -> Stmt:
+    """The loops and the block of one stage."""
+    buffer, reduction = buffers[stage], stage.reduction
+    domain = [(axis, extent, "spatial") for axis, extent in zip(stage.axes, stage.shape, strict=True)]
+    domain += [(axis, axis.extent, "reduce") for axis in (reduction.axes if reduction else ())]
+    iters = tuple(Iter(Var(names.fresh(f"{buffer.name}.{axis.name}")), extent, kind) for axis, extent, kind in domain)
+    loops = [Var(names.fresh(f"{buffer.name}_{axis.name}")) for axis, _, _ in domain]
+    variables = {axis: it.var for (axis, _, _), it in zip(domain, iters, strict=True)}
+
+    def resolve(node: Expr) -> Expr:
+        if isinstance(node, Load) and isinstance(node.buffer, Tensor):
+            return Load(buffers[node.buffer], node.indices)
+        return variables.get(node, node) if isinstance(node, Var) else node
+
+    element = tuple(it.var for it in iters if it.kind == "spatial")
+    init: Stmt | None = None
+    if reduction:
+        init = Store(buffer, element, reduction.identity)
+        value: Expr = Binary(reduction.op, Load(buffer, element), map_expr(reduction.value, resolve))
+    else:
+        assert stage.value is not None
+        value = map_expr(stage.value, resolve)
+    nest: Stmt = Block(buffer.name, iters, tuple(loops), Store(buffer, element, value), init, None, stage.annotations)
+    for loop, it in zip(reversed(loops), reversed(iters), strict=True):
+        nest = For(loop, it.extent, nest)
+    return nest

@@ -1,0 +1,154 @@
+"""Elementwise functions on expressions. A bare Python number takes the other operand's dtype."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from vdla.compiler.ir.nodes import Binary, Call, Const, Expr, Scalar, Select, as_expr, binary
+from vdla.compiler.te.tensor import DTYPES
+from vdla.errors import CompileError
+
+
+def const(value: int | float, dtype: str) -> Const:
+    return Const(value, dtype)
+
+
+def cast(value: Scalar, dtype: str) -> Expr:
+    """C-like conversion: integers wrap, float → integer truncates."""
+    if dtype not in DTYPES:
+        raise CompileError("cast to an unknown dtype", found=dtype, expected="one of " + ", ".join(DTYPES))
+    return value.astype(dtype) if isinstance(value, Expr) else Const(value, dtype)
+
+
+def select(condition: Expr, a: Scalar, b: Scalar) -> Expr:
+    """`a` where `condition` else `b`; the branch not taken is not evaluated, so it may index outside a tensor."""
+    if condition.dtype != "bool":
+        raise CompileError("select on what is no condition", found=condition.dtype, expected="bool")
+    left, right = same_dtype("select", a, b)
+    return Select(condition, left, right)
+
+
+def maximum(a: Scalar, b: Scalar) -> Expr:
+    return binary("max", a, b)
+
+
+def minimum(a: Scalar, b: Scalar) -> Expr:
+    return binary("min", a, b)
+
+
+def clip(value: Expr, low: Scalar, high: Scalar) -> Expr:
+    """min(max(value, low), high)."""
+    return minimum(maximum(value, low), high)
+
+
+def shift_left(a: Scalar, b: Scalar) -> Expr:
+    return binary("shl", a, b)
+
+
+def shift_right(a: Scalar, b: Scalar) -> Expr:
+    """Arithmetic, towards minus infinity."""
+    return binary("shr", a, b)
+
+
+def equal(a: Scalar, b: Scalar) -> Expr:
+    return binary("eq", a, b)
+
+
+def not_equal(a: Scalar, b: Scalar) -> Expr:
+    return binary("ne", a, b)
+
+
+def logical_and(*conditions: Expr) -> Expr:
+    """Both sides are evaluated; use `select` to guard a load."""
+    return reduce(lambda a, b: Binary("and", a, b), conditions)
+
+
+def logical_or(*conditions: Expr) -> Expr:
+    """Both sides are evaluated."""
+    return reduce(lambda a, b: Binary("or", a, b), conditions)
+
+
+def exp(x: Expr) -> Expr:
+    return float_call("exp", x)
+
+
+def log(x: Expr) -> Expr:
+    return float_call("log", x)
+
+
+def sqrt(x: Expr) -> Expr:
+    return float_call("sqrt", x)
+
+
+def rsqrt(x: Expr) -> Expr:
+    """1 / sqrt(x)."""
+    return float_call("rsqrt", x)
+
+
+def tanh(x: Expr) -> Expr:
+    return float_call("tanh", x)
+
+
+def sigmoid(x: Expr) -> Expr:
+    """1 / (1 + exp(-x))."""
+    return float_call("sigmoid", x)
+
+
+def erf(x: Expr) -> Expr:
+    return float_call("erf", x)
+
+
+def floor(x: Expr) -> Expr:
+    return float_call("floor", x)
+
+
+def ceil(x: Expr) -> Expr:
+    return float_call("ceil", x)
+
+
+def round_even(x: Expr) -> Expr:
+    """To the nearest whole number, halves to the even one."""
+    return float_call("round_even", x)
+
+
+def power(x: Expr, exponent: Scalar) -> Expr:
+    return float_call("pow", *same_dtype("pow", x, exponent))
+
+
+def absolute(x: Expr) -> Expr:
+    """|x|; the least integer stays what it is."""
+    return Call("abs", (x,), x.dtype)
+
+
+def requantise(acc: Expr, bias: Expr, scale: Expr, low: int, high: int) -> Expr:
+    """`rescale` clipped to [low, high]; int32, as all its operands."""
+    return Call("requantise", int32_operands("requantise", acc, bias, scale), "int32", (("high", high), ("low", low)))
+
+
+def rescale(acc: Expr, bias: Expr, scale: Expr) -> Expr:
+    """(acc + bias) · multiplier / 2^shift + zero point, all three in the scale word: `vdla.isa.semantics.rescale`."""
+    return Call("rescale", int32_operands("rescale", acc, bias, scale), "int32")
+
+
+def float_call(op: str, *args: Expr) -> Call:
+    for x in args:
+        if not isinstance(x, Expr) or x.dtype not in ("float32", "float64"):
+            found = x.dtype if isinstance(x, Expr) else x
+            raise CompileError(f"{op} of what is no float", found=found, expected="float32 or float64", hint='te.cast(x, "float32")')
+    return Call(op, args, args[0].dtype)
+
+
+def int32_operands(op: str, *args: Expr) -> tuple[Expr, ...]:
+    dtypes = [x.dtype if isinstance(x, Expr) else "int32" for x in args]
+    if dtypes != ["int32"] * len(args):
+        raise CompileError(f"the operands of {op}", found=dtypes, expected="int32 each", hint='te.cast(x, "int32")')
+    return tuple(as_expr(x) for x in args)
+
+
+def same_dtype(op: str, a: Scalar, b: Scalar) -> tuple[Expr, Expr]:
+    """Two operands as expressions of one dtype."""
+    left = a if isinstance(a, Expr) else Const(a, b.dtype) if isinstance(b, Expr) else as_expr(a)
+    right = b if isinstance(b, Expr) else Const(b, left.dtype)
+    if left.dtype != right.dtype:
+        raise CompileError(f"{op}: operands of {left.dtype} and {right.dtype}", expected="one dtype", hint="te.cast one of them")
+    return left, right

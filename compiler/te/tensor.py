@@ -1,0 +1,146 @@
+"""Tensors, their axes, and the two ways to make one: `placeholder` and `compute`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from vdla.compiler.ir.nodes import Attributes, Buffer, Const, Expr, Load, Scalar, Var, as_expr, walk_expr
+from vdla.errors import CompileError
+
+DTYPES = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")
+INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReduceAxis(Var):
+    """A variable that runs over 0 … extent-1 in a reduction. One axis can serve several stages."""
+
+    extent: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction(Expr):
+    """`op` ("add", "mul", "min" or "max") over every point of `axes`, starting from `identity`. Outermost in a stage only."""
+
+    op: str
+    value: Expr
+    axes: tuple[ReduceAxis, ...]
+    identity: Const
+
+    @property
+    def dtype(self) -> str:  # type: ignore[override]
+        return self.value.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor(Buffer):
+    """A placeholder (`value` is None), or a stage: element `axes` is `value`."""
+
+    axes: tuple[Var, ...] = ()
+    value: Expr | None = None
+    annotations: Attributes = ()
+
+    def __getitem__(self, indices: Scalar | tuple[Scalar, ...]) -> Load:
+        indices = indices if isinstance(indices, tuple) else (indices,)
+        if len(indices) != len(self.shape):
+            expected = f"{len(self.shape)}, one for each dimension of {list(self.shape)}"
+            raise CompileError(f"wrong number of indices into {self.name}", found=len(indices), expected=expected)
+        for position, index in enumerate(indices):
+            dtype = index.dtype if isinstance(index, Expr) else type(index).__name__
+            if dtype not in (*INTEGERS, "int"):
+                raise CompileError(f"index {position} into {self.name} is not an integer", found=dtype, expected="an integer expression")
+        return Load(self, tuple(as_expr(i) for i in indices))
+
+    @property
+    def reduction(self) -> Reduction | None:
+        return self.value if isinstance(self.value, Reduction) else None
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors this stage reads, in the order it first reads them."""
+        loads = (node.buffer for node in walk_value(self.value) if isinstance(node, Load))
+        return tuple(dict.fromkeys(tensor for tensor in loads if isinstance(tensor, Tensor)))
+
+
+def walk_value(value: Expr | None) -> Iterator[Expr]:
+    """Every expression below a stage's value, a reduction's operand included."""
+    if isinstance(value, Reduction):
+        yield from walk_expr(value.value)
+    elif value is not None:
+        yield from walk_expr(value)
+
+
+def placeholder(shape: Sequence[int], dtype: str, name: str) -> Tensor:
+    """An input. Raises `CompileError` on a shape or dtype that cannot be."""
+    check_shape(shape, f"placeholder {name}")
+    if dtype not in DTYPES:
+        raise CompileError("unknown dtype", where=f"placeholder {name}", found=dtype, expected="one of " + ", ".join(DTYPES))
+    return Tensor(name, tuple(int(n) for n in shape), dtype)
+
+
+def reduce_axis(extent: int, name: str) -> ReduceAxis:
+    """An axis for `sum`, `max` and the like."""
+    check_shape((extent,), f"reduce axis {name}")
+    return ReduceAxis(name, extent=int(extent))
+
+
+def compute(
+    shape: Sequence[int],
+    fn: Callable[..., Scalar],
+    name: str,
+    axes: Sequence[str] | None = None,
+    annotations: Attributes = (),
+) -> Tensor:
+    """A stage: element (i, j, …) of the result is `fn(i, j, …)`, an expression or a reduction of one.
+
+    axes: names of the axes; by default those of `fn`'s parameters, or i0, i1, … when it takes `*indices`.
+    Raises `CompileError`, naming the stage, when `fn` does.
+    """
+    where = f"stage {name}"
+    check_shape(shape, where)
+    variables = tuple(Var(axis) for axis in axis_names(fn, len(shape), axes, where))
+    try:
+        value = fn(*variables)
+        value = value if isinstance(value, Expr) else as_expr(value)
+        check_value(value, variables)
+    except CompileError as error:
+        if error.where:
+            raise
+        raise CompileError(error.what, where=where, found=error.found, expected=error.expected, hint=error.hint) from None
+    except TypeError as error:  # `binary` on two dtypes, or Python on what is no expression
+        raise CompileError(str(error), where=where) from error
+    return Tensor(name, tuple(int(n) for n in shape), value.dtype, axes=variables, value=value, annotations=tuple(sorted(annotations)))
+
+
+def check_shape(shape: Sequence[int], where: str) -> None:
+    for position, extent in enumerate(shape):
+        if int(extent) != extent or extent <= 0:
+            raise CompileError(f"dimension {position} is not a positive whole number", where=where, found=list(shape), expected="extents of 1 or more")
+
+
+def axis_names(fn: Callable[..., Scalar], rank: int, axes: Sequence[str] | None, where: str) -> list[str]:
+    parameters = list(inspect.signature(fn).parameters.values())
+    variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    if not variadic and len(parameters) != rank:
+        raise CompileError("the function does not take one index for each dimension", where=where, found=len(parameters), expected=f"{rank} parameters")
+    if axes is None:
+        return [f"i{d}" for d in range(rank)] if variadic else [p.name for p in parameters]
+    if len(axes) != rank or len(set(axes)) != rank:
+        raise CompileError("axes does not name each dimension once", where=where, found=list(axes), expected=f"{rank} different names")
+    return list(axes)
+
+
+def check_value(value: Expr, variables: tuple[Var, ...]) -> None:
+    """Refuse reductions that are not outermost, variables from elsewhere, and buffers that are not tensors."""
+    reduced = value.axes if isinstance(value, Reduction) else ()
+    for node in walk_value(value):
+        if isinstance(node, Reduction):
+            raise CompileError("a reduction inside another expression", expected="the reduction outermost", hint="a stage of its own for the reduction")
+        if isinstance(node, ReduceAxis) and node not in reduced:
+            raise CompileError(f"reduce axis {node.name} is used but not reduced over", expected=f"{node.name} among the axes of the reduction")
+        if isinstance(node, Var) and node not in variables and node not in reduced:
+            raise CompileError(f"variable {node.name} is not an axis of this stage", expected=", ".join(v.name for v in variables) or "none")
+        if isinstance(node, Load) and not isinstance(node.buffer, Tensor):
+            raise CompileError(f"{node.buffer.name} is not a tensor", found=node.buffer, expected="a placeholder or a computed tensor")

@@ -1,0 +1,182 @@
+"""From a quantised graph node to a VDLA kernel: its workload, and what each kernel parameter is bound to.
+
+`layer_of` is total over what `refusal` does not refuse; placement asks `refusal` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.graph.opset import with_defaults
+from vdla.compiler.ops.vdla.packing import blocks, pack_block_diagonal_weights, pack_conv_weights, pack_parameters
+from vdla.compiler.ops.vdla.tiling import choose_tiling
+from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
+from vdla.design import Design
+from vdla.errors import CompileError
+
+Workload = ConvWorkload | ElementwiseWorkload | PoolWorkload
+
+
+@dataclass(frozen=True)
+class Layer:
+    """activations: kernel parameter → graph tensor (packed in DRAM). constants: kernel parameter → packed array.
+
+    macs: useful multiply-accumulates of the model, padding excluded. gemm_uops: what the GEMM core must run for them.
+    """
+
+    node: Node
+    workload: Workload
+    activations: dict[str, str]
+    constants: dict[str, np.ndarray]
+    macs: int
+    gemm_uops: int
+
+
+def layer_of(node: Node, graph: Graph, design: Design) -> Layer:
+    return _BUILDERS[node.op](node, graph, design)
+
+
+def refusal(node: Node, graph: Graph, design: Design) -> str:
+    """Why `node` cannot run on `design`; empty when it can."""
+    if node.op not in _BUILDERS:
+        return "no VDLA kernel: float arithmetic" if not node.op.startswith("q") else f"no VDLA kernel for {node.op}"
+    try:
+        layer = _BUILDERS[node.op](node, graph, design)
+        if isinstance(layer.workload, ConvWorkload):
+            choose_tiling(layer.workload, design)
+    except CompileError as error:
+        return str(error)
+    return ""
+
+
+def _constant(graph: Graph, name: str, node: Node) -> np.ndarray:
+    if name not in graph.constants:
+        raise CompileError(f"{node.op} needs a constant", where=node.name, found=f"{name} is computed")
+    return graph.constants[name]
+
+
+def _parameters(graph: Graph, node: Node, names: tuple[str, str], channels: int, groups: int, design: Design) -> np.ndarray:
+    return pack_parameters(*(_constant(graph, n, node) for n in names), channels, groups, design)
+
+
+def _image(graph: Graph, tensor: str) -> tuple[int, int, int, int]:
+    """(N, C, H, W); a matrix has H = W = 1."""
+    shape = graph.type_of(tensor).shape
+    if len(shape) not in (2, 4):
+        raise CompileError(
+            "the accelerator's tensors have 2 or 4 dimensions", where=tensor, found=shape, expected="(N, C) or (N, C, H, W)"
+        )
+    n, c, h, w = (*shape, 1, 1)[:4]
+    return n, c, h, w
+
+
+def _qconv2d(node: Node, graph: Graph, design: Design) -> Layer:
+    a = with_defaults(node.op, node.attributes)
+    return _convolution(node, graph, design, _constant(graph, node.inputs[1], node), a)
+
+
+def _qdense(node: Node, graph: Graph, design: Design) -> Layer:
+    w = _constant(graph, node.inputs[1], node)
+    a = {**with_defaults("qconv2d", {}), **with_defaults("qdense", node.attributes)}
+    return _convolution(node, graph, design, w[:, :, None, None], a)
+
+
+def _convolution(node: Node, graph: Graph, design: Design, w: np.ndarray, a: dict[str, Any]) -> Layer:
+    n, c, h, width = _image(graph, node.inputs[0])
+    o, c_group, kh, kw = w.shape
+    block, groups = design.gemm.block_in, a["groups"]
+    if groups == 1 or (c_group % block == 0 and (o // groups) % block == 0):
+        packed, kernel_groups = pack_conv_weights(w, groups, design), groups
+    elif c_group == o // groups and block % c_group == 0:
+        packed = pack_block_diagonal_weights(w, groups, design)
+        kernel_groups = packed.shape[0]
+    else:
+        raise CompileError(
+            "groups that neither fill nor divide a block",
+            where=node.name,
+            found=f"{groups} groups of {c_group} inputs and {o // groups} outputs",
+            expected=f"multiples of {block}, or equal divisors of {block}",
+        )
+    parameter_groups = groups if kernel_groups == groups and packed.shape[1] * block * groups == o else 1
+    parameters = _grouped(
+        _parameters(graph, node, (node.inputs[2], node.inputs[3]), o, parameter_groups, design), kernel_groups
+    )
+    residual = len(node.inputs) > 4 and bool(node.inputs[4])
+    workload = ConvWorkload(
+        batch=blocks(n, design.gemm.batch), groups=kernel_groups, in_blocks=packed.shape[2], out_blocks=packed.shape[1],
+        height=h, width=width, kernel=(kh, kw), strides=tuple(a["strides"]), pads=tuple(a["pads"]),
+        dilations=tuple(a["dilations"]), residual=residual, pad_value=a["pad_value"], low=a["low"], high=a["high"],
+    )  # fmt: skip
+    activations = {"x": node.inputs[0], "y": node.outputs[0]}
+    constants = {"weight": packed, "parameters": parameters}
+    if residual:
+        activations["residual"] = node.inputs[4]
+        residual_parameters = _parameters(graph, node, (node.inputs[5], node.inputs[6]), o, parameter_groups, design)
+        constants["residual_parameters"] = _grouped(residual_parameters, kernel_groups)
+    macs = n * o * workload.out_height * workload.out_width * c_group * kh * kw
+    return Layer(node, workload, activations, constants, macs, workload.gemm_uops)
+
+
+def _grouped(parameters: np.ndarray, groups: int) -> np.ndarray:
+    """[1 or G, blocks, 2, …] → [groups, blocks of each, 2, …]: blocks follow one another either way."""
+    return parameters.reshape(groups, -1, *parameters.shape[2:])
+
+
+def _qavg_pool2d(node: Node, graph: Graph, design: Design) -> Layer:
+    """A depthwise convolution with weights of one; the division is in the scale words."""
+    a = with_defaults(node.op, node.attributes)
+    if a["ceil"]:
+        raise CompileError("average pooling in ceil mode has windows of unequal size", where=node.name)
+    n, c, h, w = _image(graph, node.inputs[0])
+    packed = pack_block_diagonal_weights(np.ones((c, 1, *a["kernel"]), np.int8), c, design)
+    parameters = _grouped(_parameters(graph, node, (node.inputs[1], node.inputs[2]), c, 1, design), packed.shape[0])
+    workload = ConvWorkload(
+        batch=blocks(n, design.gemm.batch), groups=packed.shape[0], in_blocks=1, out_blocks=1, height=h, width=w,
+        kernel=tuple(a["kernel"]), strides=tuple(a["strides"]), pads=tuple(a["pads"]),
+        pad_value=a["pad_value"], low=a["low"], high=a["high"],
+    )  # fmt: skip
+    activations = {"x": node.inputs[0], "y": node.outputs[0]}
+    return Layer(node, workload, activations, {"weight": packed, "parameters": parameters}, 0, workload.gemm_uops)
+
+
+def _qmax_pool2d(node: Node, graph: Graph, design: Design) -> Layer:
+    a = with_defaults(node.op, node.attributes)
+    n, c, h, w = _image(graph, node.inputs[0])
+    _, _, out_height, out_width = _image(graph, node.outputs[0])
+    workload = PoolWorkload(
+        blocks(n, design.gemm.batch), blocks(c, design.gemm.block_in), h, w,
+        tuple(a["kernel"]), tuple(a["strides"]), tuple(a["pads"]), out_height, out_width,
+    )  # fmt: skip
+    return Layer(node, workload, {"x": node.inputs[0], "y": node.outputs[0]}, {}, 0, 0)
+
+
+def _elementwise(node: Node, graph: Graph, design: Design) -> Layer:
+    a = with_defaults(node.op, node.attributes)
+    n, c, h, w = _image(graph, node.inputs[0])
+    workload = ElementwiseWorkload(
+        node.op, blocks(n, design.gemm.batch), blocks(c, design.gemm.block_in), h * w, a["low"], a["high"]
+    )
+
+    def parameters(bias: int) -> np.ndarray:
+        return _parameters(graph, node, (node.inputs[bias], node.inputs[bias + 1]), c, 1, design)
+
+    if node.op == "requantize":
+        return Layer(node, workload, {"x": node.inputs[0], "y": node.outputs[0]}, {"parameters": parameters(1)}, 0, 0)
+    constants = {"a_parameters": parameters(2), "b_parameters": parameters(4), "parameters": parameters(6)}
+    activations = {"a": node.inputs[0], "b": node.inputs[1], "y": node.outputs[0]}
+    return Layer(node, workload, activations, constants, 0, 0)
+
+
+_BUILDERS: dict[str, Callable[[Node, Graph, Design], Layer]] = {
+    "qconv2d": _qconv2d,
+    "qdense": _qdense,
+    "qavg_pool2d": _qavg_pool2d,
+    "qmax_pool2d": _qmax_pool2d,
+    "qadd": _elementwise,
+    "requantize": _elementwise,
+}

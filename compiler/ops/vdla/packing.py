@@ -1,0 +1,75 @@
+"""Constants in the accelerator's layouts. Lanes beyond the real channels are zero, so they never disturb a result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vdla.design import Design
+
+
+def blocks(count: int, size: int) -> int:
+    """How many blocks of `size` hold `count`."""
+    return -(-count // size)
+
+
+def packed_shape(shape: tuple[int, ...], design: Design) -> tuple[int, ...]:
+    """(N, C[, H, W]) → (N/batch, C/block, H, W, batch, block), rounded up."""
+    n, c, h, w = (*shape, 1, 1)[:4]
+    g = design.gemm
+    return (blocks(n, g.batch), blocks(c, g.block_in), h, w, g.batch, g.block_in)
+
+
+def pack_conv_weights(w: np.ndarray, groups: int, design: Design) -> np.ndarray:
+    """w int8[O, C/groups, KH, KW] → int8[G, O/G/block, C/G/block, KH, KW, block_out, block_in], G being `groups`."""
+    o, c, kh, kw = w.shape
+    bo, bi = design.gemm.block_out, design.gemm.block_in
+    og = o // groups
+    ob, cb = blocks(og, bo), blocks(c, bi)
+    padded = np.zeros((groups, ob * bo, cb * bi, kh, kw), np.int8)
+    padded[:, :og, :c] = w.reshape(groups, og, c, kh, kw)
+    tiled = padded.reshape(groups, ob, bo, cb, bi, kh, kw)
+    return np.ascontiguousarray(tiled.transpose(0, 1, 3, 5, 6, 2, 4))
+
+
+def pack_block_diagonal_weights(w: np.ndarray, groups: int, design: Design) -> np.ndarray:
+    """Groups narrower than a block: w int8[O, C/groups, KH, KW] with as many outputs as inputs in a group →
+    int8[C/block, 1, 1, KH, KW, block_out, block_in], each tile block-diagonal."""
+    o, width, kh, kw = w.shape
+    block = design.gemm.block_out
+    count = blocks(o, block)
+    tiles = np.zeros((count * block, block, kh, kw), np.int8)
+    channel = np.arange(o)
+    first = channel // width * width % block
+    for i in range(width):
+        tiles[channel, first + i] = w[:, i]
+    tiled = tiles.reshape(count, block, block, kh, kw)
+    return np.ascontiguousarray(tiled.transpose(0, 3, 4, 1, 2))[:, None, None]
+
+
+def pack_parameters(bias: np.ndarray, scale: np.ndarray, channels: int, groups: int, design: Design) -> np.ndarray:
+    """bias, scale int32[C] or [1] → int32[G, C/G/block, 2, batch, block_out]: a bias tile and a scale tile for each block."""
+    block = design.gemm.block_out
+    each = channels // groups
+    packed = np.zeros((groups, blocks(each, block), 2, design.gemm.batch, block), np.int32)
+    for k, values in enumerate((bias, scale)):
+        padded = np.zeros((groups, packed.shape[1] * block), np.int32)
+        padded[:, :each] = np.broadcast_to(values, (channels,)).reshape(groups, each)
+        packed[:, :, k] = padded.reshape(groups, -1, 1, block)
+    return packed
+
+
+def pack_activation(x: np.ndarray, design: Design) -> np.ndarray:
+    """int8[N, C[, H, W]] → packed_shape. For tests and tools; at run time the host's `pack_nchwc` operator does it."""
+    n, c, h, w = (*x.shape, 1, 1)[:4]
+    nb, cb, _, _, batch, block = packed_shape(x.shape, design)
+    padded = np.zeros((nb * batch, cb * block, h, w), np.int8)
+    padded[:n, :c] = x.reshape(n, c, h, w)
+    return np.ascontiguousarray(padded.reshape(nb, batch, cb, block, h, w).transpose(0, 2, 4, 5, 1, 3))
+
+
+def unpack_activation(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The inverse of `pack_activation`, cut to `shape`."""
+    n, c, h, w = (*shape, 1, 1)[:4]
+    nb, cb, _, _, batch, block = packed.shape
+    dense = packed.transpose(0, 4, 1, 5, 2, 3).reshape(nb * batch, cb * block, h, w)
+    return np.ascontiguousarray(dense[:n, :c]).reshape(shape)

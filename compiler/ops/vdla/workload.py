@@ -1,0 +1,106 @@
+"""What a VDLA convolution kernel computes, in packed blocks: the key under which kernels are built and cached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vdla.compiler.graph.opset import window_output
+from vdla.design import Design
+
+
+@dataclass(frozen=True, slots=True)
+class ConvWorkload:
+    """A quantised convolution over packed tensors, with a group axis everywhere:
+
+    x int8 [batch][groups][in_blocks][height][width] tiles, w [groups][out_blocks][in_blocks][KH][KW] tiles,
+    y int8 [batch][groups][out_blocks][out_height][out_width] tiles.
+
+    `batch` counts blocks of design.gemm.batch images; in_blocks and out_blocks are of one group. Depthwise convolution and
+    average pooling have one input and one output block a group and (block-)diagonal weight tiles; dense layers are 1×1.
+    """
+
+    batch: int
+    groups: int
+    in_blocks: int
+    out_blocks: int
+    height: int
+    width: int
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+    residual: bool = False
+    pad_value: int = 0
+    low: int = -128
+    high: int = 127
+
+    @property
+    def padded_height(self) -> int:
+        return self.height + self.pads[0] + self.pads[2]
+
+    @property
+    def padded_width(self) -> int:
+        return self.width + self.pads[1] + self.pads[3]
+
+    @property
+    def out_height(self) -> int:
+        return window_output(self.padded_height, self.kernel[0], self.strides[0], 0, self.dilations[0])
+
+    @property
+    def out_width(self) -> int:
+        return window_output(self.padded_width, self.kernel[1], self.strides[1], 0, self.dilations[1])
+
+    @property
+    def out_tiles(self) -> int:
+        """Accumulator tiles of the whole output."""
+        return self.batch * self.groups * self.out_blocks * self.out_height * self.out_width
+
+    @property
+    def gemm_uops(self) -> int:
+        """Micro-ops the GEMM core must run: one for each output tile, input block and kernel element."""
+        return self.out_tiles * self.in_blocks * self.kernel[0] * self.kernel[1]
+
+    def unique_bytes(self, design: Design) -> int:
+        """DRAM bytes of every operand and the result, each once."""
+        inputs = self.batch * self.groups * self.in_blocks * self.height * self.width * design.inp_tile_bytes
+        weights = self.groups * self.out_blocks * self.in_blocks * self.kernel[0] * self.kernel[1] * design.wgt_tile_bytes
+        parameters = self.groups * self.out_blocks * 2 * design.acc_tile_bytes * (2 if self.residual else 1)
+        return inputs + weights + parameters + self.out_tiles * design.out_tile_bytes * (2 if self.residual else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ElementwiseWorkload:
+    """An elementwise layer over packed tiles. op: "qadd" or "requantize"; positions: H·W."""
+
+    op: str
+    batch: int
+    blocks: int
+    positions: int
+    low: int = -128
+    high: int = 127
+
+    @property
+    def out_tiles(self) -> int:
+        return self.batch * self.blocks * self.positions
+
+
+@dataclass(frozen=True, slots=True)
+class PoolWorkload:
+    """Max pooling over packed int8 tiles, x [batch][blocks][height][width]; padding is -128.
+
+    `out_height` and `out_width` are given because of ceil mode: windows may hang over the padded edge.
+    """
+
+    batch: int
+    blocks: int
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    out_height: int
+    out_width: int
+
+    @property
+    def out_tiles(self) -> int:
+        return self.batch * self.blocks * self.out_height * self.out_width

@@ -248,9 +248,8 @@ def _values(operand: Operand, equals: str, text: str, token: str, where: str) ->
 def _refuse_misfits(record: dict[str, int], opcode: Opcode, limits: dict[str, tuple[int, int, int]], where: str) -> None:
     for name, (low, high, width) in limits.items():
         if not low <= record[name] <= high:
-            raise IsaError(
-                f"{opcode.name} field {name} does not fit", where=where, found=record[name], expected=f"{low}..{high} ({width} bits)"
-            )
+            expected = f"{low}..{high} ({width} bits)"
+            raise IsaError(f"{opcode.name} field {name} does not fit", where=where, found=record[name], expected=expected)
 
 
 def field_limits(design: Design) -> Limits:
@@ -274,7 +273,8 @@ def choose(word: str, known: Sequence[str], what: str, where: str) -> str:
     if word in known:
         return word
     near = difflib.get_close_matches(word, known, n=1)
-    raise IsaError(f"unknown {what}", where=where, found=word, expected=_list(known), hint=f"did you mean {near[0]}?" if near else "")
+    hint = f"did you mean {near[0]}?" if near else ""
+    raise IsaError(f"unknown {what}", where=where, found=word, expected=_list(known), hint=hint)
 
 
 def _list(words: Iterable[str]) -> str:

@@ -131,15 +131,15 @@ def _bad_structure(program: Program, columns: np.ndarray, describe: _Describer) 
     places += [(f"tensor {s.name}", s.address, s.bytes) for s in (*program.inputs, *program.outputs)]
     for name, address, size in places:
         if not 0 <= address <= address + size <= program.dram_bytes:
-            yield ProgramProblem(
-                "structure", None, "outside DRAM", where=name, found=f"{address}..{address + size}", expected=f"0..{program.dram_bytes}"
-            )
+            found, expected = f"{address}..{address + size}", f"0..{program.dram_bytes}"
+            yield ProgramProblem("structure", None, "outside DRAM", where=name, found=found, expected=expected)
     yield from _overlaps(program)
     end = program.layers[0].begin if program.layers else 0
     for layer in program.layers:
         if layer.begin != end or not layer.begin <= layer.end <= len(columns):
             found, expected = f"{layer.begin}..{layer.end}", f"from {end}, up to {len(columns)}"
-            yield ProgramProblem("structure", None, "layer out of place", where=f"layer {layer.name}", found=found, expected=expected)
+            where = f"layer {layer.name}"
+            yield ProgramProblem("structure", None, "layer out of place", where=where, found=found, expected=expected)
         end = layer.end
 
 
@@ -147,7 +147,8 @@ def _overlaps(program: Program) -> Iterator[ProgramProblem]:
     segments = sorted((s for s in program.segments if len(s.data)), key=lambda s: s.address)
     for first, second in zip(segments, segments[1:], strict=False):
         if first.address + len(first.data) > second.address:
-            yield ProgramProblem("structure", None, f"overlaps segment {first.name}", where=f"segment {second.name}", found=second.address)
+            where = f"segment {second.name}"
+            yield ProgramProblem("structure", None, f"overlaps segment {first.name}", where=where, found=second.address)
 
 
 # -- tokens --------------------------------------------------------------------------------------------------------------
@@ -182,10 +183,11 @@ def _bad_tokens(columns: np.ndarray, describe: _Describer) -> Iterator[ProgramPr
 
 
 def _impossible_tokens(columns: np.ndarray, queue: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
-    for end, bits, side in ((Queue.LOAD, ("pop_prev", "push_prev"), "before"), (Queue.STORE, ("pop_next", "push_next"), "after")):
-        for bit in bits:
+    for end, side in ((Queue.LOAD, "prev"), (Queue.STORE, "next")):
+        for bit in (f"pop_{side}", f"push_{side}"):
             for i in np.flatnonzero((queue == end) & (columns[bit] != 0)):
-                yield ProgramProblem("token", int(i), f"{bit}: there is no queue {side} {end.name}", where=describe(i))
+                what = f"{bit}: there is no queue {'before' if side == 'prev' else 'after'} {end.name}"
+                yield ProgramProblem("token", int(i), what, where=describe(i))
 
 
 def _deadlock(order: Order, columns: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
@@ -207,9 +209,8 @@ def _early_finish(columns: np.ndarray, order: Order, describe: _Describer) -> It
     stores = order.members[Queue.STORE]
     last = len(columns) - 1
     if len(stores) and not order.before(int(stores[-1]), last):
-        yield ProgramProblem(
-            "race", last, f"FINISH does not wait for {describe(int(stores[-1]))}", where=describe(last), expected="a token from STORE"
-        )
+        what = f"FINISH does not wait for {describe(int(stores[-1]))}"
+        yield ProgramProblem("race", last, what, where=describe(last), expected="a token from STORE")
 
 
 # -- accesses ------------------------------------------------------------------------------------------------------------
@@ -225,14 +226,15 @@ def _bad_accesses(
     if unordered:  # every queue has seen everything, and each its own past
         clock = np.full_like(clock, np.iinfo(np.int32).max - 1)
         clock[np.arange(len(columns)), order.queue] = order.position
-    faults = kernels.Faults(np.zeros((kernels.FAULTS_KEPT, 5), np.int64), np.zeros(1, np.int64))
-    gemm_uops, alu_uops = kernels.walk(columns, order.queue, clock, _machine(program), faults)
-    rows = faults.rows[: int(faults.count[0])]
+    state = _initial_state(program, clock)
+    gemm_uops, alu_uops = kernels.walk(columns.astype(kernels.WIDE_COLUMNS), order.queue.astype(np.int64), state)
+    found = int(state.fault_count[0])
+    rows = state.faults[: min(found, kernels.FAULTS_KEPT)]
     broken = (kernels.OUT_OF_RANGE, kernels.NEVER_LOADED_UOP, kernels.UNKNOWN_UOP)
     if np.isin(rows[:, 0], broken).any():  # what follows from an access that could not be followed is no news
         rows = rows[rows[:, 0] != kernels.NEVER_WRITTEN]
     problems = [_access_problem(program, row, order, describe) for row in rows.tolist()]
-    return problems, max(0, int(faults.count[0]) - kernels.FAULTS_KEPT), gemm_uops, alu_uops
+    return problems, max(0, found - kernels.FAULTS_KEPT), gemm_uops, alu_uops
 
 
 def _access_problem(program: Program, row: list[int], order: Order, describe: _Describer) -> ProgramProblem:
@@ -245,7 +247,7 @@ def _access_problem(program: Program, row: list[int], order: Order, describe: _D
         what = f"reaches outside {name}"
         return ProgramProblem("range", i, what, where=where, found=entry, expected=f"0..{size - 1}")
     if kind == kernels.NEVER_LOADED_UOP:
-        return ProgramProblem("range", i, "uses a micro-op nobody loaded", where=where, found=entry, hint="a LOAD uop before it")
+        return ProgramProblem("range", i, "uses a micro-op nobody loaded", where=where, found=entry, hint="a LOAD uop first")
     if kind == kernels.UNKNOWN_UOP:
         what = f"loads a micro-op at DRAM byte {entry} that no segment holds or that a STORE has overwritten"
         return ProgramProblem("range", i, what, where=where)
@@ -259,30 +261,27 @@ def _access_problem(program: Program, row: list[int], order: Order, describe: _D
     return ProgramProblem("race", i, what, where=where)
 
 
-def _machine(program: Program):  # type: ignore[no-untyped-def]
-    """The kernels' `Machine` for a program: nothing touched yet, DRAM as the segments fill it."""
+def _initial_state(program: Program, clock: np.ndarray):  # type: ignore[no-untyped-def]
+    """The kernels' `State` for a program: nothing touched yet, DRAM as the segments fill it."""
     from vdla.isa import checker_kernels as kernels
 
     design, block = program.design, program.design.out_tile_bytes
     depths = np.array([depth(design, b) for b in Buffer], np.int64)
     tiles = np.array([tile_bytes(design, b) for b in Buffer], np.int64)
     image, known = _uop_image(program)
-
-    def memory(entries: int) -> kernels.Memory:
-        return kernels.Memory(np.zeros(entries, np.int32), np.zeros((3, entries), np.int32))
+    entries = int(depths[:-1].sum()) - (-program.dram_bytes // block)
 
     slices = {s.field.name: s for s in layout_of(design).uop}
-    return kernels.Machine(
+    return kernels.State(
+        clock=clock,
         depth=depths,
         tile_bytes=tiles,
+        base=np.cumsum([0, *depths[:-1]]),
         dram_bytes=program.dram_bytes,
         block_bytes=block,
-        uop=memory(design.uop_depth),
-        wgt=memory(design.wgt_depth),
-        inp=memory(design.inp_depth),
-        acc=memory(design.acc_depth),
-        dram=memory(-(-program.dram_bytes // block)),
-        uops=np.zeros((design.uop_depth, len(UOP_FIELDS)), np.int32),
+        written=np.zeros(entries, np.int32),  # zero pages: untouched DRAM costs nothing
+        read=np.zeros((len(Queue), entries), np.int32),
+        uops=np.zeros((design.uop_depth, len(UOP_FIELDS)), np.int64),
         uop_known=np.zeros(design.uop_depth, np.uint8),
         image=image,
         image_known=known,
@@ -290,16 +289,18 @@ def _machine(program: Program):  # type: ignore[no-untyped-def]
         uop_width=np.array([slices[f.name].width for f in UOP_FIELDS], np.int64),
         entries=np.zeros(int((depths * tiles // block + depths + 2).max()), np.int64),
         age=np.zeros(int(depths.max()) + 1, np.int64),
+        faults=np.zeros((kernels.FAULTS_KEPT, 5), np.int64),
+        fault_count=np.zeros(1, np.int64),
     )
 
 
 def _uop_image(program: Program) -> tuple[np.ndarray, np.ndarray]:
-    """DRAM as micro-op words, uint32 or uint64[words], and which of them a segment holds, uint8[words]."""
+    """DRAM as uint32[], and which of its micro-ops a segment holds, uint8[micro-ops]."""
     size = program.design.uop_bytes
-    words = -(-program.dram_bytes // size)
-    image, known = np.zeros(words * size, np.uint8), np.zeros(words, np.uint8)
+    count = -(-program.dram_bytes // size)
+    image, known = np.zeros(count * size, np.uint8), np.zeros(count, np.uint8)
     for segment in program.segments:
         end = segment.address + len(segment.data)
         image[segment.address : end] = segment.data
         known[-(-segment.address // size) : end // size] = 1
-    return image.view(np.uint32 if size == 4 else np.uint64), known
+    return image.view(np.uint32), known

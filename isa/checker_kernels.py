@@ -2,17 +2,19 @@
 
 Each access is compared with the last write of its entry and the last read by each queue. A *stamp* is an instruction's
 position in its queue plus one, so 0 means never; an access stamped s by queue q is ordered before instruction i when
-s ≤ clock[i, q]. Within a queue order is total, so comparing with the last access covers all earlier ones.
+s ≤ m.clock[i, q]. Within a queue order is total, so comparing with the last access covers all earlier ones.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import namedtuple
+from functools import partial
 
 import numpy as np
-from numba import njit
+from numba import boolean, from_dtype, int32, int64, njit, types, uint8, uint32, void
 
 from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
+from vdla.isa.layout import COLUMNS
 
 UOP, WGT, INP, ACC, DRAM = 0, 1, 2, 3, 4
 """Memories. DRAM is counted in blocks of one out tile: the only DRAM writes are whole out tiles, so that two accesses
@@ -29,50 +31,43 @@ _MOV, _PER_CHANNEL = int(AluOp.MOV), int(AluOp.REQUANTISE)
 _LOAD_QUEUE, _COMPUTE_QUEUE, _STORE_QUEUE = (int(q) for q in Queue)
 
 
-class Memory(NamedTuple):
-    """When each entry was last touched. written: int32[entries], stamp of the one queue that writes this memory.
-    read: int32[3, entries], stamps by queue."""
+WIDE_COLUMNS = np.dtype([(name, np.int64) for name in COLUMNS.names or ()])
+"""COLUMNS with every field int64, so that arithmetic on fields neither overflows nor changes type."""
 
-    written: np.ndarray
-    read: np.ndarray
+_STATE = {
+    "clock": int32[:, ::1],  #      [n, 3]: instructions of each queue known to have retired before each starts
+    "depth": int64[::1],  #         entries by buffer
+    "tile_bytes": int64[::1],  #    by buffer
+    "base": int64[::1],  #          where each memory begins in `written` and `read`
+    "dram_bytes": int64,
+    "block_bytes": int64,  #        of a DRAM block: one out tile
+    "written": int32[::1],  #       stamp of each entry's last write; each memory has one queue that writes it
+    "read": int32[:, ::1],  #       [3, entries]: stamp of the last read by each queue
+    "uops": int64[:, ::1],  #       [depth, 3]: dst, src, wgt
+    "uop_known": uint8[::1],  #     [depth]: are their contents known?
+    "image": uint32[::1],  #        DRAM, in words of 4 bytes
+    "image_known": uint8[::1],  #   by micro-op: does a segment hold it?
+    "uop_lsb": int64[::1],
+    "uop_width": int64[::1],
+    "entries": int64[::1],  #       scratch: the entries of one access
+    "age": int64[::1],  #           scratch of `_visited`
+    "faults": int64[:, ::1],  #     [FAULTS_KEPT, 5]: kind, instruction, memory, entry or index, other stamp · 4 + queue
+    "fault_count": int64[::1],  #   [1]: all of them, kept or not
+}
+State = namedtuple("State", list(_STATE))  # type: ignore[misc]
+"""What the walk knows. Explicit types here and in the kernels' signatures keep Numba from compiling one variant for each
+constant argument, which makes a first run several times slower."""
 
-
-class Machine(NamedTuple):
-    """What the walk knows. depth: int64[5], entries by buffer. tile_bytes: int64[5], by buffer.
-
-    uops: int32[uop depth, 3], dst, src, wgt; uop_known: uint8[uop depth], their contents are known.
-    image: uint32 or uint64[], DRAM as micro-ops; image_known: uint8[], covered by a segment.
-    uop_lsb, uop_width: int64[3]. entries, age: scratch.
-    """
-
-    depth: np.ndarray
-    tile_bytes: np.ndarray
-    dram_bytes: int
-    block_bytes: int
-    uop: Memory
-    wgt: Memory
-    inp: Memory
-    acc: Memory
-    dram: Memory
-    uops: np.ndarray
-    uop_known: np.ndarray
-    image: np.ndarray
-    image_known: np.ndarray
-    uop_lsb: np.ndarray
-    uop_width: np.ndarray
-    entries: np.ndarray
-    age: np.ndarray
+_inner = partial(njit, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""For kernels called only by kernels: without the wrappers they compile faster."""
+_state = types.NamedTuple(list(_STATE.values()), State)
+_record = from_dtype(WIDE_COLUMNS)
 
 
-class Faults(NamedTuple):
-    """rows: int64[FAULTS_KEPT, 5], kind, instruction, memory, entry or index, stamp·4 + queue of the other access.
-    count: int64[1], all of them, kept or not."""
-
-    rows: np.ndarray
-    count: np.ndarray
+_bits = boolean[:, ::1]
 
 
-@njit(cache=True)
+@njit(types.Tuple((int32[:, ::1], int64[::1]))(int64[::1], int64[::1], int32[::1], _bits, _bits, int64[::1]), cache=True)
 def run_queues(members, begin, position, pops, pushes, producers):  # type: ignore[no-untyped-def]
     """Vector clocks int32[n, 3] and instructions run int64[3] of the in-order queues `members[begin[q]:begin[q + 1]]`.
 
@@ -94,8 +89,8 @@ def run_queues(members, begin, position, pops, pushes, producers):  # type: igno
                     ready = ready and (not pops[i, f] or popped[f] < pushed[f])
                 if not ready:
                     break
-                if done[q] > 0:
-                    clock[i] = clock[members[begin[q] + done[q] - 1]]
+                for other in range(3 if done[q] > 0 else 0):
+                    clock[i, other] = clock[members[begin[q] + done[q] - 1], other]
                 clock[i, q] = done[q]
                 for f in range(fifos):
                     if pops[i, f]:
@@ -112,50 +107,51 @@ def run_queues(members, begin, position, pops, pushes, producers):  # type: igno
     return clock, done
 
 
-@njit(cache=True)
-def _report(faults, kind, instruction, memory, entry, other):  # type: ignore[no-untyped-def]
-    k = faults.count[0]
+@_inner(void(_state, int64, int64, int64, int64, int64))
+def _report(m, kind, instruction, memory, entry, other):  # type: ignore[no-untyped-def]
+    k = m.fault_count[0]
     if k < FAULTS_KEPT:
-        faults.rows[k, 0], faults.rows[k, 1], faults.rows[k, 2] = kind, instruction, memory
-        faults.rows[k, 3], faults.rows[k, 4] = entry, other
-    faults.count[0] += 1
+        m.faults[k, 0], m.faults[k, 1], m.faults[k, 2] = kind, instruction, memory
+        m.faults[k, 3], m.faults[k, 4] = entry, other
+    m.fault_count[0] += 1
 
 
-@njit(cache=True)
-def _read(memory, which, entries, count, i, queue, writer, clock, faults, must_be_written):  # type: ignore[no-untyped-def]
-    """Instruction i of `queue` reads `entries[:count]`, which only the queue `writer` writes. At most one fault of a kind."""
-    limit, stamp = clock[i, writer], clock[i, queue] + 1
+@_inner(void(_state, int64, int64, int64, int64, int64, boolean))
+def _read(m, which, count, i, queue, writer, must_be_written):  # type: ignore[no-untyped-def]
+    """Instruction i of `queue` reads `m.entries[:count]`, which only the queue `writer` writes. At most one fault of a kind."""
+    limit, stamp, base = m.clock[i, writer], m.clock[i, queue] + 1, m.base[which]
     unwritten, racing = -1, -1
     for k in range(count):
-        entry = entries[k]
-        written = memory.written[entry]
+        entry = base + m.entries[k]
+        written = m.written[entry]
         if written == 0:
-            unwritten = entry if unwritten < 0 else unwritten
+            unwritten = k if unwritten < 0 else unwritten
         elif written > limit and racing < 0:
-            racing = entry
-        memory.read[queue, entry] = stamp
+            racing = k
+        m.read[queue, entry] = stamp
     if must_be_written and unwritten >= 0:
-        _report(faults, NEVER_WRITTEN, i, which, unwritten, 0)
+        _report(m, NEVER_WRITTEN, i, which, m.entries[unwritten], 0)
     if racing >= 0:
-        _report(faults, READ_RACE, i, which, racing, 4 * memory.written[racing] + writer)
+        _report(m, READ_RACE, i, which, m.entries[racing], 4 * np.int64(m.written[base + m.entries[racing]]) + writer)
 
 
-@njit(cache=True)
-def _write(memory, which, entries, count, i, queue, clock, faults):  # type: ignore[no-untyped-def]
-    """Instruction i of `queue`, the only writer of this memory, writes `entries[:count]`. At most one fault a reader."""
-    stamp = clock[i, queue] + 1
+@_inner(void(_state, int64, int64, int64, int64))
+def _write(m, which, count, i, queue):  # type: ignore[no-untyped-def]
+    """Instruction i of `queue`, the only writer of this memory, writes `m.entries[:count]`. At most one fault a reader."""
+    stamp, base = m.clock[i, queue] + 1, m.base[which]
     for reader in range(3):
         if reader != queue:
-            limit = clock[i, reader]
+            limit = m.clock[i, reader]
             for k in range(count):
-                if memory.read[reader, entries[k]] > limit:
-                    _report(faults, WRITE_RACE, i, which, entries[k], 4 * memory.read[reader, entries[k]] + reader)
+                read = m.read[reader, base + m.entries[k]]
+                if read > limit:
+                    _report(m, WRITE_RACE, i, which, m.entries[k], 4 * np.int64(read) + reader)
                     break
     for k in range(count):
-        memory.written[entries[k]] = stamp
+        m.written[base + m.entries[k]] = stamp
 
 
-@njit(cache=True)
+@_inner(void(int64[::1], int64, int64, int64, int64))
 def _spread(age, first, last, stride, count):  # type: ignore[no-untyped-def]
     """Add to the set {e: age[e] == 0} within [first, last] all e + k·stride with 0 < k < count; O(last - first)."""
     if stride == 0 or count <= 1:
@@ -168,7 +164,7 @@ def _spread(age, first, last, stride, count):  # type: ignore[no-untyped-def]
             age[e] = 0
 
 
-@njit(cache=True)
+@_inner(types.UniTuple(int64, 2)(_state, _record, int64, int64, int64, int64, int64))
 def _visited(m, f, column, offset, outer_stride, inner_stride, limit):  # type: ignore[no-untyped-def]
     """The set of tiles an instruction visits by one index of its micro-ops, into `m.entries`.
 
@@ -196,94 +192,92 @@ def _visited(m, f, column, offset, outer_stride, inner_stride, limit):  # type: 
     return count, -1
 
 
-@njit(cache=True)
-def _uops_ready(m, f, i, faults):  # type: ignore[no-untyped-def]
+@_inner(boolean(_state, _record, int64))
+def _uops_ready(m, f, i):  # type: ignore[no-untyped-def]
     """Are the micro-ops inside the SRAM, loaded, and of known contents? Reports the first that is not."""
     if f.uop_end > m.depth[UOP]:
-        _report(faults, OUT_OF_RANGE, i, UOP, f.uop_end - 1, 0)
+        _report(m, OUT_OF_RANGE, i, UOP, f.uop_end - 1, 0)
         return False
     for u in range(f.uop_begin, f.uop_end):
-        if m.uop.written[u] == 0:
-            _report(faults, NEVER_LOADED_UOP, i, UOP, u, 0)
+        if m.written[m.base[UOP] + u] == 0:
+            _report(m, NEVER_LOADED_UOP, i, UOP, u, 0)
             return False
-    for u in range(f.uop_begin, f.uop_end):
-        if m.uop_known[u] == 0:
-            return False  # reported where it was loaded
-    return True
+    unknown = (m.uop_known[f.uop_begin : f.uop_end] == 0).any()
+    return not unknown  # an unknown one was reported where it was loaded
 
 
-@njit(cache=True)
-def _read_tiles(m, memory, which, f, column, offset, outer, inner, i, writer, clock, faults, must):  # type: ignore[no-untyped-def]
+@_inner(boolean(_state, int64, _record, int64, int64, int64, int64, int64, int64, boolean))
+def _read_tiles(m, which, f, column, offset, outer, inner, i, writer, must):  # type: ignore[no-untyped-def]
     """COMPUTE reads the tiles visited by one index. False when they are out of range."""
     count, beyond = _visited(m, f, column, offset, outer, inner, m.depth[which])
     if beyond >= 0:
-        _report(faults, OUT_OF_RANGE, i, which, beyond, 0)
+        _report(m, OUT_OF_RANGE, i, which, beyond, 0)
         return False
-    _read(memory, which, m.entries, count, i, _COMPUTE_QUEUE, writer, clock, faults, must)
+    _read(m, which, count, i, _COMPUTE_QUEUE, writer, must)
     return True
 
 
-@njit(cache=True)
-def _write_dst(m, f, i, clock, faults, reads):  # type: ignore[no-untyped-def]
+@_inner(void(_state, _record, int64, boolean))
+def _write_dst(m, f, i, reads):  # type: ignore[no-untyped-def]
     """COMPUTE writes the acc tiles visited by dst, after reading them when `reads`."""
     count, beyond = _visited(m, f, 0, 0, f.dst_outer, f.dst_inner, m.depth[ACC])
     if beyond >= 0:
-        _report(faults, OUT_OF_RANGE, i, ACC, beyond, 0)
+        _report(m, OUT_OF_RANGE, i, ACC, beyond, 0)
         return
     if reads:
-        _read(m.acc, ACC, m.entries, count, i, _COMPUTE_QUEUE, _COMPUTE_QUEUE, clock, faults, True)
-    _write(m.acc, ACC, m.entries, count, i, _COMPUTE_QUEUE, clock, faults)
+        _read(m, ACC, count, i, _COMPUTE_QUEUE, _COMPUTE_QUEUE, True)
+    _write(m, ACC, count, i, _COMPUTE_QUEUE)
 
 
-@njit(cache=True)
-def _gemm(m, f, i, clock, faults):  # type: ignore[no-untyped-def]
+@_inner(void(_state, _record, int64))
+def _gemm(m, f, i):  # type: ignore[no-untyped-def]
     if f.gemm_mode != _RESET:
-        _read_tiles(m, m.inp, INP, f, 1, 0, f.src_outer, f.src_inner, i, _LOAD_QUEUE, clock, faults, True)
-        _read_tiles(m, m.wgt, WGT, f, 2, 0, f.wgt_outer, f.wgt_inner, i, _LOAD_QUEUE, clock, faults, True)
-    _write_dst(m, f, i, clock, faults, f.gemm_mode == _ACCUMULATE)
+        _read_tiles(m, INP, f, 1, 0, f.src_outer, f.src_inner, i, _LOAD_QUEUE, True)
+        _read_tiles(m, WGT, f, 2, 0, f.wgt_outer, f.wgt_inner, i, _LOAD_QUEUE, True)
+    _write_dst(m, f, i, f.gemm_mode == _ACCUMULATE)
 
 
-@njit(cache=True)
-def _check_moves(m, f, i, faults):  # type: ignore[no-untyped-def]
+@_inner(void(_state, _record, int64))
+def _check_moves(m, f, i):  # type: ignore[no-untyped-def]
     """MOV may read a tile that an earlier step of the same instruction wrote, so its steps are followed one by one."""
     written = np.zeros(m.depth[ACC], np.bool_)
     for outer in range(f.loop_outer if f.dst_outer + f.src_outer else 1):
         for inner in range(f.loop_inner if f.dst_inner + f.src_inner else 1):
             for u in range(f.uop_begin, f.uop_end):
                 src = m.uops[u, 1] + outer * f.src_outer + inner * f.src_inner
-                if m.acc.written[src] == 0 and not written[src]:
-                    _report(faults, NEVER_WRITTEN, i, ACC, src, 0)
+                if m.written[m.base[ACC] + src] == 0 and not written[src]:
+                    _report(m, NEVER_WRITTEN, i, ACC, src, 0)
                     return
                 written[m.uops[u, 0] + outer * f.dst_outer + inner * f.dst_inner] = True
 
 
-@njit(cache=True)
-def _alu(m, f, i, clock, faults):  # type: ignore[no-untyped-def]
+@_inner(void(_state, _record, int64))
+def _alu(m, f, i):  # type: ignore[no-untyped-def]
     per_channel = f.alu_op >= _PER_CHANNEL
     moves = f.alu_op == _MOV
     if per_channel or f.use_imm == 0:
         in_range = _read_tiles(
-            m, m.acc, ACC, f, 1, 0, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, clock, faults, not moves
+            m, ACC, f, 1, 0, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, not moves
         )
         if per_channel:
-            in_range = _read_tiles(m, m.acc, ACC, f, 1, 1, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, clock, faults, True)
+            in_range = _read_tiles(m, ACC, f, 1, 1, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, True)
         if moves and in_range and _visited(m, f, 0, 0, f.dst_outer, f.dst_inner, m.depth[ACC])[1] < 0:
-            _check_moves(m, f, i, faults)
-    _write_dst(m, f, i, clock, faults, not moves)
+            _check_moves(m, f, i)
+    _write_dst(m, f, i, not moves)
 
 
-@njit(cache=True)
+@_inner(int64(_state, _record))
 def _dram_end(m, f):  # type: ignore[no-untyped-def]
     """One past the last DRAM byte a LOAD or STORE moves, 0 when it moves none."""
     if f.y_size == 0 or f.x_size == 0:
         return 0
-    return (f.dram_base + (f.y_size - 1) * np.int64(f.x_stride) + f.x_size) * m.tile_bytes[f.buffer]
+    return (f.dram_base + (f.y_size - 1) * f.x_stride + f.x_size) * m.tile_bytes[f.buffer]
 
 
-@njit(cache=True)
+@_inner(int64(_state, _record, int64))
 def _row_blocks(m, f, row):  # type: ignore[no-untyped-def]
     """DRAM blocks of one row, into `m.entries`; how many."""
-    start = (f.dram_base + row * np.int64(f.x_stride)) * m.tile_bytes[f.buffer]
+    start = (f.dram_base + row * f.x_stride) * m.tile_bytes[f.buffer]
     first = start // m.block_bytes
     count = (start + f.x_size * m.tile_bytes[f.buffer] - 1) // m.block_bytes - first + 1
     for k in range(count):
@@ -291,100 +285,98 @@ def _row_blocks(m, f, row):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True)
-def _fill_uops(m, f, i, faults):  # type: ignore[no-untyped-def]
+@_inner(void(_state, _record, int64))
+def _fill_uops(m, f, i):  # type: ignore[no-untyped-def]
     """Follow a LOAD UOP: padding is zero words; a word no segment holds, or a STORE has overwritten, is unknown."""
-    entry, unknown = f.sram_base, np.int64(-1)
+    entry, unknown, words = f.sram_base, -1, m.tile_bytes[UOP] // 4
     for y in range(-f.y_pad_before, f.y_size + f.y_pad_after):
         for x in range(-f.x_pad_before, f.x_size + f.x_pad_after):
-            m.uops[entry] = 0
+            m.uops[entry, 0] = m.uops[entry, 1] = m.uops[entry, 2] = 0
             m.uop_known[entry] = 1
             if 0 <= y < f.y_size and 0 <= x < f.x_size:
-                tile = f.dram_base + y * np.int64(f.x_stride) + x
+                tile = f.dram_base + y * f.x_stride + x
                 block = tile * m.tile_bytes[UOP] // m.block_bytes
                 last_block = ((tile + 1) * m.tile_bytes[UOP] - 1) // m.block_bytes
                 known = m.image_known[tile]
                 for b in range(block, last_block + 1):
-                    known = known if m.dram.written[b] == 0 else 0
+                    known = known if m.written[m.base[DRAM] + b] == 0 else 0
                 m.uop_known[entry] = known
                 unknown = tile if not known and unknown < 0 else unknown
-                word = np.uint64(m.image[tile])
+                word = np.uint64(m.image[tile * words])
+                if words == 2:
+                    word |= np.uint64(m.image[2 * tile + 1]) << np.uint64(32)
                 for k in range(3):
                     mask = (np.uint64(1) << np.uint64(m.uop_width[k])) - np.uint64(1)
                     m.uops[entry, k] = np.int64((word >> np.uint64(m.uop_lsb[k])) & mask)
             entry += 1
     if unknown >= 0:
-        _report(faults, UNKNOWN_UOP, i, DRAM, unknown * m.tile_bytes[UOP], 0)
+        _report(m, UNKNOWN_UOP, i, DRAM, unknown * m.tile_bytes[UOP], 0)
 
 
-@njit(cache=True)
-def _load(m, f, i, queue, clock, faults):  # type: ignore[no-untyped-def]
+@_inner(void(_state, _record, int64, int64))
+def _load(m, f, i, queue):  # type: ignore[no-untyped-def]
     rows = f.y_pad_before + f.y_size + f.y_pad_after
     total = rows * (f.x_pad_before + f.x_size + f.x_pad_after)
     which = min(f.buffer, ACC)
     if total == 0:
         return
     if f.sram_base + total > m.depth[which]:
-        _report(faults, OUT_OF_RANGE, i, which, f.sram_base + total - 1, 0)
+        _report(m, OUT_OF_RANGE, i, which, f.sram_base + total - 1, 0)
         return
     if _dram_end(m, f) > m.dram_bytes:
-        _report(faults, OUT_OF_RANGE, i, DRAM, _dram_end(m, f) - 1, 0)
+        _report(m, OUT_OF_RANGE, i, DRAM, _dram_end(m, f) - 1, 0)
         return
     for row in range(f.y_size if f.x_size else 0):
         count = _row_blocks(m, f, row)
-        _read(m.dram, DRAM, m.entries, count, i, queue, _STORE_QUEUE, clock, faults, False)
+        _read(m, DRAM, count, i, queue, _STORE_QUEUE, False)
     for k in range(total):
         m.entries[k] = f.sram_base + k
-    memory = m.uop
-    if which == WGT:
-        memory = m.wgt
-    elif which == INP:
-        memory = m.inp
-    elif which == ACC:
-        memory = m.acc
-    else:
-        _fill_uops(m, f, i, faults)
-    _write(memory, which, m.entries, total, i, queue, clock, faults)
+    if which == UOP:
+        _fill_uops(m, f, i)
+    _write(m, which, total, i, queue)
 
 
-@njit(cache=True)
-def _store(m, f, i, clock, faults):  # type: ignore[no-untyped-def]
+@_inner(void(_state, _record, int64))
+def _store(m, f, i):  # type: ignore[no-untyped-def]
     total = f.y_size * f.x_size
     if total == 0:
         return
     if f.sram_base + total > m.depth[ACC]:
-        _report(faults, OUT_OF_RANGE, i, ACC, f.sram_base + total - 1, 0)
+        _report(m, OUT_OF_RANGE, i, ACC, f.sram_base + total - 1, 0)
         return
     if _dram_end(m, f) > m.dram_bytes:
-        _report(faults, OUT_OF_RANGE, i, DRAM, _dram_end(m, f) - 1, 0)
+        _report(m, OUT_OF_RANGE, i, DRAM, _dram_end(m, f) - 1, 0)
         return
     for k in range(total):
         m.entries[k] = f.sram_base + k
-    _read(m.acc, ACC, m.entries, total, i, _STORE_QUEUE, _COMPUTE_QUEUE, clock, faults, True)
+    _read(m, ACC, total, i, _STORE_QUEUE, _COMPUTE_QUEUE, True)
     for row in range(f.y_size):
-        _write(m.dram, DRAM, m.entries, _row_blocks(m, f, row), i, _STORE_QUEUE, clock, faults)
+        _write(m, DRAM, _row_blocks(m, f, row), i, _STORE_QUEUE)
 
 
-@njit(cache=True)
-def walk(columns, queue, clock, m, faults):  # type: ignore[no-untyped-def]
-    """Follow all accesses in program order. Returns the GEMM and ALU micro-op steps the program runs."""
+@njit(types.UniTuple(int64, 2)(_record[::1], int64[::1], _state), cache=True)
+def walk(columns, queue, m):  # type: ignore[no-untyped-def]
+    """Follow all accesses in program order. Returns the GEMM and ALU micro-op steps the program runs.
+
+    columns: WIDE_COLUMNS[n]. queue: int64[n].
+    """
     gemm_steps, alu_steps = 0, 0
     for i in range(len(columns)):
         f = columns[i]
         if f.opcode == _LOAD:
-            _load(m, f, i, queue[i], clock, faults)
+            _load(m, f, i, queue[i])
         elif f.opcode == _STORE:
-            _store(m, f, i, clock, faults)
+            _store(m, f, i)
         elif f.opcode == _GEMM or f.opcode == _ALU:
-            steps = np.int64(f.loop_outer) * f.loop_inner * max(0, f.uop_end - f.uop_begin)
+            steps = f.loop_outer * f.loop_inner * max(0, f.uop_end - f.uop_begin)
             if f.opcode == _GEMM:
                 gemm_steps += steps
             else:
                 alu_steps += steps
-            if steps == 0 or not _uops_ready(m, f, i, faults):
+            if steps == 0 or not _uops_ready(m, f, i):
                 continue
             if f.opcode == _GEMM:
-                _gemm(m, f, i, clock, faults)
+                _gemm(m, f, i)
             else:
-                _alu(m, f, i, clock, faults)
+                _alu(m, f, i)
     return gemm_steps, alu_steps

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from vdla.isa.definition import BUFFERS_OF, FIELDS, HEAD, INSTRUCTION_BITS, LOOP_BITS_MIN, UOP_FIELDS, Buffer, Field, Opcode
 
 from vdla.design import Design
 from vdla.errors import DesignError, IsaError
+from vdla.isa.definition import BUFFERS_OF, FIELDS, HEAD, INSTRUCTION_BITS, LOOP_BITS_MIN, UOP_FIELDS, Buffer, Field, Opcode
 
 _STRIDE_BITS_MIN = 16
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from vdla.isa.layout import layout_of
 
 from vdla.design import Design
+from vdla.isa.layout import layout_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, AluOp, Buffer, GemmMode, Opcode, depth, tile_bytes
-from vdla.isa.layout import layout_of
 
 from vdla.design import Design
 from vdla.errors import RunError
+from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, AluOp, Buffer, GemmMode, Opcode, depth, tile_bytes
+from vdla.isa.layout import layout_of
 
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 

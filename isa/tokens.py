@@ -73,7 +73,8 @@ class Order:
 
     def blocked(self) -> dict[Queue, int]:
         """The instruction at which each queue hangs; empty when the program runs to its end."""
-        return {q: int(self.members[q][done]) for q, done in zip(Queue, self.retired, strict=True) if done < len(self.members[q])}
+        ends = zip(Queue, self.members, self.retired, strict=True)
+        return {queue: int(members[done]) for queue, members, done in ends if done < len(members)}
 
 
 def order_of(columns: np.ndarray) -> Order:

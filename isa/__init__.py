@@ -17,6 +17,7 @@ from vdla.isa.checker import CheckReport, ProgramProblem, RefusedProgram, check_
 from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, Layout, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
+from vdla.isa.program_text import assemble_program, disassemble_program
 from vdla.isa.tokens import FIFOS, Fifo, Order, order_of, queues_of
 
 __all__ = [
@@ -39,8 +40,10 @@ __all__ = [
     "Segment",
     "Slot",
     "assemble",
+    "assemble_program",
     "check_program",
     "disassemble",
+    "disassemble_program",
     "instruction_text",
     "layout_of",
     "new_columns",

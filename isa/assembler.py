@@ -230,7 +230,8 @@ def _read_operands(tokens: Sequence[str], opcode: Opcode, record: dict[str, int]
 
 
 def _values(operand: Operand, equals: str, text: str, token: str, where: str) -> dict[str, int]:
-    parts = text.split(":") if operand.span else text.strip("()").split(",")
+    bracketed = text.startswith("(") and text.endswith(")")
+    parts = text.split(":") if operand.span else (text[1:-1] if bracketed else text).split(",")
     try:
         numbers = [int(part.strip(), 0) for part in parts]
     except ValueError:

@@ -5,6 +5,8 @@
     k = te.reduce_axis(128, "k")
     y = te.compute((64, 32), lambda i, j: te.sum(te.cast(x[i, k], "int32") * te.cast(w[j, k], "int32"), k), "y")
     function = te.create_function("dense", [x, w], [y])
+
+`sum`, `prod`, `max` and `min` reduce; `maximum` and `minimum` are elementwise, as in NumPy.
 """
 
 from vdla.compiler.te.function_builder import create_function

@@ -47,7 +47,9 @@ def create_function(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tenso
     check_parameters(name, inputs, outputs, stages)
     names = Names()
     parameters = (*inputs, *outputs)
-    buffers = {t: Buffer(names.fresh(t.name), t.shape, t.dtype) for t in (*parameters, *(s for s in stages if s not in outputs))}
+    buffers = {
+        t: Buffer(names.fresh(t.name), t.shape, t.dtype) for t in (*parameters, *(s for s in stages if s not in outputs))
+    }
     body = seq(*(stage_nest(stage, buffers, names) for stage in stages))
     for stage in reversed(stages):
         if stage not in outputs:
@@ -95,7 +97,9 @@ def check_parameters(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tens
             raise CompileError(f"input {tensor.name} is computed", where=where, expected="a placeholder")
     for tensor in outputs:
         if tensor.value is None:
-            raise CompileError(f"output {tensor.name} is a placeholder", where=where, expected="a computed tensor", hint="copy it in a stage")
+            raise CompileError(
+                f"output {tensor.name} is a placeholder", where=where, expected="a computed tensor", hint="copy it in a stage"
+            )
     for listed in (inputs, outputs):
         for position, tensor in enumerate(listed):
             if tensor in listed[:position]:
@@ -104,7 +108,12 @@ def check_parameters(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tens
         for tensor in stage.inputs:
             if tensor.value is None and tensor not in inputs:
                 found = [t.name for t in inputs]
-                raise CompileError(f"stage {stage.name} reads placeholder {tensor.name}, which is not an input", where=where, found=found, expected=f"{tensor.name} among the inputs")
+                raise CompileError(
+                    f"stage {stage.name} reads placeholder {tensor.name}, which is not an input",
+                    where=where,
+                    found=found,
+                    expected=f"{tensor.name} among the inputs",
+                )
 
 
 def stage_nest(stage: Tensor, buffers: dict[Tensor, Buffer], names: Names) -> Stmt:

@@ -134,7 +134,9 @@ def float_call(op: str, *args: Expr) -> Call:
     for x in args:
         if not isinstance(x, Expr) or x.dtype not in ("float32", "float64"):
             found = x.dtype if isinstance(x, Expr) else x
-            raise CompileError(f"{op} of what is no float", found=found, expected="float32 or float64", hint='te.cast(x, "float32")')
+            raise CompileError(
+                f"{op} of what is no float", found=found, expected="float32 or float64", hint='te.cast(x, "float32")'
+            )
     return Call(op, args, args[0].dtype)
 
 
@@ -150,5 +152,7 @@ def same_dtype(op: str, a: Scalar, b: Scalar) -> tuple[Expr, Expr]:
     left = a if isinstance(a, Expr) else Const(a, b.dtype) if isinstance(b, Expr) else as_expr(a)
     right = b if isinstance(b, Expr) else Const(b, left.dtype)
     if left.dtype != right.dtype:
-        raise CompileError(f"{op}: operands of {left.dtype} and {right.dtype}", expected="one dtype", hint="te.cast one of them")
+        raise CompileError(
+            f"{op}: operands of {left.dtype} and {right.dtype}", expected="one dtype", hint="te.cast one of them"
+        )
     return left, right

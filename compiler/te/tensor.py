@@ -50,7 +50,9 @@ class Tensor(Buffer):
         for position, index in enumerate(indices):
             dtype = index.dtype if isinstance(index, Expr) else type(index).__name__
             if dtype not in (*INTEGERS, "int"):
-                raise CompileError(f"index {position} into {self.name} is not an integer", found=dtype, expected="an integer expression")
+                raise CompileError(
+                    f"index {position} into {self.name} is not an integer", found=dtype, expected="an integer expression"
+                )
         return Load(self, tuple(as_expr(i) for i in indices))
 
     @property
@@ -111,24 +113,38 @@ def compute(
         raise CompileError(error.what, where=where, found=error.found, expected=error.expected, hint=error.hint) from None
     except TypeError as error:  # `binary` on two dtypes, or Python on what is no expression
         raise CompileError(str(error), where=where) from error
-    return Tensor(name, tuple(int(n) for n in shape), value.dtype, axes=variables, value=value, annotations=tuple(sorted(annotations)))
+    return Tensor(
+        name, tuple(int(n) for n in shape), value.dtype, axes=variables, value=value, annotations=tuple(sorted(annotations))
+    )
 
 
 def check_shape(shape: Sequence[int], where: str) -> None:
     for position, extent in enumerate(shape):
         if int(extent) != extent or extent <= 0:
-            raise CompileError(f"dimension {position} is not a positive whole number", where=where, found=list(shape), expected="extents of 1 or more")
+            raise CompileError(
+                f"dimension {position} is not a positive whole number",
+                where=where,
+                found=list(shape),
+                expected="extents of 1 or more",
+            )
 
 
 def axis_names(fn: Callable[..., Scalar], rank: int, axes: Sequence[str] | None, where: str) -> list[str]:
     parameters = list(inspect.signature(fn).parameters.values())
     variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     if not variadic and len(parameters) != rank:
-        raise CompileError("the function does not take one index for each dimension", where=where, found=len(parameters), expected=f"{rank} parameters")
+        raise CompileError(
+            "the function does not take one index for each dimension",
+            where=where,
+            found=len(parameters),
+            expected=f"{rank} parameters",
+        )
     if axes is None:
         return [f"i{d}" for d in range(rank)] if variadic else [p.name for p in parameters]
     if len(axes) != rank or len(set(axes)) != rank:
-        raise CompileError("axes does not name each dimension once", where=where, found=list(axes), expected=f"{rank} different names")
+        raise CompileError(
+            "axes does not name each dimension once", where=where, found=list(axes), expected=f"{rank} different names"
+        )
     return list(axes)
 
 
@@ -137,10 +153,20 @@ def check_value(value: Expr, variables: tuple[Var, ...]) -> None:
     reduced = value.axes if isinstance(value, Reduction) else ()
     for node in walk_value(value):
         if isinstance(node, Reduction):
-            raise CompileError("a reduction inside another expression", expected="the reduction outermost", hint="a stage of its own for the reduction")
+            raise CompileError(
+                "a reduction inside another expression",
+                expected="the reduction outermost",
+                hint="a stage of its own for the reduction",
+            )
         if isinstance(node, ReduceAxis) and node not in reduced:
-            raise CompileError(f"reduce axis {node.name} is used but not reduced over", expected=f"{node.name} among the axes of the reduction")
+            raise CompileError(
+                f"reduce axis {node.name} is used but not reduced over", expected=f"{node.name} among the axes of the reduction"
+            )
         if isinstance(node, Var) and node not in variables and node not in reduced:
-            raise CompileError(f"variable {node.name} is not an axis of this stage", expected=", ".join(v.name for v in variables) or "none")
+            raise CompileError(
+                f"variable {node.name} is not an axis of this stage", expected=", ".join(v.name for v in variables) or "none"
+            )
         if isinstance(node, Load) and not isinstance(node.buffer, Tensor):
-            raise CompileError(f"{node.buffer.name} is not a tensor", found=node.buffer, expected="a placeholder or a computed tensor")
+            raise CompileError(
+                f"{node.buffer.name} is not a tensor", found=node.buffer, expected="a placeholder or a computed tensor"
+            )

@@ -1,0 +1,184 @@
+"""Operators and conversions as tables: (operator, kind of operand) → how LLVM says it.
+
+Integers wrap. Float operations may be contracted and reassociated (so that LLVM may fuse multiply-adds and vectorise
+sums), but keep NaN and infinity: results differ from the interpreter's only by rounding, at most n·ε·Σ|terms| for a sum
+of n terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from vdla.compiler.backends.llvm.types import I1, I32, KINDS, SCALARS, constant, intrinsic_suffix, lanes_of, with_lanes
+from vdla.errors import CompileError
+
+Builder = ir.IRBuilder
+Value = ir.Value
+FAST = ("contract", "reassoc", "nsz")
+
+
+def call_intrinsic(builder: Builder, name: str, type_: ir.Type, *args: Value, result: ir.Type | None = None, flags: tuple[str, ...] = ()) -> Value:
+    """Call `llvm.name`, overloaded on `type_`."""
+    full = f"llvm.{name}.{intrinsic_suffix(type_)}"
+    function = builder.module.globals.get(full)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(result or type_, [a.type for a in args]), full)
+    return builder.call(function, args, fastmath=flags)
+
+
+def intrinsic(name: str, flags: tuple[str, ...] = ()) -> Callable[..., Value]:
+    return lambda b, x, *rest: call_intrinsic(b, name, x.type, x, *rest, flags=flags)
+
+
+def scalar_of(value: Value) -> ir.Type:
+    return value.type.element if isinstance(value.type, ir.VectorType) else value.type
+
+
+def like(value: Value, number: int | float) -> ir.Constant:
+    """`number` as a constant of the type of `value`."""
+    return constant(scalar_of(value), number, lanes_of(value.type))
+
+
+def floor_divide(b: Builder, x: Value, y: Value) -> Value:
+    """Signed division rounding down: the truncated quotient, less one when signs differ and there is a remainder."""
+    remainder = b.srem(x, y)
+    wrong = b.and_(b.icmp_signed("!=", remainder, like(x, 0)), b.icmp_signed("<", b.xor(remainder, y), like(x, 0)))
+    return b.sub(b.sdiv(x, y), b.zext(wrong, x.type))
+
+
+def floor_modulo(b: Builder, x: Value, y: Value) -> Value:
+    """Signed remainder with the sign of the divisor."""
+    remainder = b.srem(x, y)
+    wrong = b.and_(b.icmp_signed("!=", remainder, like(x, 0)), b.icmp_signed("<", b.xor(remainder, y), like(x, 0)))
+    return b.add(remainder, b.select(wrong, y, like(x, 0)))
+
+
+def shift_amount(b: Builder, y: Value) -> Value:
+    """A shift is taken modulo the width, as the interpreter does; LLVM leaves a larger one undefined."""
+    return b.and_(y, like(y, scalar_of(y).width - 1))
+
+
+def float_floor_divide(b: Builder, x: Value, y: Value) -> Value:
+    return intrinsic("floor")(b, b.fdiv(x, y))
+
+
+def float_floor_modulo(b: Builder, x: Value, y: Value) -> Value:
+    return b.fsub(x, b.fmul(float_floor_divide(b, x, y), y))
+
+
+BINARY: dict[tuple[str, str], Callable[[Builder, Value, Value], Value]] = {
+    ("add", "int"): lambda b, x, y: b.add(x, y),
+    ("sub", "int"): lambda b, x, y: b.sub(x, y),
+    ("mul", "int"): lambda b, x, y: b.mul(x, y),
+    ("floordiv", "int"): floor_divide,
+    ("floormod", "int"): floor_modulo,
+    ("min", "int"): intrinsic("smin"),
+    ("max", "int"): intrinsic("smax"),
+    ("shl", "int"): lambda b, x, y: b.shl(x, shift_amount(b, y)),
+    ("shr", "int"): lambda b, x, y: b.ashr(x, shift_amount(b, y)),
+    ("add", "unsigned"): lambda b, x, y: b.add(x, y),
+    ("sub", "unsigned"): lambda b, x, y: b.sub(x, y),
+    ("mul", "unsigned"): lambda b, x, y: b.mul(x, y),
+    ("floordiv", "unsigned"): lambda b, x, y: b.udiv(x, y),
+    ("floormod", "unsigned"): lambda b, x, y: b.urem(x, y),
+    ("min", "unsigned"): intrinsic("umin"),
+    ("max", "unsigned"): intrinsic("umax"),
+    ("shl", "unsigned"): lambda b, x, y: b.shl(x, shift_amount(b, y)),
+    ("shr", "unsigned"): lambda b, x, y: b.lshr(x, shift_amount(b, y)),
+    ("add", "float"): lambda b, x, y: b.fadd(x, y, flags=FAST),
+    ("sub", "float"): lambda b, x, y: b.fsub(x, y, flags=FAST),
+    ("mul", "float"): lambda b, x, y: b.fmul(x, y, flags=FAST),
+    ("div", "float"): lambda b, x, y: b.fdiv(x, y),
+    ("floordiv", "float"): float_floor_divide,
+    ("floormod", "float"): float_floor_modulo,
+    ("min", "float"): lambda b, x, y: b.select(b.fcmp_ordered("<", x, y), x, y),  # the second operand when one is NaN
+    ("max", "float"): lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y),
+    ("and", "bool"): lambda b, x, y: b.and_(x, y),
+    ("or", "bool"): lambda b, x, y: b.or_(x, y),
+    ("min", "bool"): lambda b, x, y: b.and_(x, y),
+    ("max", "bool"): lambda b, x, y: b.or_(x, y),
+}
+
+COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+
+
+def compare(b: Builder, op: str, dtype: str, x: Value, y: Value) -> Value:
+    """A comparison; with NaN every float one but "ne" is false."""
+    kind, symbol = KINDS[dtype], COMPARE[op]
+    if kind == "float":
+        return b.fcmp_unordered(symbol, x, y) if op == "ne" else b.fcmp_ordered(symbol, x, y)
+    return b.icmp_signed(symbol, x, y) if kind == "int" else b.icmp_unsigned(symbol, x, y)
+
+
+def binary(b: Builder, op: str, dtype: str, x: Value, y: Value) -> Value:
+    """Raises `CompileError` for an operator the dtype does not have, such as div on integers."""
+    if op in COMPARE:
+        return compare(b, op, dtype, x, y)
+    if (op, KINDS[dtype]) not in BINARY:
+        raise CompileError("no such operation", found=f"{op} on {dtype}", expected=", ".join(sorted(o for o, k in BINARY if k == KINDS[dtype])))
+    return BINARY[op, KINDS[dtype]](b, x, y)
+
+
+def _resize(signed: bool) -> Callable[[Builder, Value, ir.Type], Value]:
+    def resize(b: Builder, x: Value, to: ir.Type) -> Value:
+        source, target = scalar_of(x).width, (to.element if isinstance(to, ir.VectorType) else to).width
+        if source >= target:
+            return x if source == target else b.trunc(x, to)
+        return b.sext(x, to) if signed else b.zext(x, to)
+
+    return resize
+
+
+def _resize_float(b: Builder, x: Value, to: ir.Type) -> Value:
+    return b.fpext(x, to) if isinstance(scalar_of(x), ir.FloatType) else b.fptrunc(x, to)
+
+
+CAST: dict[tuple[str, str], Callable[[Builder, Value, ir.Type], Value]] = {
+    ("int", "int"): _resize(signed=True),
+    ("int", "unsigned"): _resize(signed=True),
+    ("unsigned", "int"): _resize(signed=False),
+    ("unsigned", "unsigned"): _resize(signed=False),
+    ("bool", "int"): _resize(signed=False),
+    ("bool", "unsigned"): _resize(signed=False),
+    ("int", "float"): lambda b, x, to: b.sitofp(x, to),
+    ("unsigned", "float"): lambda b, x, to: b.uitofp(x, to),
+    ("bool", "float"): lambda b, x, to: b.uitofp(x, to),
+    ("float", "int"): lambda b, x, to: b.fptosi(x, to),
+    ("float", "unsigned"): lambda b, x, to: b.fptoui(x, to),
+    ("float", "float"): _resize_float,
+    ("int", "bool"): lambda b, x, to: b.icmp_unsigned("!=", x, like(x, 0)),
+    ("unsigned", "bool"): lambda b, x, to: b.icmp_unsigned("!=", x, like(x, 0)),
+    ("float", "bool"): lambda b, x, to: b.fcmp_unordered("!=", x, like(x, 0)),
+}
+
+
+def cast(b: Builder, x: Value, source: str, target: str) -> Value:
+    """C-like conversion between dtypes, lane by lane."""
+    return x if source == target else CAST[KINDS[source], KINDS[target]](b, x, with_lanes(SCALARS[target], lanes_of(x.type)))
+
+
+def broadcast(b: Builder, x: Value, lanes: int | None) -> Value:
+    """A scalar in every lane; vectors and scalar requests pass through."""
+    if lanes is None or isinstance(x.type, ir.VectorType):
+        return x
+    if isinstance(x, ir.Constant):
+        return constant(x.type, x.constant, lanes)
+    vector = ir.VectorType(x.type, lanes)
+    first = b.insert_element(ir.Constant(vector, ir.Undefined), x, ir.Constant(I32, 0))
+    return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+
+
+def unify(b: Builder, *values: Value) -> tuple[Value, ...]:
+    """All scalars, or all vectors when any is one."""
+    lanes = next((n for v in values if (n := lanes_of(v.type))), None)
+    return tuple(broadcast(b, v, lanes) for v in values)
+
+
+def is_true(value: Value) -> bool:
+    return isinstance(value, ir.Constant) and value.type == I1 and value.constant == 1
+
+
+def is_false(value: Value) -> bool:
+    return isinstance(value, ir.Constant) and value.type == I1 and value.constant == 0

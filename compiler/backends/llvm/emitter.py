@@ -1,0 +1,84 @@
+"""The state of emission: where instructions go and what each variable and buffer is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from llvmlite import ir
+
+from vdla.compiler.backends.llvm.types import POINTER
+from vdla.compiler.ir.nodes import Buffer, Var
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """A chunk of a vectorised loop: `var` is base + 0 … count-1."""
+
+    var: Var
+    count: int
+
+
+@dataclass
+class Emitter:
+    """Emission into one LLVM function.
+
+    variables: every loop variable in scope, as an int64 (for the vectorised variable, its first lane).
+    ranges: its least and greatest value. pointers: every buffer in scope.
+    depths: how many variables were bound before it. sums: index sums already computed and valid here. mask: lanes that are active; None when all are.
+    """
+
+    module: ir.Module
+    builder: ir.IRBuilder
+    vector_bytes: int
+    variables: dict[Var, ir.Value] = field(default_factory=dict)
+    ranges: dict[Var, tuple[int, int]] = field(default_factory=dict)
+    depths: dict[Var, int] = field(default_factory=dict)
+    pointers: dict[Buffer, ir.Value] = field(default_factory=dict)
+    allocations: dict[Buffer, ir.Value] = field(default_factory=dict)
+    sums: dict[tuple, ir.Value] = field(default_factory=dict)
+    lanes: Lanes | None = None
+    mask: ir.Value | None = None
+    outlined: bool = False
+
+    def bind(self, var: Var, value: ir.Value, low: int, high: int) -> None:
+        """Give a loop variable its value and its range."""
+        self.variables[var], self.ranges[var] = value, (low, high)
+        self.depths[var] = len(self.depths)
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Code that may not run, or runs repeatedly: sums computed inside are unknown outside."""
+        saved = self.sums
+        self.sums = dict(saved)
+        try:
+            yield
+        finally:
+            self.sums = saved
+
+    @contextmanager
+    def vector(self, lanes: Lanes) -> Iterator[None]:
+        """Emission of `lanes.count` iterations at once."""
+        with self.scope():
+            self.lanes = lanes
+            try:
+                yield
+            finally:
+                self.lanes = None
+
+    @contextmanager
+    def masked(self, mask: ir.Value | None) -> Iterator[None]:
+        saved, self.mask = self.mask, mask
+        try:
+            yield
+        finally:
+            self.mask = saved
+
+    def stack_array(self, element: ir.Type, count: int, align: int) -> ir.Value:
+        """Memory for `count` elements in the function's frame, reserved once however often this point is reached."""
+        with self.builder.goto_entry_block():
+            memory = self.builder.alloca(ir.ArrayType(element, count))
+        memory.align = align
+        memory.type = POINTER  # llvmlite types an alloca by its contents
+        return memory

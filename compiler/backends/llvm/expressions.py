@@ -1,0 +1,325 @@
+"""Expressions → LLVM values: scalars, or vectors where they depend on the vectorised loop's variable.
+
+Indices are summed in 64 bits from their linear form, so neighbouring accesses share a base; element values have exactly
+the type of their dtype. A `Select` whose branches might read outside a buffer becomes a branch, or masked loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from vdla.compiler.backends.llvm import arithmetic, functions
+from vdla.compiler.backends.llvm.arithmetic import Value, broadcast, is_false, is_true, like, unify
+from vdla.compiler.backends.llvm.emitter import Emitter
+from vdla.compiler.backends.llvm.indexing import coefficient, decide, depends, in_bounds, is_index, is_non_negative, offset_of
+from vdla.compiler.backends.llvm.types import I1, I32, I64, ITEM_BYTES, KINDS, POINTER, SCALARS, constant, intrinsic_suffix, storage_type
+from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Buffer, Call, Cast, Const, Expr, Load, Select, Var, walk_expr
+from vdla.compiler.passes.affine import Linear, to_linear
+
+STRIDED_LIMIT = 4
+"""Up to this stride a strided vector load reads everything between its lanes and shuffles; beyond, it gathers."""
+
+
+def emit_index(e: Emitter, expr: Expr) -> Value:
+    """An integer expression as int64 (at the first lane, in a vectorised loop)."""
+    return emit_sum(e, to_linear(expr, e.ranges))
+
+
+def emit_sum(e: Emitter, total: Linear) -> Value:
+    """Σ coefficient · atom + constant, reusing sums already computed; loop-invariant parts are added first."""
+    terms = tuple(sorted(total.terms.items(), key=lambda term: _depth(e, term[0])))
+    if not terms:
+        return ir.Constant(I64, total.constant)
+    value = _emit_terms(e, terms)
+    return e.builder.add(value, ir.Constant(I64, total.constant), flags=("nsw",)) if total.constant else value
+
+
+def _depth(e: Emitter, atom: Expr) -> int:
+    """How deep in the loop nest `atom` changes: the depth of the innermost loop whose variable it uses."""
+    return max((e.depths.get(v, 0) for v in walk_expr(atom) if isinstance(v, Var)), default=0)
+
+
+def _emit_terms(e: Emitter, terms: tuple[tuple[Expr, int], ...]) -> Value:
+    if terms in e.sums:
+        return e.sums[terms]
+    atom, factor = terms[-1]
+    value = _emit_atom(e, atom)
+    if factor != 1:
+        value = e.builder.mul(value, ir.Constant(I64, factor), flags=("nsw",))
+    if len(terms) > 1:
+        value = e.builder.add(_emit_terms(e, terms[:-1]), value, flags=("nsw",))
+    e.sums[terms] = value
+    return value
+
+
+def _emit_atom(e: Emitter, atom: Expr) -> Value:
+    b = e.builder
+    match atom:
+        case Var():
+            return e.variables[atom]
+        case Binary("floordiv" | "floormod" as op, x, y) if is_index(atom):
+            a, divisor = emit_index(e, x), emit_index(e, y)
+            positive = isinstance(divisor, ir.Constant) and divisor.constant > 0
+            if positive and is_non_negative(x, e.ranges):
+                return b.udiv(a, divisor) if op == "floordiv" else b.urem(a, divisor)
+            return arithmetic.BINARY[op, "int"](b, a, divisor)
+        case Binary("min" | "max" | "mul" as op, x, y) if is_index(atom):
+            return arithmetic.BINARY[op, "int"](b, emit_index(e, x), emit_index(e, y))
+    value = emit_expr(e, atom)
+    return arithmetic.cast(b, value, atom.dtype, "int64")
+
+
+def emit_expr(e: Emitter, expr: Expr) -> Value:
+    """The value of `expr`: of the type of its dtype, a vector where lanes differ."""
+    return EXPRESSIONS[type(expr)](e, expr)
+
+
+def _emit_const(e: Emitter, expr: Const) -> Value:
+    return constant(SCALARS[expr.dtype], expr.value)
+
+
+def _emit_var(e: Emitter, expr: Var) -> Value:
+    low, high = e.ranges[expr]
+    if low == high:
+        return constant(SCALARS[expr.dtype], low)
+    value = arithmetic.cast(e.builder, e.variables[expr], "int64", expr.dtype)
+    if e.lanes is None or expr is not e.lanes.var:
+        return value
+    steps = ir.Constant(ir.VectorType(SCALARS[expr.dtype], e.lanes.count), list(range(e.lanes.count)))
+    return e.builder.add(broadcast(e.builder, value, e.lanes.count), steps)
+
+
+def _uniform(e: Emitter, expr: Expr) -> bool:
+    """Whether `expr` is the same in every lane."""
+    return e.lanes is None or not depends(expr, e.lanes.var)
+
+
+def _emit_binary(e: Emitter, expr: Binary) -> Value:
+    if expr.op in LOGICAL:
+        return _emit_logical(e, expr)
+    if expr.op in COMPARISONS:
+        return _emit_comparison(e, expr)
+    if is_index(expr) and _uniform(e, expr):
+        return arithmetic.cast(e.builder, emit_index(e, expr), "int64", expr.dtype)
+    x, y = unify(e.builder, emit_expr(e, expr.a), emit_expr(e, expr.b))
+    if expr.op in ("floordiv", "floormod") and is_index(expr) and is_non_negative(expr.a, e.ranges):
+        return arithmetic.BINARY[expr.op, "unsigned"](e.builder, x, y)
+    return arithmetic.binary(e.builder, expr.op, expr.dtype, x, y)
+
+
+def _emit_comparison(e: Emitter, expr: Binary) -> Value:
+    if is_index(expr.a) and is_index(expr.b):
+        known = decide(expr.op, expr.a, expr.b, e.ranges)
+        if known is not None:
+            return ir.Constant(I1, int(known))
+        if _uniform(e, expr):
+            return arithmetic.compare(e.builder, expr.op, "int64", emit_index(e, expr.a), emit_index(e, expr.b))
+    x, y = unify(e.builder, emit_expr(e, expr.a), emit_expr(e, expr.b))
+    return arithmetic.compare(e.builder, expr.op, expr.a.dtype, x, y)
+
+
+def _emit_logical(e: Emitter, expr: Binary) -> Value:
+    """Both sides are evaluated unless one decides: a right side that may read out of bounds belongs in a Select."""
+    x = emit_expr(e, expr.a)
+    decided, neutral = (is_false, is_true) if expr.op == "and" else (is_true, is_false)
+    if decided(x):
+        return x
+    if not is_speculable(e, expr.b):
+        never = ir.Constant(I1, int(expr.op == "or"))
+        return _choose(e, x, expr.b, never) if expr.op == "and" else _choose(e, arithmetic_not(e, x), expr.b, never)
+    y = emit_expr(e, expr.b)
+    if decided(y) or neutral(x):
+        return y
+    if neutral(y):
+        return x
+    return arithmetic.binary(e.builder, expr.op, "bool", *unify(e.builder, x, y))
+
+
+def arithmetic_not(e: Emitter, condition: Value) -> Value:
+    return e.builder.xor(condition, like(condition, 1))
+
+
+def _choose(e: Emitter, condition: Value, then: Expr, otherwise: Value) -> Value:
+    """`then` where `condition`, evaluated only there; elsewhere the ready value `otherwise`."""
+    return _select(e, condition, lambda: emit_expr(e, then), lambda: otherwise, safe=(False, True))
+
+
+def is_speculable(e: Emitter, expr: Expr) -> bool:
+    """Whether `expr` may be evaluated where its value is not wanted: reads in bounds, divides by no zero."""
+    for node in walk_expr(expr):
+        if isinstance(node, Load) and not in_bounds(node.indices, node.buffer.shape, e.ranges):
+            return False
+        if isinstance(node, Binary) and node.op in ("floordiv", "floormod") and KINDS[node.dtype] != "float":
+            if not (isinstance(node.b, Const) and node.b.value > 0):
+                return False
+    return True
+
+
+def _emit_select(e: Emitter, expr: Select) -> Value:
+    condition = emit_expr(e, expr.condition)
+    if is_true(condition) or is_false(condition):
+        return emit_expr(e, expr.a if is_true(condition) else expr.b)
+    safe = is_speculable(e, expr.a), is_speculable(e, expr.b)
+    return _select(e, condition, lambda: emit_expr(e, expr.a), lambda: emit_expr(e, expr.b), safe)
+
+
+def _select(e: Emitter, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value], safe: tuple[bool, bool]) -> Value:
+    b = e.builder
+    if isinstance(condition.type, ir.VectorType):
+        with e.masked(e.mask if safe[0] else conjoin(e, e.mask, condition)):
+            x = then()
+        with e.masked(e.mask if safe[1] else conjoin(e, e.mask, arithmetic_not(e, condition))):
+            y = otherwise()
+        x, y, condition = unify(b, x, y, condition)
+        return b.select(condition, x, y)
+    if all(safe):
+        x, y = unify(b, then(), otherwise())
+        return b.select(condition, x, y)
+    return _branch(e, condition, then, otherwise)
+
+
+def _branch(e: Emitter, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value]) -> Value:
+    """A diamond: each side runs only when chosen, and a phi joins them."""
+    b = e.builder
+    blocks, values = [], []
+    ends = [b.append_basic_block("then"), b.append_basic_block("else"), b.append_basic_block("join")]
+    b.cbranch(condition, ends[0], ends[1])
+    for block, side in zip(ends[:2], (then, otherwise), strict=True):
+        b.position_at_end(block)
+        with e.scope():
+            value = side()
+            if e.lanes is not None:
+                value = broadcast(b, value, e.lanes.count)  # so that both sides have one type
+        blocks.append(b.block)
+        values.append(value)
+        b.branch(ends[2])
+    b.position_at_end(ends[2])
+    phi = b.phi(values[0].type)
+    for value, block in zip(values, blocks, strict=True):
+        phi.add_incoming(value, block)
+    return phi
+
+
+def conjoin(e: Emitter, mask: Value | None, condition: Value) -> Value:
+    return condition if mask is None else e.builder.and_(*unify(e.builder, mask, condition))
+
+
+def _emit_cast(e: Emitter, expr: Cast) -> Value:
+    if is_index(expr.value) and _uniform(e, expr.value):
+        return arithmetic.cast(e.builder, emit_index(e, expr.value), "int64", expr.dtype)
+    return arithmetic.cast(e.builder, emit_expr(e, expr.value), expr.value.dtype, expr.dtype)
+
+
+def _emit_call(e: Emitter, expr: Call) -> Value:
+    args = unify(e.builder, *(emit_expr(e, a) for a in expr.args))
+    return functions.call(e.builder, expr.op, expr.dtype, args, expr.attributes)
+
+
+def element_pointer(e: Emitter, buffer: Buffer, offset: Linear) -> Value:
+    """The address of an element: the sum of the offset's variable part, then a constant displacement."""
+    b, element, pointer = e.builder, storage_type(buffer.dtype), e.pointers[buffer]
+    if offset.terms:
+        pointer = b.gep(pointer, [emit_sum(e, Linear(offset.terms, 0))], inbounds=True, source_etype=element)
+    if offset.constant:
+        pointer = b.gep(pointer, [ir.Constant(I64, offset.constant)], inbounds=True, source_etype=element)
+    return pointer
+
+
+def lane_pointers(e: Emitter, buffer: Buffer, indices: tuple[Expr, ...]) -> Value:
+    """A vector of addresses, for gathers and scatters."""
+    assert e.lanes is not None
+    offset: Value = ir.Constant(I64, 0)
+    stride = 1
+    for index, size in zip(reversed(indices), reversed(buffer.shape), strict=True):
+        value = arithmetic.cast(e.builder, emit_expr(e, index), index.dtype, "int64")
+        offset, value = unify(e.builder, offset, e.builder.mul(value, like(value, stride)))
+        offset = e.builder.add(offset, value)
+        stride *= size
+    offset = broadcast(e.builder, offset, e.lanes.count)
+    pointers = e.builder.gep(e.pointers[buffer], [offset], inbounds=True, source_etype=storage_type(buffer.dtype))
+    pointers.type = ir.VectorType(POINTER, e.lanes.count)  # llvmlite types every gep as a scalar pointer
+    return pointers
+
+
+def lane_stride(e: Emitter, offset: Linear) -> int | None:
+    """Elements between neighbouring lanes; None when irregular."""
+    assert e.lanes is not None
+    return coefficient(offset, e.lanes.var)
+
+
+def full_mask(e: Emitter) -> Value:
+    assert e.lanes is not None
+    return broadcast(e.builder, e.mask, e.lanes.count) if e.mask is not None else constant(I1, 1, e.lanes.count)
+
+
+def _emit_load(e: Emitter, expr: Load) -> Value:
+    buffer = expr.buffer
+    offset = offset_of(expr.indices, buffer.shape, e.ranges)
+    stride = 0 if e.lanes is None else lane_stride(e, offset)
+    if stride == 0 and (e.mask is None or in_bounds(expr.indices, buffer.shape, e.ranges)):
+        value = e.builder.load(element_pointer(e, buffer, offset), align=ITEM_BYTES[buffer.dtype], typ=storage_type(buffer.dtype))
+    else:
+        value = _vector_load(e, expr, offset, stride)
+    return arithmetic.cast(e.builder, value, "uint8", "bool") if buffer.dtype == "bool" else value
+
+
+def _vector_load(e: Emitter, expr: Load, offset: Linear, stride: int | None) -> Value:
+    assert e.lanes is not None
+    b, buffer, count = e.builder, expr.buffer, e.lanes.count
+    element, align = storage_type(buffer.dtype), ITEM_BYTES[buffer.dtype]
+    vector = ir.VectorType(element, count)
+    if stride is not None and e.mask is None and 1 <= stride <= STRIDED_LIMIT:
+        width = stride * (count - 1) + 1
+        value = b.load(element_pointer(e, buffer, offset), align=align, typ=ir.VectorType(element, width))
+        if stride == 1:
+            return value
+        picks = ir.Constant(ir.VectorType(I32, count), list(range(0, width, stride)))
+        return b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), picks)
+    zero = constant(element, 0, count)
+    if stride == 1:
+        pointer = element_pointer(e, buffer, offset)
+        return _masked(e, "masked.load", vector, f"{intrinsic_suffix(vector)}.p0", [pointer, ir.Constant(I32, align), full_mask(e), zero])
+    pointers = lane_pointers(e, buffer, expr.indices)
+    return _masked(e, "masked.gather", vector, f"{intrinsic_suffix(vector)}.v{count}p0", [pointers, ir.Constant(I32, align), full_mask(e), zero])
+
+
+def emit_store(e: Emitter, buffer: Buffer, indices: tuple[Expr, ...], value: Value) -> None:
+    """Store one element, or one per active lane."""
+    b = e.builder
+    element, align = storage_type(buffer.dtype), ITEM_BYTES[buffer.dtype]
+    if buffer.dtype == "bool":
+        value = arithmetic.cast(b, value, "bool", "uint8")
+    offset = offset_of(indices, buffer.shape, e.ranges)
+    if e.lanes is None:
+        b.store(value, element_pointer(e, buffer, offset), align=align)
+        return
+    stride, value = lane_stride(e, offset), broadcast(b, value, e.lanes.count)
+    vector = ir.VectorType(element, e.lanes.count)
+    if stride == 1 and e.mask is None:
+        b.store(value, element_pointer(e, buffer, offset), align=align)
+    elif stride == 1:
+        pointer = element_pointer(e, buffer, offset)
+        _masked(e, "masked.store", ir.VoidType(), f"{intrinsic_suffix(vector)}.p0", [value, pointer, ir.Constant(I32, align), full_mask(e)])
+    else:
+        pointers = lane_pointers(e, buffer, indices)
+        _masked(e, "masked.scatter", ir.VoidType(), f"{intrinsic_suffix(vector)}.v{e.lanes.count}p0", [value, pointers, ir.Constant(I32, align), full_mask(e)])
+
+
+
+def _masked(e: Emitter, name: str, result: ir.Type, suffix: str, args: list[Value]) -> Value:
+    full = f"llvm.{name}.{suffix}"
+    function = e.module.globals.get(full) or ir.Function(e.module, ir.FunctionType(result, [a.type for a in args]), full)
+    return e.builder.call(function, args)
+
+
+EXPRESSIONS: dict[type[Expr], Callable[..., Value]] = {
+    Const: _emit_const,
+    Var: _emit_var,
+    Binary: _emit_binary,
+    Cast: _emit_cast,
+    Select: _emit_select,
+    Call: _emit_call,
+    Load: _emit_load,
+}

@@ -1,0 +1,160 @@
+"""The IR's pure functions (`nodes.CALLS`) as LLVM code, on scalars and vectors alike.
+
+float32 exp, tanh and sigmoid are our own branch-free code, so they stay in vector registers; their errors (exhaustive
+over all floats, in tests/compiler_llvm/test_functions.py) are at most 2 ulp for exp, 4 for tanh and 4 for sigmoid.
+sqrt, floor, ceil, round_even and abs are single instructions and exact (rsqrt: two roundings). log, pow, erf and every
+float64 function call the C library (below 1 ulp with glibc), one lane at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from vdla.compiler.backends.llvm.arithmetic import Builder, Value, call_intrinsic, intrinsic, like, scalar_of
+from vdla.compiler.backends.llvm.types import I32, I64, lanes_of, with_lanes
+from vdla.compiler.ir.nodes import Attributes, attribute
+from vdla.errors import CompileError
+from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS
+
+LOG2_HIGH = 0.693359375  # the leading 9 bits of ln 2, so that n · LOG2_HIGH is exact for |n| < 2¹⁴
+LOG2_LOW = math.log(2.0) - LOG2_HIGH
+EXP_TERMS = [1 / math.factorial(k) for k in range(7, 1, -1)]
+"""Taylor coefficients of (exp(r) - 1 - r) / r²: for |r| <= ln(2)/2 the first one left out is below 2⁻²⁷ of the result."""
+
+
+def fma(b: Builder, x: Value, y: Value, z: Value) -> Value:
+    return call_intrinsic(b, "fma", x.type, x, y, z)
+
+
+def _power_of_two(b: Builder, n: Value, like_value: Value) -> Value:
+    """2ⁿ for an integer vector n within the normal exponents, by building the float's bits."""
+    return b.bitcast(b.shl(b.add(n, like(n, 127)), like(n, 23)), like_value.type)
+
+
+def _reduced_exp(b: Builder, x: Value) -> tuple[Value, Value]:
+    """x in [-104, 89] → (q, n) with exp(x) = (1 + q) · 2ⁿ and |q| < 0.42."""
+    n = intrinsic("roundeven")(b, b.fmul(x, like(x, 1 / math.log(2.0))))
+    r = fma(b, n, like(x, -LOG2_LOW), fma(b, n, like(x, -LOG2_HIGH), x))
+    p = like(x, EXP_TERMS[0])
+    for c in EXP_TERMS[1:]:
+        p = fma(b, p, r, like(x, c))
+    q = fma(b, b.fmul(p, r), r, r)
+    return q, b.fptosi(n, with_lanes(I32, lanes_of(x.type)))
+
+
+def _clamped(b: Builder, x: Value, low: float, high: float) -> Value:
+    """x in [low, high]; a NaN becomes a bound (minnum and maxnum prefer the number)."""
+    return intrinsic("minnum")(b, intrinsic("maxnum")(b, x, like(x, low)), like(x, high))
+
+
+def _keep_nan(b: Builder, x: Value, result: Value) -> Value:
+    return b.select(b.fcmp_unordered("uno", x, x), x, result)
+
+
+def exp_float32(b: Builder, x: Value) -> Value:
+    """exp, with gradual underflow and infinity: 2ⁿ is applied as two factors, each a normal number."""
+    q, n = _reduced_exp(b, _clamped(b, x, -104.0, 89.0))
+    half = b.ashr(n, like(n, 1))
+    factor, other = _power_of_two(b, half, x), _power_of_two(b, b.sub(n, half), x)
+    return _keep_nan(b, x, b.fmul(fma(b, q, factor, factor), other))
+
+
+def tanh_float32(b: Builder, x: Value) -> Value:
+    """tanh(x) = -e / (2 + e) for e = exp(-2|x|) - 1, found without cancellation; the sign of x."""
+    magnitude = intrinsic("fabs")(b, x)
+    q, n = _reduced_exp(b, _clamped(b, b.fmul(magnitude, like(x, -2.0)), -40.0, 0.0))
+    power = _power_of_two(b, n, x)
+    e = fma(b, q, power, b.fsub(power, like(x, 1.0)))
+    result = b.fdiv(b.fneg(e), b.fadd(e, like(x, 2.0)))
+    return _keep_nan(b, x, intrinsic("copysign")(b, result, x))
+
+
+def sigmoid_float32(b: Builder, x: Value) -> Value:
+    return b.fdiv(like(x, 1.0), b.fadd(like(x, 1.0), exp_float32(b, b.fneg(x))))
+
+
+def sigmoid_float64(b: Builder, x: Value) -> Value:
+    return b.fdiv(like(x, 1.0), b.fadd(like(x, 1.0), intrinsic("exp")(b, b.fneg(x))))
+
+
+def library(name: str) -> Callable[..., Value]:
+    """A C library function (`namef` for float32), called for one lane after another."""
+
+    def call(b: Builder, *args: Value) -> Value:
+        scalar = scalar_of(args[0])
+        symbol = f"{name}f" if isinstance(scalar, ir.FloatType) else name
+        function = b.module.globals.get(symbol) or ir.Function(b.module, ir.FunctionType(scalar, [scalar] * len(args)), symbol)
+        lanes = lanes_of(args[0].type)
+        if lanes is None:
+            return b.call(function, args)
+        result: Value = ir.Constant(args[0].type, ir.Undefined)
+        for lane in range(lanes):
+            at = ir.Constant(I32, lane)
+            result = b.insert_element(result, b.call(function, [b.extract_element(a, at) for a in args]), at)
+        return result
+
+    return call
+
+
+def _rsqrt(b: Builder, x: Value) -> Value:
+    return b.fdiv(like(x, 1.0), intrinsic("sqrt")(b, x))
+
+
+def _abs(b: Builder, x: Value) -> Value:
+    if isinstance(scalar_of(x), ir.IntType):
+        return call_intrinsic(b, "abs", x.type, x, ir.Constant(ir.IntType(1), 0))
+    return intrinsic("fabs")(b, x)
+
+
+FUNCTIONS: dict[tuple[str, str], Callable[..., Value]] = {
+    ("exp", "float32"): exp_float32,
+    ("exp", "float64"): library("exp"),
+    ("log", "float32"): library("log"),
+    ("log", "float64"): library("log"),
+    ("tanh", "float32"): tanh_float32,
+    ("tanh", "float64"): library("tanh"),
+    ("sigmoid", "float32"): sigmoid_float32,
+    ("sigmoid", "float64"): sigmoid_float64,
+    ("erf", "float32"): library("erf"),
+    ("erf", "float64"): library("erf"),
+    ("pow", "float32"): library("pow"),
+    ("pow", "float64"): library("pow"),
+    **{(name, dtype): intrinsic(name) for name in ("sqrt", "floor", "ceil") for dtype in ("float32", "float64")},
+    **{("round_even", dtype): intrinsic("roundeven") for dtype in ("float32", "float64")},
+    **{("rsqrt", dtype): _rsqrt for dtype in ("float32", "float64")},
+    **{("abs", dtype): _abs for dtype in ("int8", "int16", "int32", "int64", "float32", "float64")},
+}
+
+
+def rescale(b: Builder, acc: Value, bias: Value, scale: Value) -> Value:
+    """`vdla.isa.semantics.rescale` on int32: multiplier, shift and zero point unpacked from the scale word."""
+    wide = with_lanes(I64, lanes_of(acc.type))
+    rest = 32 - SCALE_MULTIPLIER_BITS
+    multiplier = b.ashr(b.shl(scale, like(scale, rest)), like(scale, rest))
+    shift = b.and_(b.lshr(scale, like(scale, SCALE_MULTIPLIER_BITS)), like(scale, (1 << SCALE_SHIFT_BITS) - 1))
+    zero_point = b.ashr(scale, like(scale, SCALE_MULTIPLIER_BITS + SCALE_SHIFT_BITS))
+    product = b.mul(b.sext(b.add(acc, bias), wide), b.sext(multiplier, wide))
+    amount = b.zext(shift, wide)
+    half = b.lshr(b.shl(like(product, 1), amount), like(product, 1))  # 2^(shift-1), and 0 for no shift
+    rounded = b.add(b.ashr(b.add(product, half), amount), b.sext(zero_point, wide))
+    low = intrinsic("smax")(b, rounded, like(product, -(1 << 31)))
+    return b.trunc(intrinsic("smin")(b, low, like(product, (1 << 31) - 1)), acc.type)
+
+
+def requantise(b: Builder, acc: Value, bias: Value, scale: Value, low: int, high: int) -> Value:
+    value = rescale(b, acc, bias, scale)
+    return intrinsic("smin")(b, intrinsic("smax")(b, value, like(value, low)), like(value, high))
+
+
+def call(b: Builder, op: str, dtype: str, args: tuple[Value, ...], attributes: Attributes) -> Value:
+    """Raises `CompileError` for a function this dtype does not have."""
+    if op == "rescale":
+        return rescale(b, *args)
+    if op == "requantise":
+        return requantise(b, *args, int(attribute(attributes, "low", -128) or 0), int(attribute(attributes, "high", 127) or 0))
+    if (op, dtype) not in FUNCTIONS:
+        raise CompileError("no such function", found=f"{op} on {dtype}", expected=", ".join(sorted({o for o, d in FUNCTIONS if d == dtype})))
+    return FUNCTIONS[op, dtype](b, *args)

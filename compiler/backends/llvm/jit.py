@@ -1,0 +1,70 @@
+"""Linking object code into this process, and the caches: by the text of the module, in memory and on disk."""
+
+from __future__ import annotations
+
+import ctypes.util
+import hashlib
+import itertools
+import os
+import tempfile
+from functools import cache, lru_cache
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from vdla.compiler.backends.llvm import outline, thread_pool
+from vdla.compiler.backends.llvm.target import Target, host_target, object_code, target_machine
+
+_serial = itertools.count()
+
+
+@cache
+def _jit() -> llvm.LLJIT:
+    if library := ctypes.util.find_library("m"):
+        llvm.load_library_permanently(library)
+    return llvm.create_lljit_compiler(target_machine(host_target()))
+
+
+def cache_folder() -> Path | None:
+    """VDLA_CACHE, or vdla below the user's cache folder; None when VDLA_CACHE is empty: nothing is kept."""
+    chosen = os.environ.get("VDLA_CACHE")
+    if chosen is not None:
+        return Path(chosen) / "objects" if chosen else None
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vdla" / "objects"
+
+
+def cached_object(assembly: str, target: Target) -> bytes:
+    """`object_code`, remembered on disk. A cache that cannot be read or written is passed over."""
+    version = ".".join(map(str, llvm.llvm_version_info))
+    key = hashlib.sha256("\0".join([version, target.triple, target.cpu, target.features, assembly]).encode()).hexdigest()
+    folder = cache_folder()
+    if folder is None:
+        return object_code(assembly, target)
+    path = folder / f"{key}.o"
+    try:
+        return path.read_bytes()
+    except OSError:
+        code = object_code(assembly, target)
+        _keep(path, code)
+        return code
+
+
+def _keep(path: Path, code: bytes) -> None:
+    """Write beside, then rename, so that no other process sees half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(code)
+        os.replace(name, path)
+    except OSError:
+        return
+
+
+@lru_cache(maxsize=1024)
+def load_function(assembly: str, name: str) -> tuple[llvm.ResourceTracker, int]:
+    """Compile a module for this machine and link it: the tracker that keeps it loaded, and the address of `name`."""
+    library = llvm.JITLibraryBuilder().add_object_img(cached_object(assembly, host_target())).add_current_process()
+    library.import_symbol(outline.PARALLEL_FOR, thread_pool.ADDRESS).export_symbol(name)
+    tracker = library.link(_jit(), f"vdla{next(_serial)}")
+    return tracker, tracker[name]

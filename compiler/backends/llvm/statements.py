@@ -1,0 +1,265 @@
+"""Statements → LLVM basic blocks.
+
+`vectorized` loops become LLVM vector operations, a register's worth of iterations at a time, with a narrower tail;
+where the body does not allow it (it accumulates over the vectorised loop, or allocates) they become scalar loops that ask
+LLVM's own vectoriser. `unrolled` loops are copied out, `parallel` ones outlined (see `outline`). Small buffers
+live on the stack, whence LLVM promotes them to registers; the others on the heap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from vdla.compiler.backends.llvm.arithmetic import is_false, is_true
+from vdla.compiler.backends.llvm.emitter import Emitter, Lanes
+from vdla.compiler.backends.llvm.expressions import arithmetic_not, conjoin, emit_expr, emit_store
+from vdla.compiler.backends.llvm.indexing import depends
+from vdla.compiler.backends.llvm.outline import emit_parallel
+from vdla.compiler.backends.llvm.types import I64, ITEM_BYTES, POINTER, VOID, storage_type
+from vdla.compiler.ir.nodes import Allocate, For, If, Intrinsic, Seq, Stmt, Store, Var, walk_expr, walk_stmt
+from vdla.errors import CompileError
+
+STACK_BYTES = 16 << 10
+"""Buffers up to this size are on the stack."""
+UNROLL_LIMIT = 1024
+"""Copies of leaf statements up to which an unrolled loop is copied out here; beyond, LLVM is asked to unroll it."""
+VECTOR_UNROLL = 8
+"""Vector chunks of one loop that are copied out rather than looped over."""
+ALIGNMENT = 64
+PARALLEL_WORK = 20_000
+"""Leaf statements a parallel loop must execute to be worth waking other threads (about 10 µs)."""
+
+
+def emit_stmt(e: Emitter, stmt: Stmt) -> None:
+    """Raises `CompileError` for what lowering should have removed."""
+    if type(stmt) not in STATEMENTS:
+        raise CompileError(f"the LLVM backend cannot emit a {type(stmt).__name__}", found=getattr(stmt, "name", None), hint="lower the function first")
+    STATEMENTS[type(stmt)](e, stmt)
+
+
+def _emit_store(e: Emitter, stmt: Store) -> None:
+    emit_store(e, stmt.buffer, stmt.indices, emit_expr(e, stmt.value))
+
+
+def _emit_seq(e: Emitter, stmt: Seq) -> None:
+    for s in stmt.body:
+        emit_stmt(e, s)
+
+
+def _emit_if(e: Emitter, stmt: If) -> None:
+    condition = emit_expr(e, stmt.condition)
+    if is_true(condition):
+        emit_stmt(e, stmt.then)
+    elif is_false(condition):
+        if stmt.otherwise is not None:
+            emit_stmt(e, stmt.otherwise)
+    elif isinstance(condition.type, ir.VectorType):
+        with e.scope(), e.masked(conjoin(e, e.mask, condition)):
+            emit_stmt(e, stmt.then)
+        if stmt.otherwise is not None:
+            with e.scope(), e.masked(conjoin(e, e.mask, arithmetic_not(e, condition))):
+                emit_stmt(e, stmt.otherwise)
+    else:
+        _emit_branches(e, condition, stmt.then, stmt.otherwise)
+
+
+def _emit_branches(e: Emitter, condition: ir.Value, then: Stmt, otherwise: Stmt | None) -> None:
+    b = e.builder
+    yes, join = b.append_basic_block("then"), b.append_basic_block("join")
+    no = join if otherwise is None else b.append_basic_block("else")
+    b.cbranch(condition, yes, no)
+    for block, body in ((yes, then), (no, otherwise)):
+        if body is not None:
+            b.position_at_end(block)
+            with e.scope():
+                emit_stmt(e, body)
+            b.branch(join)
+    b.position_at_end(join)
+
+
+def _emit_allocate(e: Emitter, stmt: Allocate) -> None:
+    buffer, element = stmt.buffer, storage_type(stmt.buffer.dtype)
+    count = 1
+    for size in buffer.shape:
+        count *= size
+    size_bytes = count * ITEM_BYTES[buffer.dtype]
+    if size_bytes <= STACK_BYTES:
+        if buffer not in e.allocations:
+            e.allocations[buffer] = e.stack_array(element, max(count, 1), ALIGNMENT)
+        e.pointers[buffer] = e.allocations[buffer]
+        emit_stmt(e, stmt.body)
+        return
+    rounded = -(-size_bytes // ALIGNMENT) * ALIGNMENT
+    e.pointers[buffer] = e.builder.call(_allocator(e.module), [ir.Constant(I64, ALIGNMENT), ir.Constant(I64, rounded)])
+    emit_stmt(e, stmt.body)
+    e.builder.call(_declare(e.module, "free", ir.FunctionType(VOID, [POINTER])), [e.pointers[buffer]])
+
+
+def _allocator(module: ir.Module) -> ir.Function:
+    function = _declare(module, "aligned_alloc", ir.FunctionType(POINTER, [I64, I64]))
+    function.return_value.add_attribute("noalias")
+    return function
+
+
+def _declare(module: ir.Module, name: str, type_: ir.FunctionType) -> ir.Function:
+    return module.globals.get(name) or ir.Function(module, type_, name)
+
+
+def _emit_for(e: Emitter, stmt: For) -> None:
+    if stmt.extent <= 0:
+        return
+    if stmt.kind not in LOOPS:
+        raise CompileError("the LLVM backend has no such loop kind", where=stmt.var.name, found=stmt.kind, expected=", ".join(LOOPS))
+    if stmt.extent == 1:
+        _emit_iteration(e, stmt, 0)
+    else:
+        LOOPS[stmt.kind](e, stmt)
+
+
+def _emit_iteration(e: Emitter, stmt: For, value: int) -> None:
+    """One iteration of a loop, its variable a constant."""
+    e.bind(stmt.var, ir.Constant(I64, value), value, value)
+    with e.scope():
+        emit_stmt(e, stmt.body)
+
+
+def emit_loop(e: Emitter, var: Var, extent: int, step: int, body: Callable[[], None], hints: tuple[str, ...] = ()) -> None:
+    """for var = 0; var < extent; var += step: body. `extent` is a positive multiple of `step`; var's range includes its lanes."""
+    b = e.builder
+    before, loop, after = b.block, b.append_basic_block(f"loop.{var.name}"), b.append_basic_block(f"after.{var.name}")
+    b.branch(loop)
+    b.position_at_end(loop)
+    value = b.phi(I64, var.name)
+    value.add_incoming(ir.Constant(I64, 0), before)
+    e.bind(var, value, 0, extent - 1)
+    with e.scope():
+        body()
+    following = b.add(value, ir.Constant(I64, step), flags=("nuw", "nsw"))
+    value.add_incoming(following, b.block)
+    branch = b.cbranch(b.icmp_unsigned("<", following, ir.Constant(I64, extent)), loop, after)
+    if hints:
+        branch.set_metadata("llvm.loop", loop_metadata(e.module, hints))
+    b.position_at_end(after)
+
+
+class _Distinct(ir.MDValue):
+    """`!n = distinct !{!n, …}`: every loop's metadata node names itself."""
+
+    def descr(self, buf: list[str]) -> None:
+        operands = ", ".join([f"!{self.name}", *(f"!{o.name}" for o in self.operands)])
+        buf.append(f"distinct !{{ {operands} }}\n")
+
+
+def loop_metadata(module: ir.Module, hints: tuple[str, ...]) -> ir.MDValue:
+    """A fresh `llvm.loop` node; each hint is a name, or a name and an i1 or i32 value separated by a space."""
+    nodes = []
+    for hint in hints:
+        name, _, value = hint.partition(" ")
+        operands: list[object] = [ir.MetaDataString(module, name)]
+        if value:
+            operands.append(ir.Constant(ir.IntType(1), int(value == "true")) if value in ("true", "false") else ir.Constant(ir.IntType(32), int(value)))
+        nodes.append(module.add_metadata(operands))
+    return _Distinct(module, nodes, name=str(len(module.metadata)))
+
+
+def _emit_serial(e: Emitter, stmt: For, hints: tuple[str, ...] = ()) -> None:
+    emit_loop(e, stmt.var, stmt.extent, 1, lambda: emit_stmt(e, stmt.body), hints)
+
+
+def leaf_count(stmt: Stmt) -> int:
+    """Leaf statements after unrolling everything marked unrolled."""
+    match stmt:
+        case For(_, extent, body, "unrolled", _):
+            return extent * leaf_count(body)
+        case For() | Allocate():
+            return leaf_count(stmt.body)
+        case Seq(body):
+            return sum(map(leaf_count, body))
+        case If(_, then, otherwise):
+            return leaf_count(then) + (leaf_count(otherwise) if otherwise else 0)
+        case _:
+            return 1
+
+
+def work(stmt: Stmt) -> int:
+    """Leaf statements executed, at most."""
+    match stmt:
+        case For():
+            return stmt.extent * work(stmt.body)
+        case Allocate():
+            return work(stmt.body)
+        case Seq(body):
+            return sum(map(work, body))
+        case If(_, then, otherwise):
+            return max(work(then), work(otherwise) if otherwise else 0)
+        case _:
+            return 1
+
+
+def _emit_unrolled(e: Emitter, stmt: For) -> None:
+    if leaf_count(stmt) > UNROLL_LIMIT:
+        return _emit_serial(e, stmt, ("llvm.loop.unroll.enable",))
+    for i in range(stmt.extent):
+        _emit_iteration(e, stmt, i)
+
+
+def _is_vectorisable(stmt: For) -> bool:
+    """Every store must go to a different element in each lane; nothing may be allocated."""
+    for inner in walk_stmt(stmt.body):
+        if isinstance(inner, Allocate | Intrinsic) or (isinstance(inner, For) and inner.kind == "parallel"):
+            return False
+        if isinstance(inner, Store) and not any(depends(i, stmt.var) for i in inner.indices):
+            return False
+    return True
+
+
+def _widest_bytes(stmt: Stmt) -> int:
+    """Bytes of the widest element computed with; requantisation works in int64 inside but keeps int32's lanes."""
+    widest = 1
+    for inner in walk_stmt(stmt):
+        if isinstance(inner, Store):
+            widest = max([widest, ITEM_BYTES[inner.buffer.dtype], *(ITEM_BYTES[x.dtype] for x in walk_expr(inner.value) if not isinstance(x, Var))])
+    return widest
+
+
+def _emit_vectorized(e: Emitter, stmt: For) -> None:
+    if e.lanes is not None:
+        return _emit_serial(e, stmt)
+    if not _is_vectorisable(stmt):
+        return _emit_serial(e, stmt, ("llvm.loop.vectorize.enable true",))
+    lanes = min(max(e.vector_bytes // _widest_bytes(stmt.body), 2), 64)
+    chunks, tail = divmod(stmt.extent, lanes)
+    if chunks * leaf_count(stmt.body) > VECTOR_UNROLL * 8 or chunks > VECTOR_UNROLL:
+        emit_loop(e, stmt.var, chunks * lanes, lanes, lambda: _emit_lanes(e, stmt, lanes))
+    else:
+        for chunk in range(chunks):
+            e.bind(stmt.var, ir.Constant(I64, chunk * lanes), chunk * lanes, (chunk + 1) * lanes - 1)
+            _emit_lanes(e, stmt, lanes)
+    if tail == 1:
+        _emit_iteration(e, stmt, stmt.extent - 1)
+    elif tail:
+        e.bind(stmt.var, ir.Constant(I64, chunks * lanes), chunks * lanes, stmt.extent - 1)
+        _emit_lanes(e, stmt, tail)
+
+
+def _emit_lanes(e: Emitter, stmt: For, lanes: int) -> None:
+    with e.vector(Lanes(stmt.var, lanes)):
+        emit_stmt(e, stmt.body)
+
+
+def _emit_parallel(e: Emitter, stmt: For) -> None:
+    if e.outlined or e.lanes is not None or work(stmt) < PARALLEL_WORK:
+        return _emit_serial(e, stmt)
+    emit_parallel(e, stmt, emit_stmt)
+
+
+LOOPS: dict[str, Callable[[Emitter, For], None]] = {
+    "serial": _emit_serial,
+    "parallel": _emit_parallel,
+    "vectorized": _emit_vectorized,
+    "unrolled": _emit_unrolled,
+}
+
+STATEMENTS: dict[type[Stmt], Callable] = {Store: _emit_store, Seq: _emit_seq, If: _emit_if, Allocate: _emit_allocate, For: _emit_for}

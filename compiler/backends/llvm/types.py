@@ -1,0 +1,59 @@
+"""IR dtypes as LLVM types. A value is scalar or, inside a vectorised loop, a vector of one element per lane."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+POINTER = ir.PointerType()
+VOID = ir.VoidType()
+
+SCALARS: dict[str, ir.Type] = {
+    "bool": I1,
+    "int8": I8,
+    "uint8": I8,
+    "int16": ir.IntType(16),
+    "int32": I32,
+    "int64": I64,
+    "float32": ir.FloatType(),
+    "float64": ir.DoubleType(),
+}
+KINDS = {name: {"b": "bool", "i": "int", "u": "unsigned", "f": "float"}[name[0]] for name in SCALARS}
+"""dtype → "bool", "int", "unsigned" or "float": the key of the emission tables."""
+
+ITEM_BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
+
+
+def lanes_of(type_: ir.Type) -> int | None:
+    """Lanes of a vector type, None for a scalar."""
+    return type_.count if isinstance(type_, ir.VectorType) else None
+
+
+def with_lanes(scalar: ir.Type, lanes: int | None) -> ir.Type:
+    return scalar if lanes is None else ir.VectorType(scalar, lanes)
+
+
+def storage_type(dtype: str) -> ir.Type:
+    """The type of one element in memory: a bool takes a byte."""
+    return I8 if dtype == "bool" else SCALARS[dtype]
+
+
+def constant(scalar: ir.Type, value: int | float, lanes: int | None = None) -> ir.Constant:
+    """A scalar constant, or the same in every lane."""
+    if isinstance(scalar, ir.IntType):
+        value = int(value)
+        if scalar.width > 1:  # C-like wrapping, as Const("int8", 200) means
+            value = ((value + (1 << (scalar.width - 1))) & ((1 << scalar.width) - 1)) - (1 << (scalar.width - 1))
+        else:
+            value = value & 1
+    else:
+        value = float(value)
+    return ir.Constant(scalar, value) if lanes is None else ir.Constant(ir.VectorType(scalar, lanes), [value] * lanes)
+
+
+def intrinsic_suffix(type_: ir.Type) -> str:
+    """The overload suffix of an LLVM intrinsic: "f32", "v16i32", "v8p0"."""
+    lanes = lanes_of(type_)
+    scalar = type_ if lanes is None else type_.element
+    text = {ir.FloatType(): "f32", ir.DoubleType(): "f64", POINTER: "p0"}.get(scalar) or f"i{scalar.width}"
+    return text if lanes is None else f"v{lanes}{text}"

@@ -90,7 +90,7 @@ def bind_arrays(func: Function, arrays: Arrays) -> dict[str, np.ndarray]:
     if not isinstance(arrays, Mapping):
         if len(arrays) > len(params):
             raise RunError("too many arrays", where=where, found=len(arrays), expected=f"at most {len(params)}")
-        arrays = {name: array for name, array in zip(params, arrays, strict=False)}
+        arrays = dict(zip(params, arrays, strict=False))
     needed = [p.name for p in func.params[: len(func.params) - func.output_count]]
     for name in [n for n in needed if n not in arrays]:
         raise RunError(f"no array for {name}", where=where, found=sorted(arrays), expected=", ".join(needed))

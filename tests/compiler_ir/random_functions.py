@@ -1,0 +1,166 @@
+"""Random small functions, for property tests of anything that takes a function.
+
+    case = random_case(seed)
+    case.function, case.arrays      # a legal function of te stages, and inputs by name
+
+Stages are padding (a guarded load outside the tensor), elementwise chains, sliding-window and plain reductions, transposes
+and int8 matrix products, over small shapes. Everything follows from the seed; put it into your assertion's message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from vdla.compiler import te
+from vdla.compiler.ir import Expr, Function
+from vdla.isa.semantics import pack_scale
+
+SCALE_WORD = int(pack_scale(np.array(90_001), np.array(17), np.array(-3)))
+DTYPES = ("int8", "int32", "float32")
+
+
+@dataclass(frozen=True)
+class Case:
+    seed: int
+    function: Function
+    arrays: dict[str, np.ndarray]
+
+
+def random_case(seed: int, stages: int | None = None) -> Case:
+    """A function of 1 to 3 inputs and `stages` (by default 1 to 5) stages, the last of which is an output."""
+    rng = np.random.default_rng(seed)
+    inputs = [random_input(rng, f"x{i}") for i in range(int(rng.integers(1, 4)))]
+    tensors = list(inputs)
+    for position in range(stages or int(rng.integers(1, 6))):
+        tensors.append(random_stage(rng, tensors, f"s{position}"))
+    outputs = [tensors[-1]]
+    computed = tensors[len(inputs) : -1]
+    if computed and rng.random() < 0.25:
+        outputs.append(computed[int(rng.integers(len(computed)))])
+    used = used_inputs(inputs, outputs)
+    function = te.create_function(f"random_{seed}", used, outputs)
+    return Case(seed, function, {t.name: random_array(rng, t.shape, t.dtype) for t in used})
+
+
+def used_inputs(inputs: list[te.Tensor], outputs: list[te.Tensor]) -> list[te.Tensor]:
+    seen: set[te.Tensor] = set()
+    pending = list(outputs)
+    while pending:
+        tensor = pending.pop()
+        if tensor not in seen:
+            seen.add(tensor)
+            pending.extend(tensor.inputs)
+    return [t for t in inputs if t in seen] or inputs[:1]
+
+
+def random_array(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    if dtype == "float32":
+        return rng.standard_normal(shape).astype(np.float32)
+    limits = np.iinfo(dtype)
+    return rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+
+
+def random_input(rng: np.random.Generator, name: str) -> te.Tensor:
+    shape = tuple(int(n) for n in rng.integers(1, 7, rng.integers(1, 4)))
+    return te.placeholder(shape, str(rng.choice(DTYPES)), name)
+
+
+def random_stage(rng: np.random.Generator, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    kinds: tuple[Callable[..., te.Tensor], ...] = (pad, elementwise, binary, reduce_one, window, transpose, matmul)
+    source = tensors[int(rng.integers(max(0, len(tensors) - 3), len(tensors)))]
+    if not source.shape:  # all of a tensor reduced away
+        return elementwise(rng, source, tensors, name)
+    return kinds[int(rng.integers(len(kinds)))](rng, source, tensors, name)
+
+
+def pad(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """One dimension grows by 1 or 2 at either end."""
+    axis, before, after = int(rng.integers(len(x.shape))), int(rng.integers(1, 3)), int(rng.integers(1, 3))
+    shape = tuple(n + (before + after if d == axis else 0) for d, n in enumerate(x.shape))
+    value = 0 if rng.random() < 0.7 else -1
+
+    def element(*i: Expr) -> Expr:
+        inside = te.logical_and(i[axis] >= before, i[axis] < before + x.shape[axis])
+        source = tuple(v - before if d == axis else v for d, v in enumerate(i))
+        return te.select(inside, x[source], te.const(float(value) if x.dtype == "float32" else value, x.dtype))
+
+    return te.compute(shape, element, name)
+
+
+def elementwise(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    if x.dtype == "float32":
+        functions: tuple[Callable[[Expr], Expr], ...] = (
+            te.tanh,
+            te.sigmoid,
+            te.floor,
+            te.absolute,
+            lambda v: te.maximum(v, 0.0),
+            lambda v: te.clip(v * 0.5 + 1.0, -1.0, 1.0),
+            lambda v: te.cast(te.clip(v * 8.0, -100.0, 100.0), "int32"),
+            lambda v: te.select(v > 0.25, te.sqrt(v), v - 1.0),
+        )
+    else:
+        functions = (
+            lambda v: te.maximum(v, 0),
+            lambda v: te.shift_right(v, 2),
+            lambda v: te.shift_left(v, 3) - 5,
+            lambda v: te.clip(v, -7, 100),
+            lambda v: te.select(te.equal(v % 3, 0), v // 3, v * 2),
+            lambda v: te.cast(v, "int32") * 77,
+            lambda v: te.cast(v, "int8"),
+            lambda v: te.cast(v, "float32") / 16.0,
+            lambda v: te.requantise(te.cast(v, "int32"), te.const(-40, "int32"), te.const(SCALE_WORD, "int32"), -128, 100),
+        )
+    apply = functions[int(rng.integers(len(functions)))]
+    return te.compute(x.shape, lambda *i: apply(x[i]), name)
+
+
+def binary(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """With any earlier tensor: its indices are taken modulo its shape, so that shapes need not match."""
+    y = tensors[int(rng.integers(len(tensors)))]
+    op = (lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, te.maximum)[int(rng.integers(4))]
+
+    def element(*i: Expr) -> Expr:
+        index = tuple(i[d % len(i)] % n if n < x.shape[d % len(i)] else i[d % len(i)] for d, n in enumerate(y.shape))
+        return op(x[i], te.cast(y[index], x.dtype))
+
+    return te.compute(x.shape, element, name)
+
+
+def reduce_one(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """One dimension away."""
+    axis = int(rng.integers(len(x.shape)))
+    k = te.reduce_axis(x.shape[axis], "k")
+    fold = (te.sum, te.max, te.min)[int(rng.integers(3))]
+    rest = tuple(n for d, n in enumerate(x.shape) if d != axis)
+    return te.compute(rest, lambda *i: fold(x[(*i[:axis], k, *i[axis:])], k), name)
+
+
+def window(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """A sliding window over one dimension, with a stride."""
+    axis = int(rng.integers(len(x.shape)))
+    size, stride = int(rng.integers(1, min(3, x.shape[axis]) + 1)), int(rng.integers(1, 3))
+    k = te.reduce_axis(size, "window")
+    fold = (te.sum, te.max)[int(rng.integers(2))]
+    shape = tuple((n - size) // stride + 1 if d == axis else n for d, n in enumerate(x.shape))
+    return te.compute(shape, lambda *i: fold(x[tuple(v * stride + k if d == axis else v for d, v in enumerate(i))], k), name)
+
+
+def transpose(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    order = [int(d) for d in rng.permutation(len(x.shape))]
+    return te.compute([x.shape[d] for d in order], lambda *i: x[tuple(i[order.index(d)] for d in range(len(order)))], name)
+
+
+def matmul(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """The last dimension of x against itself transposed, in int32 or float32."""
+    wide = "float32" if x.dtype == "float32" else "int32"
+    k, rest = te.reduce_axis(x.shape[-1], "k"), x.shape[:-1]
+
+    def element(*i: Expr) -> te.Reduction:
+        half = len(rest)
+        return te.sum(te.cast(x[(*i[:half], k)], wide) * te.cast(x[(*i[half:], k)], wide), k)
+
+    return te.compute((*rest, *rest), element, name) if len(rest) < 3 else elementwise(rng, x, tensors, name)

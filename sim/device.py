@@ -1,0 +1,68 @@
+"""The simulators as devices (`vdla.device.Device`): bit-exact results and, when asked, cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vdla.design import Design
+from vdla.device import DeviceResult, Observer, Profile
+from vdla.isa.program import Program
+from vdla.sim.deadlock import deadlock_error
+from vdla.sim.functional import bind_inputs, check_program, read_outputs, run_functional
+from vdla.sim.profile import profile_of
+from vdla.sim.timing_engine import Schedule, schedule_of
+from vdla.sim.work import Work, work_of
+
+
+class Simulator:
+    """The fast simulator. With `sanitize`, races and reads of unwritten SRAM are errors; see `sanitizer`."""
+
+    def __init__(self, design: Design, *, sanitize: bool = False) -> None:
+        self.design, self.sanitize = design, sanitize
+
+    def run(
+        self, program: Program, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: Observer | None = None
+    ) -> DeviceResult:
+        """See `Device.run`. Raises `RunError` for a program of another design, wrong inputs, an access outside a memory,
+        a deadlock (when timed) or, when sanitizing, what `sanitizer.sanitize` found."""
+        check_program(program, self.design)
+        dram, columns = bind_inputs(program, inputs), program.columns()
+        warnings = self._sanitize(program, columns) if self.sanitize else ()
+        profile = time_columns(program, columns) if timing else None
+        run_functional(program, columns, dram, observe)
+        return DeviceResult(read_outputs(program, dram), profile, warnings)
+
+    def functional_only(
+        self, program: Program, inputs: Mapping[str, np.ndarray], observe: Observer | None = None
+    ) -> DeviceResult:
+        """Results without cycles."""
+        return self.run(program, inputs, timing=False, observe=observe)
+
+    def timing_only(self, program: Program) -> Profile:
+        """Cycles without results, and so without inputs. Raises `RunError` as `run` does."""
+        check_program(program, self.design)
+        return time_columns(program, program.columns())
+
+    def _sanitize(self, program: Program, columns: np.ndarray) -> tuple[str, ...]:
+        from vdla.sim.sanitizer import raise_or_warn, sanitize  # heavy, and rarely wanted
+
+        return raise_or_warn(sanitize(program, columns))
+
+
+def time_columns(program: Program, columns: np.ndarray) -> Profile:
+    """The profile of `program`, decoded to `columns`. Raises `RunError` on a deadlock."""
+    work, schedule = schedule_program(program, columns)
+    return profile_of(program, columns, work, schedule)
+
+
+def schedule_program(program: Program, columns: np.ndarray) -> tuple[Work, Schedule]:
+    """The work and times of every instruction. Raises `RunError` on a deadlock, saying who waits for what."""
+    work = work_of(program, columns)
+    schedule = schedule_of(columns, work, program.design)
+    if not schedule.complete:
+        times = schedule.times
+        started, dispatched = times["start"] >= 0, times["dispatch"] >= 0
+        raise deadlock_error(program, columns, schedule.instructions["unit"], started, dispatched, schedule.cycles)
+    return work, schedule

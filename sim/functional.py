@@ -1,0 +1,125 @@
+"""The functional half: runs a decoded program bit-exactly, in program order, over the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vdla.design import Design
+from vdla.device import Observer
+from vdla.errors import RunError
+from vdla.isa.program import LayerSpan, Program
+from vdla.sim import kernels
+from vdla.sim.kernels import FAULT_MEMORIES, Memories, Shape
+
+
+def shape_of(design: Design) -> Shape:
+    g = design.gemm
+    bits = (design.acc_index_bits, design.source_index_bits, design.wgt_index_bits)
+    return Shape(g.batch, g.block_in, g.block_out, design.uop_bytes, *bits)
+
+
+def new_memories(design: Design, dram: np.ndarray) -> Memories:
+    """SRAMs as after reset (zero; see `isa.semantics.new_machine`) beside `dram`, uint8[bytes], which is used in place."""
+    g = design.gemm
+    return Memories(
+        dram,
+        np.zeros((design.uop_depth, 3), np.int32),
+        np.zeros((design.inp_depth, g.batch * g.block_in), np.int32),
+        np.zeros((design.wgt_depth, g.block_in * g.block_out), np.int8),
+        np.zeros((design.acc_depth, g.batch * g.block_out), np.int32),
+    )
+
+
+def run_functional(program: Program, columns: np.ndarray, dram: np.ndarray, observe: Observer | None = None) -> Memories:
+    """Execute `program` on `dram` (uint8, in place); returns the final memories.
+
+    Program order is one of the orders a correctly synchronised program allows, and all of them give the same result.
+    Raises `RunError` on an access outside a memory, naming the instruction and its layer.
+    """
+    memories, shape = new_memories(program.design, dram), shape_of(program.design)
+    for begin, end, layer in _stretches(program, len(columns)):
+        instruction, memory, index = kernels.run(columns, begin, end, memories, shape)
+        if memory:
+            raise_fault(program, columns, memories, instruction, memory, index)
+        if observe is not None and layer is not None:
+            observe(layer, _read_only(dram))
+    return memories
+
+
+def _stretches(program: Program, count: int) -> list[tuple[int, int, LayerSpan | None]]:
+    """The layers, and what lies outside them, as [begin, end) runs that cover the program in order."""
+    runs: list[tuple[int, int, LayerSpan | None]] = []
+    position = 0
+    for layer in program.layers:
+        if position < layer.begin:
+            runs.append((position, layer.begin, None))
+        runs.append((layer.begin, layer.end, layer))
+        position = layer.end
+    if position < count:
+        runs.append((position, count, None))
+    return runs
+
+
+def _read_only(dram: np.ndarray) -> np.ndarray:
+    view = dram.view()
+    view.flags.writeable = False
+    return view
+
+
+def raise_fault(program: Program, columns: np.ndarray, memories: Memories, instruction: int, memory: int, index: int) -> None:
+    """Raise the `RunError` of an access outside `memory` (a FAULT_* number)."""
+    size = len(memories[memory - 1])
+    raise RunError(
+        f"access outside {FAULT_MEMORIES[memory]}",
+        where=describe(program, columns, instruction),
+        found=int(index),
+        expected=f"0..{size - 1}",
+    )
+
+
+def describe(program: Program, columns: np.ndarray, instruction: int) -> str:
+    """`instruction 17 (gemm …) of layer conv1`, for messages."""
+    from vdla.isa.assembler import instruction_text
+
+    layer = program.layer_of(instruction)
+    place = f" of layer {layer.name}" if layer else ""
+    return f"instruction {instruction} ({instruction_text(columns[instruction])}){place}"
+
+
+def bind_inputs(program: Program, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The DRAM image with `inputs` in their slots. Raises `RunError` naming the expected slots when they do not match."""
+    slots = {slot.name: slot for slot in program.inputs}
+    expected = ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in program.inputs) or "no inputs"
+    if missing := [name for name in slots if name not in inputs]:
+        raise RunError(f"missing input {missing[0]}", where="inputs", found=sorted(inputs), expected=expected)
+    if extra := [name for name in inputs if name not in slots]:
+        raise RunError(f"unknown input {extra[0]}", where="inputs", found=sorted(inputs), expected=expected)
+    dram = program.dram_image()
+    for name, slot in slots.items():
+        array = np.asarray(inputs[name])
+        if array.shape != slot.shape or array.dtype != np.dtype(slot.dtype):
+            raise RunError("wrong shape or type", where=f"input {name}", found=f"{array.dtype}{list(array.shape)}", expected=expected)
+        dram[slot.address : slot.address + slot.bytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return dram
+
+
+def read_outputs(program: Program, dram: np.ndarray) -> dict[str, np.ndarray]:
+    """One array for each output slot, copied out of `dram`."""
+    return {
+        s.name: dram[s.address : s.address + s.bytes].view(s.dtype).reshape(s.shape).copy() for s in program.outputs
+    }
+
+
+def check_program(program: Program, design: Design) -> None:
+    """Raise `RunError` when `program` was built for another design."""
+    if program.design.hash_hex != design.hash_hex:
+        raise RunError(
+            "the program was built for another design",
+            where=f"{design.name} ({design.hash_hex})",
+            found=f"{program.design.name} ({program.design.hash_hex})",
+            hint=f"compile it for {design.name}",
+        )
+
+

@@ -1,0 +1,117 @@
+"""The timing contract: when everything happens, as named constants and small pure functions.
+
+The timing engine, the naive twin and the RTL are built to this page and to nothing else. Times are in cycles; a time is
+the first cycle at which something is true, so what takes `n` cycles from `t` ends at `t + n`, and an instruction occupies
+its unit in the cycles start ≤ t < finish.
+
+FETCH
+    Reads the program in blocks of `FETCH_BLOCK` instructions into a buffer of `FETCH_BUFFER_BLOCKS` blocks. The block's
+    bursts are requested, one a cycle, from the cycle after the last instruction of the block it replaces was dispatched
+    (from cycle 0 for the first blocks). From `FETCH_DECODE` cycles after a block's last beat, its instructions are
+    dispatched in order, one a cycle, each to the command queue of its unit when that has room: `COMMAND_QUEUE_DEPTH`
+    instructions, each in it until the cycle in which it starts. Dispatched at t, an instruction can start at
+    t + `QUEUE_HOP`.
+
+LOAD, COMPUTE, STORE
+    Each runs its queue in order, one instruction at a time: it starts when the one before has finished and every token it
+    pops is there, and takes its tokens in that cycle. It pushes its tokens when it finishes; they can be taken
+    `TOKEN_HOP` later. Token FIFOs never fill.
+
+    GEMM    `DECODE` + one cycle for each micro-op step + `GEMM_FILL`.
+    ALU     `DECODE` + cycles of the steps + `ALU_FILL`. A step takes one cycle with an immediate operand,
+            `ALU_TENSOR_STEP` with a tensor operand; REQUANTISE and RESCALE take one, and `PARAMETER_FETCH` more when src
+            is not that of the step before (and for the first).
+    FINISH  `DECODE`.
+    LOAD    `DECODE`, then requests. Finished `READ_DRAIN` after the last beat, or, if later, when its padding is written:
+            one SRAM entry a cycle from start + `DECODE`, at the same time as the data (data has precedence at the SRAM,
+            and needs it less than every cycle).
+    STORE   `DECODE`, then requests. Finished `write_latency` after the last beat: when the last response is back.
+
+DMA
+    A transfer is split into rows, rows into bursts of at most `max_burst` beats that do not cross `BOUNDARY_BYTES`. A row
+    that does not start or end on a beat still takes whole beats. Bursts are requested in order, at most one a cycle for
+    each unit. A read burst is requested when fewer than `outstanding` bursts of its unit are in flight (requested, last
+    beat not over); its data is ready `read_latency` after the request. A write burst is ready `WRITE_SETUP` after its
+    request; writes are posted, any number may be in flight.
+
+BUS
+    A port moves one beat a cycle, and it belongs to one unit (`ports: separate`), or reads and writes of all four share
+    it (`ports: shared`), so that bytes / bus_bytes is a true lower bound. The bursts of a unit are served in order.
+    Between units the order is by beat: a cycle goes to the first unit in `BUS_PRIORITY` whose oldest burst is ready.
+"""
+
+from __future__ import annotations
+
+from numba.extending import register_jitable
+
+FETCH, LOAD, COMPUTE, STORE = range(4)
+"""Unit numbers, in the order of `vdla.device.UNITS`."""
+
+BUS_PRIORITY = (FETCH, COMPUTE, STORE, LOAD)
+"""First come the few instructions everybody waits for, then the transfers that keep COMPUTE from computing; prefetches
+last. Whatever the order, it must not depend on the times of requests, or a faster memory could make a program slower."""
+
+FETCH_BLOCK = 8
+FETCH_BUFFER_BLOCKS = 2
+FETCH_DECODE = 1
+COMMAND_QUEUE_DEPTH = 32
+QUEUE_HOP = 1
+TOKEN_HOP = 1
+DECODE = 2
+GEMM_FILL = 6
+ALU_FILL = 8
+ALU_TENSOR_STEP = 2
+PARAMETER_FETCH = 2
+READ_DRAIN = 2
+WRITE_SETUP = 2
+BOUNDARY_BYTES = 4096
+
+
+@register_jitable
+def gemm_cycles(steps: int) -> int:
+    """Start to finish of a GEMM of `steps` micro-op steps."""
+    return DECODE + steps + GEMM_FILL
+
+
+@register_jitable
+def alu_cycles(steps: int, tensor_operand: bool, parameter_fetches: int) -> int:
+    """Start to finish of an ALU instruction. `parameter_fetches`: steps whose src differs from the step before,
+    the first counted; 0 unless REQUANTISE or RESCALE, which have no tensor operand in this sense."""
+    return DECODE + steps * (ALU_TENSOR_STEP if tensor_operand else 1) + parameter_fetches * PARAMETER_FETCH + ALU_FILL
+
+
+@register_jitable
+def first_beat(address: int, bus_bytes: int) -> int:
+    """Number of the beat that holds byte `address`."""
+    return address // bus_bytes
+
+
+@register_jitable
+def end_beat(address: int, size: int, bus_bytes: int) -> int:
+    """One past the beat that holds the last of `size` > 0 bytes from `address`."""
+    return (address + size - 1) // bus_bytes + 1
+
+
+@register_jitable
+def burst_beats(beat: int, end: int, max_burst: int, bus_bytes: int) -> int:
+    """Beats of the burst that begins at `beat` of a row that ends before `end`."""
+    page = BOUNDARY_BYTES // bus_bytes
+    return min(max_burst, end - beat, page - beat % page)
+
+
+@register_jitable
+def request_time(earliest: int, last_request: int, slot_free: int) -> int:
+    """When a burst is requested: one a cycle, and when the burst `outstanding` before it is over (`slot_free`)."""
+    return max(earliest, last_request + 1, slot_free)
+
+
+@register_jitable
+def load_finish(start: int, last_beat_over: int, pad_entries: int) -> int:
+    """When a LOAD finishes; `last_beat_over` is 0 when it moves no data."""
+    return max(start + DECODE + pad_entries, last_beat_over + READ_DRAIN if last_beat_over else 0)
+
+
+@register_jitable
+def store_finish(start: int, last_beat_over: int, write_latency: int) -> int:
+    """When a STORE finishes; `last_beat_over` is 0 when it moves no data."""
+    return last_beat_over + write_latency if last_beat_over else start + DECODE

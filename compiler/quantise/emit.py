@@ -1,0 +1,130 @@
+"""Quantised nodes from real parameters: one function for each operator, shared by calibration and QDQ models.
+
+Every function returns the node and its constants, named after the node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from vdla.compiler.graph.graph import Node
+from vdla.compiler.quantise.scales import Affine, QuantisedWeights, bias_words, scale_words
+
+Array = np.ndarray
+Emitted = tuple[Node, dict[str, Array]]
+
+UNCLIPPED = (-np.inf, np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An int8 tensor and what its levels mean."""
+
+    name: str
+    affine: Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The node to be made: its name, source, output, and the real interval its result is clipped to."""
+
+    name: str
+    source: str
+    output: Operand
+    clip: tuple[float, float] = UNCLIPPED
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        affine = self.output.affine
+        return {"low": affine.to_level(self.clip[0]), "high": affine.to_level(self.clip[1])}
+
+
+def _node(target: Target, op: str, inputs: list[str], constants: Mapping[str, Array], attributes: Mapping[str, Any]) -> Emitted:
+    """Constants follow the inputs, in order, as `<node>.<role>`."""
+    named = {f"{target.name}.{role}": value for role, value in constants.items()}
+    node = Node(target.name, op, (*inputs, *named), (target.output.name,), MappingProxyType(dict(attributes)), target.source)
+    return node, named
+
+
+def emit_conv2d(
+    target: Target, x: Operand, w: QuantisedWeights, attributes: Mapping[str, Any], residual: Operand | None = None
+) -> Emitted:
+    """qconv2d; `attributes` are those of conv2d. A residual is rescaled to each channel's accumulator unit and added."""
+    unit = x.affine.scale * w.scale
+    constants = _weight_constants(target, x, w)
+    attributes = {**attributes, **target.bounds, "pad_value": x.affine.zero_point}
+    if residual is None:
+        return _node(target, "qconv2d", [x.name], constants, attributes)
+    node, named = _node(target, "qconv2d", [x.name], constants, attributes)
+    zero = np.full(len(unit), -residual.affine.zero_point, np.int32)
+    extra = {f"{target.name}.residual_bias": zero, f"{target.name}.residual_scale": scale_words(residual.affine.scale / unit)}
+    return Node(node.name, node.op, (*node.inputs, residual.name, *extra), node.outputs, node.attributes, node.source), {
+        **named,
+        **extra,
+    }
+
+
+def emit_dense(target: Target, x: Operand, w: QuantisedWeights) -> Emitted:
+    return _node(target, "qdense", [x.name], _weight_constants(target, x, w), target.bounds)
+
+
+def _weight_constants(target: Target, x: Operand, w: QuantisedWeights) -> dict[str, Array]:
+    affine = target.output.affine
+    return {
+        "weight": w.weights,
+        "bias": bias_words(w.bias, w.weights, x.affine.zero_point),
+        "scale": scale_words(x.affine.scale * w.scale / affine.scale, affine.zero_point),
+    }
+
+
+def emit_add(target: Target, a: Operand, b: Operand) -> Emitted:
+    """qadd, in a unit a power of two finer than the output's level: 2⁻¹⁶ of it where the operands' multipliers allow."""
+    affine = target.output.affine
+    largest = max(a.affine.scale, b.affine.scale) / affine.scale
+    unit = affine.scale * 2.0 ** -min(16, int(np.floor(16 - np.log2(largest))))
+    constants = {
+        "a_bias": np.array([-a.affine.zero_point], np.int32),
+        "a_scale": scale_words(a.affine.scale / unit),
+        "b_bias": np.array([-b.affine.zero_point], np.int32),
+        "b_scale": scale_words(b.affine.scale / unit),
+        "bias": np.zeros(1, np.int32),
+        "scale": scale_words(unit / affine.scale, affine.zero_point),
+    }
+    return _node(target, "qadd", [a.name, b.name], constants, target.bounds)
+
+
+def emit_avg_pool2d(target: Target, x: Operand, attributes: Mapping[str, Any]) -> Emitted:
+    """qavg_pool2d; `attributes` are those of an avg_pool2d whose every window counts all its elements."""
+    affine = target.output.affine
+    count = int(np.prod(attributes["kernel"]))
+    constants = {
+        "bias": np.array([-x.affine.zero_point * count], np.int32),
+        "scale": scale_words(x.affine.scale / (count * affine.scale), affine.zero_point),
+    }
+    window = {key: attributes[key] for key in ("kernel", "strides", "pads", "ceil") if key in attributes}
+    return _node(target, "qavg_pool2d", [x.name], constants, {**window, **target.bounds, "pad_value": x.affine.zero_point})
+
+
+def emit_requantize(target: Target, x: Operand) -> Emitted:
+    """Another scale, or only a clip (relu)."""
+    affine = target.output.affine
+    constants = {
+        "bias": np.array([-x.affine.zero_point], np.int32),
+        "scale": scale_words(x.affine.scale / affine.scale, affine.zero_point),
+    }
+    return _node(target, "requantize", [x.name], constants, target.bounds)
+
+
+def emit_quantize(name: str, source: str, x: str, output: Operand) -> Node:
+    attributes = {"scale": output.affine.scale, "zero_point": output.affine.zero_point}
+    return Node(name, "quantize", (x,), (output.name,), MappingProxyType(attributes), source)
+
+
+def emit_dequantize(name: str, source: str, x: Operand, output: str) -> Node:
+    attributes = {"scale": x.affine.scale, "zero_point": x.affine.zero_point}
+    return Node(name, "dequantize", (x.name,), (output,), MappingProxyType(attributes), source)

@@ -1,0 +1,128 @@
+"""From real scales to the integers of the machine: affine parameters, fixed-point ratios, weights and biases.
+
+A tensor is represented as real = scale · (q - zero_point). Scales are float32 values held as Python floats, so that every
+executor divides and multiplies by the same number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS
+from vdla.isa.semantics import pack_scale
+
+Array = np.ndarray
+
+LOW, HIGH = -128, 127
+MAX_MULTIPLIER = (1 << (SCALE_MULTIPLIER_BITS - 1)) - 1
+MAX_SHIFT = (1 << SCALE_SHIFT_BITS) - 1
+SMALLEST_SCALE, LARGEST_SCALE = 2.0**-119, 2.0**119
+"""Keeps every scale and product of two a normal float; real networks are nowhere near."""
+
+ACC_LIMIT = (1 << 31) - 1
+BIAS_LIMIT = 1 << 29
+"""The largest bias, in accumulator units, for which the accumulator's unit is not made coarser: leaves 3/4 of int32."""
+FINEST_UNIT = 2.0**-24
+"""The accumulator's unit is never finer than this part of the output's: finer gains nothing and risks overflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """real = scale · (q - zero_point), q in -128..127."""
+
+    scale: float
+    zero_point: int
+
+    def to_level(self, value: float) -> int:
+        """The nearest int8 level of a real value, ±inf included."""
+        level = min(max(value / self.scale, -1024.0), 1024.0)
+        return int(np.clip(np.rint(level) + self.zero_point, LOW, HIGH))
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest real value that can be represented."""
+        return self.scale * (LOW - self.zero_point), self.scale * (HIGH - self.zero_point)
+
+
+def as_scale(value: float) -> float:
+    """The float32 nearest to a positive real, within the limits."""
+    return float(np.float32(min(max(value, SMALLEST_SCALE), LARGEST_SCALE)))
+
+
+def affine_from_range(low: float, high: float) -> Affine:
+    """Asymmetric parameters whose levels span [low, high] widened to hold 0, which is always a level exactly.
+
+    A range of nothing (a constant 0) has scale 1.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    if high == low:
+        return Affine(1.0, 0)
+    scale = as_scale((high - low) / (HIGH - LOW))
+    return Affine(scale, int(np.clip(np.rint(LOW - low / scale), LOW, HIGH)))
+
+
+def fixed_point(ratio: Array | float) -> tuple[Array, Array]:
+    """Real ratios → (multiplier, shift), ratio ≈ multiplier / 2^shift, the multiplier as large as its bits allow.
+
+    The relative error is at most 2⁻¹⁷. A ratio of 2¹⁷ and more saturates (its product with anything but 0 leaves int8 anyway);
+    one below 2⁻⁴⁷ loses precision, and below 2⁻⁶⁴ becomes 0.
+    """
+    ratio = np.clip(np.atleast_1d(np.asarray(ratio, np.float64)), -(2.0**100), 2.0**100)
+    mantissa, exponent = np.frexp(ratio)
+    shift = SCALE_MULTIPLIER_BITS - 1 - exponent.astype(np.int64)
+    rounds_up = np.abs(np.rint(np.ldexp(mantissa, SCALE_MULTIPLIER_BITS - 1))) > MAX_MULTIPLIER
+    shift = np.clip(shift - rounds_up, 0, MAX_SHIFT)
+    multiplier = np.clip(np.rint(np.ldexp(ratio, shift)), -MAX_MULTIPLIER, MAX_MULTIPLIER).astype(np.int64)
+    return multiplier, np.where(multiplier == 0, 0, shift)
+
+
+def scale_words(ratio: Array | float, zero_point: int = 0) -> Array:
+    """int32 scale words that multiply by `ratio` and add `zero_point`."""
+    multiplier, shift = fixed_point(ratio)
+    return pack_scale(multiplier, shift, np.full_like(multiplier, zero_point))
+
+
+@dataclass(frozen=True, slots=True)
+class QuantisedWeights:
+    """int8 weights, their real scale for each output channel, and the bias in accumulator units without zero points."""
+
+    weights: Array  # int8[O, …]
+    scale: Array  # float64[O]
+    bias: Array  # int64[O]
+
+
+def quantise_weights(
+    w: Array, bias: Array, input_scale: float, output_scale: float, residual_scale: float = 0.0
+) -> QuantisedWeights:
+    """Symmetric int8 weights for each output channel, such that no accumulator can overflow.
+
+    w: float[O, …], bias: float[O]. The natural unit of a channel's accumulator is input_scale · max|w| / 127. It is made
+    coarser where the bias, the residual or the sum would not fit: such a channel's convolution is far below one level of
+    its output, and so loses nothing.
+    """
+    flat = w.reshape(w.shape[0], -1).astype(np.float64)
+    bias = bias.astype(np.float64)
+    unit = input_scale * np.abs(flat).max(axis=1, initial=0.0) / HIGH
+    unit = np.maximum(unit, np.abs(bias) / BIAS_LIMIT)
+    unit = np.maximum(unit, max(residual_scale / (MAX_MULTIPLIER // 2), output_scale * FINEST_UNIT))
+    while True:
+        scale = unit / input_scale
+        q = np.clip(np.rint(flat / scale[:, None]), -HIGH, HIGH)
+        levels = np.clip(np.rint(bias / unit), -BIAS_LIMIT, BIAS_LIMIT)
+        too_large = accumulator_reach(q, levels, residual_scale / unit) > ACC_LIMIT
+        if not too_large.any():
+            return QuantisedWeights(q.astype(np.int8).reshape(w.shape), scale, levels.astype(np.int64))
+        unit = np.where(too_large, 2 * unit, unit)
+
+
+def accumulator_reach(q: Array, bias: Array, residual_ratio: Array) -> Array:
+    """The greatest magnitude any accumulator can have, zero points (each factor at most 255) included."""
+    return 255 * (np.abs(q).sum(axis=1) + residual_ratio + 1) + np.abs(bias)
+
+
+def bias_words(bias: Array, weights: Array, zero_point: int) -> Array:
+    """int32[O] bias with the input's zero point folded in: bias - zero_point · Σ w; saturated to int32."""
+    sums = weights.reshape(weights.shape[0], -1).astype(np.int64).sum(axis=1)
+    return np.clip(bias - zero_point * sums, -ACC_LIMIT - 1, ACC_LIMIT).astype(np.int32)

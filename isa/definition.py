@@ -52,10 +52,10 @@ class GemmMode(IntEnum):
 class AluOp(IntEnum):
     """acc[dst] = acc[dst] OP y, elementwise on int32 with wrap-around; y is acc[src], or the immediate when use_imm."""
 
-    MIN = 0
-    MAX = 1
-    ADD = 2
-    MUL = 3  #        low 32 bits
+    MIN = 0  #        the smaller
+    MAX = 1  #        the larger
+    ADD = 2  #        the sum
+    MUL = 3  #        the product's low 32 bits
     SHL = 4  #        shift left, y in 0..31
     SHR = 5  #        arithmetic shift right, rounding half up, y in 0..31
     MOV = 6  #        acc[dst] = y
@@ -144,26 +144,19 @@ def _uop_end_bits(design: Design) -> int:
     return design.uop_index_bits + 1
 
 
+def _stride_bits(design: Design) -> int:
+    """What the other fields of a DMA leave, as far as columns (int32) hold it."""
+    others = 7 + 3 + _sram_base_bits(design) + DRAM_BASE_BITS + 2 * DMA_SIZE_BITS + 4 * DMA_PAD_BITS + PAD_VALUE_BITS
+    return min(31, INSTRUCTION_BITS - others)
+
+
 DMA = (
     Field("buffer", 3, "which SRAM", names=Buffer),
     Field("sram_base", _sram_base_bits, "first SRAM entry, in tiles"),
     Field("dram_base", DRAM_BASE_BITS, "first DRAM tile, in tiles from the buffer base register"),
     Field("y_size", DMA_SIZE_BITS, "rows moved"),
     Field("x_size", DMA_SIZE_BITS, "tiles moved in each row"),
-    Field(
-        "x_stride",
-        lambda d: (
-            INSTRUCTION_BITS
-            - 7
-            - 3
-            - _sram_base_bits(d)
-            - DRAM_BASE_BITS
-            - 2 * DMA_SIZE_BITS
-            - 4 * DMA_PAD_BITS
-            - PAD_VALUE_BITS
-        ),
-        "DRAM tiles from one row to the next",
-    ),
+    Field("x_stride", _stride_bits, "DRAM tiles from one row to the next"),
     Field("y_pad_before", DMA_PAD_BITS, "rows of padding before the data (LOAD)"),
     Field("y_pad_after", DMA_PAD_BITS, "rows of padding after the data (LOAD)"),
     Field("x_pad_before", DMA_PAD_BITS, "tiles of padding before each row (LOAD)"),

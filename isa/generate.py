@@ -1,0 +1,81 @@
+"""Write everything that is generated from the instruction set: `python -m vdla.isa.generate [--check]`.
+
+With `--check` nothing is written; the exit code is 1 when a file differs, and the message is the command to run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vdla.design import load_design
+from vdla.errors import OutputError, VdlaError
+from vdla.isa.emit_manual import manual
+from vdla.isa.emit_verilog import verilog_header
+
+COMMAND = "python -m vdla.isa.generate"
+MANUAL_DESIGN = "pynq_z1"
+VERILOG_DESIGNS = ("pynq_z1", "tiny")
+
+
+def generated_files() -> dict[str, str]:
+    """Path from the root of the repository → text."""
+    files = {"docs/isa.md": manual(load_design(MANUAL_DESIGN), COMMAND)}
+    for name in VERILOG_DESIGNS:
+        files[f"hw/rtl/generated/{name}/vdla_isa.vh"] = verilog_header(load_design(name), COMMAND)
+    return files
+
+
+def stale_files(root: Path) -> list[str]:
+    """Paths whose file under `root` is missing or differs."""
+    return [path for path, text in generated_files().items() if not _holds(root / path, text)]
+
+
+def write_files(root: Path) -> list[str]:
+    """Bring the files under `root` up to date; the paths that changed. Raises `OutputError`."""
+    stale = stale_files(root)
+    files = generated_files()
+    for path in stale:
+        beside = root / f"{path}.new"
+        try:
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(files[path], encoding="utf-8")
+            beside.replace(root / path)
+        except OSError as problem:
+            beside.unlink(missing_ok=True)
+            raise OutputError(f"cannot write ({problem.strerror})", where=str(root / path)) from None
+    return stale
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def _checkout() -> Path:
+    """The root of the source tree this package is run from. Raises `OutputError` in an installed copy."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "pyproject.toml").is_file():
+        raise OutputError("not a source checkout", where=str(root), expected="pyproject.toml", hint="pip install -e .")
+    return root
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the ISA manual and the Verilog headers.")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is out of date")
+    options = parser.parse_args(arguments)
+    try:
+        stale = stale_files(_checkout()) if options.check else write_files(_checkout())
+    except VdlaError as problem:
+        print(problem, file=sys.stderr)
+        return problem.exit_code
+    for path in stale:
+        print(f"{path}: {'out of date' if options.check else 'written'}", file=sys.stderr)
+    if options.check and stale:
+        print(f"run: {COMMAND}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Growing a Graph while a model is read: names, types and constants kept in step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.graph.opset import infer_type, with_defaults
+from vdla.errors import ModelError
+
+MAX_ELEMENTS = 1 << 31  # a larger tensor is a mistake or a damaged file; nothing here could run it
+MOVEMENT = frozenset({"reshape", "transpose", "concat", "qmax_pool2d"})  # give out only values they were given
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """What a name of the model stands for: a tensor of the graph, or an array known at import."""
+
+    name: str
+    type: TensorType
+    constant: np.ndarray | None = None
+    unsigned: bool = False  # uint8 in the model, held as int8: each value less 128
+    static: bool = False  # computed from constants alone (dequantised weights)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.type.dtype
+
+
+@dataclass
+class GraphBuilder:
+    """Names handed out are provisional until `call` binds them to the model's own."""
+
+    taken: set[str]  # every tensor name of the model, so that none is handed out twice
+    source: str = ""  # the ONNX node being imported
+    inputs: list[str] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    tensors: dict[str, TensorType] = field(default_factory=dict)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    final_name: dict[str, str] = field(default_factory=dict)  # provisional name → the model's
+    node_names: set[str] = field(default_factory=set)
+
+    def input(self, name: str, tensor_type: TensorType) -> Value:
+        self.inputs.append(name)
+        self.tensors[name] = tensor_type
+        return Value(name, tensor_type)
+
+    def constant(self, array: np.ndarray, name: str = "") -> Value:
+        """An array as a value; it enters the graph when a node reads it."""
+        return Value(name or self.fresh(f"{self.source}.constant"), TensorType(array.shape, str(array.dtype)), array)
+
+    def emit(self, op: str, inputs: Sequence[Value | None], *, suffix: str = "", **attributes: Any) -> Value:
+        """Append a node; `suffix` tells a helper node from the main one. Raises `ModelError` when the inputs do not fit `op`."""
+        read = [None if v is None else self.as_operand(v) for v in inputs]
+        while read and read[-1] is None:
+            read.pop()
+        merged = with_defaults(op, attributes)
+        result = infer_type(op, tuple(None if v is None else v.type for v in read), merged)
+        if result.elements > MAX_ELEMENTS or min(result.shape, default=1) < 1:
+            raise ModelError(f"{op} gives a tensor of impossible size", found=result.shape, expected=f"1 to {MAX_ELEMENTS} elements")
+        unsigned = op in MOVEMENT and self.same_sign(op, read)
+        output = self.fresh(f"{self.source}.{suffix or op}")
+        self.tensors[output] = result
+        names = tuple("" if v is None else v.name for v in read)
+        self.nodes.append(Node(self.node_name(suffix), op, names, (output,), MappingProxyType(merged), self.source))
+        static = all(v is None or v.static or v.constant is not None for v in read)
+        return Value(output, result, unsigned=unsigned, static=static)
+
+    def same_sign(self, op: str, read: Sequence[Value | None]) -> bool:
+        signs = {v.unsigned for v in read if v is not None}
+        if len(signs) > 1:
+            raise ModelError(f"{op} mixes int8 and uint8 tensors")
+        return signs.pop()
+
+    def as_operand(self, value: Value) -> Value:
+        """Enter a constant into the graph, uint8 as int8 less 128."""
+        if value.constant is None:
+            return value
+        if value.dtype == "uint8":
+            shifted = (value.constant.astype(np.int16) - 128).astype(np.int8)
+            value = replace(self.constant(shifted, self.fresh(f"{value.name}.int8")), unsigned=True)
+        assert value.constant is not None
+        self.constants[value.name] = np.ascontiguousarray(value.constant).reshape(value.shape)
+        self.tensors[value.name] = value.type
+        return value
+
+    def bind(self, name: str, value: Value) -> None:
+        """The model calls this value `name`; the first name it gives wins."""
+        if value.constant is None and value.name not in self.inputs:
+            self.final_name.setdefault(value.name, name)
+
+    def output(self, name: str, value: Value) -> None:
+        """Make `value` the graph's output `name`, copying it when that name cannot simply be its own."""
+        given = self.final_name.get(value.name)
+        if value.constant is None and given is not None and given not in self.output_names:
+            self.final_name[value.name] = name
+        else:  # an input, a constant, or an output already: reshape to its own shape
+            self.source = name
+            copy = self.emit("reshape", [value], shape=value.shape)
+            self.final_name[copy.name] = name
+        self.output_names.append(name)
+
+    output_names: list[str] = field(default_factory=list)
+
+    def fresh(self, base: str) -> str:
+        name, count = base, 1
+        while name in self.taken:
+            name, count = f"{base}.{count}", count + 1
+        self.taken.add(name)
+        return name
+
+    def node_name(self, suffix: str) -> str:
+        base = f"{self.source}.{suffix}" if suffix else self.source
+        name, count = base, 1
+        while name in self.node_names:
+            name, count = f"{base}.{count}", count + 1
+        self.node_names.add(name)
+        return name
+
+    def graph(self, name: str) -> Graph:
+        """The finished graph, in the model's names."""
+
+        def final(tensor: str) -> str:
+            return self.final_name.get(tensor, tensor)
+
+        nodes = tuple(replace(n, inputs=tuple(map(final, n.inputs)), outputs=tuple(map(final, n.outputs))) for n in self.nodes)
+        tensors: Mapping[str, TensorType] = {final(k): v for k, v in self.tensors.items()}
+        return Graph(name, tuple(self.inputs), tuple(self.output_names), nodes, tensors, dict(self.constants))

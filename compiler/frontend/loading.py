@@ -1,0 +1,91 @@
+"""The door for ONNX models: bytes, a file or a `ModelProto` in, a parsed model with its weights out, or a `ModelError`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import load_external_data_for_model, uses_external_data
+
+from vdla.errors import ModelError
+
+OLDEST_OPSET = 7
+ModelSource = str | Path | bytes | onnx.ModelProto
+
+
+def load_model(source: ModelSource) -> tuple[onnx.ModelProto, str]:
+    """The parsed model, and the words that name it in messages.
+
+    Raises `ModelError` when it cannot be read, is not ONNX, is older than opset 7 or lacks its external data.
+    """
+    if isinstance(source, onnx.ModelProto):
+        model, where, folder = source, source.graph.name or "model", None
+    elif isinstance(source, bytes):
+        model, where, folder = parse(source, "model"), "model", None
+    else:
+        path = Path(source)
+        model, where, folder = parse(read_file(path), str(path)), str(path), path.parent
+    check_model(model, where)
+    load_external_data(model, where, folder)
+    return model, where
+
+
+def read_file(path: Path) -> bytes:
+    """The file's bytes. Raises `ModelError` when the file cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError("cannot read the model file", where=str(path), found=error.strerror or str(error), expected="a readable .onnx file") from None
+
+
+def parse(data: bytes, where: str) -> onnx.ModelProto:
+    """Raises `ModelError` when the bytes are not a protobuf message of ONNX's schema."""
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except (DecodeError, RuntimeError, UnicodeDecodeError, ValueError):
+        hint = "check that the download or export finished, and that this is the .onnx file"
+        raise ModelError("not an ONNX model, or truncated", where=where, found=f"{len(data)} bytes", hint=hint) from None
+    return model
+
+
+def check_model(model: onnx.ModelProto, where: str) -> None:
+    """Any bytes that happen to be protobuf parse; a model has a graph, and says which operator set it uses."""
+    if not model.HasField("graph") or not model.opset_import:
+        raise ModelError("not an ONNX model, or truncated", where=where, expected="a graph and an opset_import")
+    if opset_of(model) < OLDEST_OPSET:
+        hint = "re-export with a later opset, or convert with onnx.version_converter"
+        raise ModelError("opset is too old", where=where, found=opset_of(model), expected=f"{OLDEST_OPSET} or later", hint=hint)
+    if model.graph.sparse_initializer:
+        raise ModelError("sparse initialisers are not supported", where=where, hint="store the weights dense")
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operator set (domain ""); 0 when the model does not import it."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+
+
+def load_external_data(model: onnx.ModelProto, where: str, folder: Path | None) -> None:
+    """Read weights kept beside the model file into it. Raises `ModelError` when they are not there."""
+    external = [tensor.name for tensor in all_tensors(model) if uses_external_data(tensor)]
+    if not external:
+        return
+    if folder is None:
+        hint = "give the path of the .onnx file, or onnx.load it with its external data"
+        raise ModelError("weights are in external files", where=where, found=external[0], hint=hint)
+    try:
+        load_external_data_for_model(model, str(folder))
+    except Exception as error:  # onnx raises many types here: missing files, wrong lengths, paths that leave the folder
+        hint = f"put the model's data files into {folder}"
+        raise ModelError("external data cannot be read", where=where, found=f"{external[0]}: {error}", hint=hint) from None
+
+
+def all_tensors(model: onnx.ModelProto) -> Iterable[onnx.TensorProto]:
+    """Every tensor stored in the main graph: initialisers and attributes."""
+    yield from model.graph.initializer
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t

@@ -1,0 +1,121 @@
+"""Operators that only move data: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Concat, Pad."""
+
+from __future__ import annotations
+
+from math import prod
+
+from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.node import MOVABLE, OnnxNode
+from vdla.errors import ModelError
+
+Shape = tuple[int, ...]
+
+
+def reshape(builder: GraphBuilder, node: OnnxNode) -> Value:
+    x = node.input(0, MOVABLE)
+    wanted = node.integers(1, "shape")
+    return builder.emit("reshape", [x], shape=resolve_shape(x.shape, wanted, node.int_("allowzero", 0) != 0))
+
+
+def resolve_shape(shape: Shape, wanted: Shape, allow_zero: bool) -> Shape:
+    """ONNX's Reshape: 0 copies the dimension (unless allowzero), one -1 is whatever is left. Raises `ModelError`."""
+    if wanted.count(-1) > 1 or any(d < -1 for d in wanted):
+        raise ModelError("shape has more than one -1 or a smaller number", found=wanted)
+    if not allow_zero and any(d == 0 and i >= len(shape) for i, d in enumerate(wanted)):
+        raise ModelError("shape copies a dimension the input does not have", found=wanted, expected=f"0 only in the first {len(shape)} places")
+    copied = tuple(shape[i] if d == 0 and not allow_zero else d for i, d in enumerate(wanted))
+    known = prod(d for d in copied if d != -1)
+    if -1 not in copied:
+        return copied
+    if known == 0 or prod(shape) % known:
+        raise ModelError("element counts disagree", found=f"{shape} to {wanted}")
+    return tuple(prod(shape) // known if d == -1 else d for d in copied)
+
+
+def flatten(builder: GraphBuilder, node: OnnxNode) -> Value:
+    x = node.input(0, MOVABLE)
+    rank = len(x.shape)
+    axis = node.int_("axis", 1)
+    if not -rank <= axis <= rank:
+        raise ModelError("axis of Flatten is out of range", found=axis, expected=f"{-rank}..{rank}")
+    axis = axis + rank if axis < 0 else axis
+    return builder.emit("reshape", [x], shape=(prod(x.shape[:axis]), prod(x.shape[axis:])))
+
+
+def squeeze(builder: GraphBuilder, node: OnnxNode) -> Value:
+    x = node.input(0, MOVABLE)
+    return builder.emit("reshape", [x], shape=squeezed(x.shape, node.axes(13, len(x.shape))))
+
+
+def squeezed(shape: Shape, axes: Shape | None) -> Shape:
+    if axes is None:
+        return tuple(d for d in shape if d != 1)
+    if any(shape[a] != 1 for a in axes):
+        raise ModelError("a squeezed dimension is not 1", found=f"axes {axes} of {shape}")
+    return tuple(d for i, d in enumerate(shape) if i not in axes)
+
+
+def unsqueeze(builder: GraphBuilder, node: OnnxNode) -> Value:
+    x = node.input(0, MOVABLE)
+    return builder.emit("reshape", [x], shape=unsqueezed(node, x.shape))
+
+
+def unsqueezed(node: OnnxNode, shape: Shape) -> Shape:
+    count = len(node.ints("axes") or ()) if node.opset < 13 else len(node.integers(1, "axes"))
+    axes = node.axes(13, len(shape) + count)
+    if not axes:
+        raise ModelError("axes of Unsqueeze are absent")
+    rest = iter(shape)
+    return tuple(1 if i in axes else next(rest) for i in range(len(shape) + count))
+
+
+def transpose(builder: GraphBuilder, node: OnnxNode) -> Value:
+    x = node.input(0, MOVABLE)
+    return builder.emit("transpose", [x], permutation=read_permutation(node, len(x.shape)))
+
+
+def read_permutation(node: OnnxNode, rank: int) -> Shape:
+    permutation = node.ints("perm") or tuple(reversed(range(rank)))
+    if sorted(permutation) != list(range(rank)):
+        raise ModelError("perm is not a permutation of the axes", found=permutation, expected=f"each of 0..{rank - 1} once")
+    return permutation
+
+
+def concat(builder: GraphBuilder, node: OnnxNode) -> Value:
+    parts = [node.input(i, MOVABLE) for i in range(max(len(node.inputs), 1))]
+    if len({p.dtype.replace("uint8", "int8") for p in parts}) > 1:
+        raise ModelError("Concat mixes dtypes", found=[p.dtype for p in parts])
+    axis = node.axis(node.int_("axis", 0), len(parts[0].shape))
+    if any(len(p.shape) != len(parts[0].shape) for p in parts):
+        raise ModelError("Concat mixes ranks", found=[p.shape for p in parts])
+    return parts[0] if len(parts) == 1 else builder.emit("concat", parts, axis=axis)
+
+
+def pad(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """Attributes `pads` and `value` before opset 11, inputs from then on; `axes` from opset 18."""
+    x = node.input(0)
+    rank = len(x.shape)
+    node.require("mode", node.string("mode", "constant"), "constant")
+    if node.opset < 11:
+        pads, value = node.ints("pads") or (), node.float_("value", 0.0)
+    else:
+        pads = node.integers(1, "pads")
+        value = float(node.array(2, "constant_value").ravel()[0]) if node.has(2) else 0.0
+    axes = tuple(node.axis(a, rank) for a in node.integers(3, "axes")) if node.has(3) else tuple(range(rank))
+    if len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
+        raise ModelError("pads of Pad do not fit", found=pads, expected=f"{2 * len(axes)} non-negative numbers")
+    before, after = [0] * rank, [0] * rank
+    for i, axis in enumerate(axes):
+        before[axis], after[axis] = pads[i], pads[i + len(axes)]
+    return builder.emit("pad", [x], before=tuple(before), after=tuple(after), value=value) if any(pads) else x
+
+
+IMPORTERS = {
+    "Reshape": reshape,
+    "Flatten": flatten,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "Transpose": transpose,
+    "Concat": concat,
+    "Pad": pad,
+}

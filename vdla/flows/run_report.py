@@ -1,0 +1,148 @@
+"""What `vdla run` reports: one frozen record for the run and one for each layer, and their JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vdla.compiler.model import CompiledModel, VdlaStep
+from vdla.design import Design
+from vdla.device import STALLS, LayerProfile, Profile
+from vdla.isa.program import LayerSpan
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReport:
+    """One node of the placed graph. cycles are 0 on the host; stalls are those of COMPUTE, in cycles by cause."""
+
+    name: str
+    source: str
+    op: str
+    target: str
+    why: str
+    macs: int
+    cycles: int
+    bound_cycles: int
+    utilization: float
+    dram_bytes: int
+    stalls: Mapping[str, int]
+    bit_exact: bool | None
+    unit_busy: Mapping[str, int]
+    gemm_cycles: int
+    alu_cycles: int
+    traffic: Mapping[str, int]
+    operations_per_byte: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The keys of `vdla run --json` (DESIGN, section 8)."""
+
+    model: str
+    design: str
+    batch: int
+    latency_hiding: bool
+    cycles: int
+    ms: float
+    gops: float
+    utilization: float
+    bound_cycles: int
+    bit_exact: bool
+    max_abs_err: float
+    rel_err: float
+    layers: tuple[LayerReport, ...]
+    wall: Mapping[str, float]
+    provenance: Mapping[str, Any]
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def layer_reports(model: CompiledModel, profiles: tuple[Profile, ...], exact: Mapping[str, bool]) -> list[LayerReport]:
+    """One report for each node in execution order. exact: tensor → equal to the integer reference."""
+    reports: list[LayerReport] = []
+    timed = iter(profiles)
+    for step in model.steps:
+        if isinstance(step, VdlaStep):
+            profile = next(timed)
+            for span, layer in zip(step.program.layers, profile.layers, strict=True):
+                reports.append(_vdla_layer(model, span, layer, exact))
+            continue
+        node = step.node
+        why = model.placement.reasons.get(node.name, "layout, on the host")
+        reports.append(
+            LayerReport(
+                name=node.name,
+                source=node.source or node.name,
+                op=node.op,
+                target="cpu",
+                why=why,
+                macs=0,
+                cycles=0,
+                bound_cycles=0,
+                utilization=0.0,
+                dram_bytes=0,
+                stalls=dict.fromkeys(STALLS, 0),
+                bit_exact=None,
+                unit_busy={},
+                gemm_cycles=0,
+                alu_cycles=0,
+                traffic={},
+                operations_per_byte=0.0,
+            )  # fmt: skip
+        )
+    return reports
+
+
+def _vdla_layer(model: CompiledModel, span: LayerSpan, layer: LayerProfile, exact: Mapping[str, bool]) -> LayerReport:
+    design = model.design
+    sources = {node.name: node.source for node in model.quantised.nodes}
+    tensors = [slot.name.removesuffix(".packed") for slot in span.outputs]
+    return LayerReport(
+        name=span.name,
+        source=sources.get(span.name) or span.name,
+        op=span.op,
+        target="vdla",
+        why=model.placement.reasons.get(span.name, "a VDLA kernel"),
+        macs=span.macs,
+        cycles=layer.cycles,
+        bound_cycles=layer_bound(span, design),
+        utilization=_ratio(span.macs, layer.cycles * design.macs_per_cycle),
+        dram_bytes=sum(layer.dram_bytes.values()),
+        stalls=dict(layer.units["compute"].stalls),
+        bit_exact=all(exact[name] for name in tensors) if all(name in exact for name in tensors) else None,
+        unit_busy={unit: profile.busy for unit, profile in layer.units.items()},
+        gemm_cycles=layer.gemm_cycles,
+        alu_cycles=layer.alu_cycles,
+        traffic=dict(layer.dram_bytes),
+        operations_per_byte=_ratio(2 * span.macs, span.unique_bytes),
+    )
+
+
+def layer_bound(span: LayerSpan, design: Design) -> int:
+    """The layer's own roofline in cycles: its GEMM micro-ops, or each of its tensors over the bus once."""
+    return max(span.gemm_uops, -(-span.unique_bytes // design.bytes_per_cycle))
+
+
+def network_bound(model: CompiledModel) -> int:
+    """max(GEMM micro-ops, (weights + inputs and outputs of the programs) / bandwidth): no schedule is faster."""
+    uops = sum(span.gemm_uops for program in model.programs for span in program.layers)
+    constants = sum(segment.data.nbytes for p in model.programs for segment in p.segments if segment.name != "micro-ops")
+    ends = sum(slot.bytes for p in model.programs for slot in (*p.inputs, *p.outputs))
+    return max(uops, -(-(constants + ends) // model.design.bytes_per_cycle))
+
+
+def totals(model: CompiledModel, cycles: int) -> dict[str, float]:
+    """ms, gops and utilization of a run of `cycles`, counting useful multiply-accumulates only."""
+    macs = sum(span.macs for program in model.programs for span in program.layers)
+    seconds = cycles / (model.design.clock_mhz * 1e6)
+    return {
+        "ms": seconds * 1e3,
+        "gops": _ratio(2 * macs, seconds) / 1e9,
+        "utilization": _ratio(macs, cycles * model.design.macs_per_cycle),
+    }
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b else 0.0

@@ -1,0 +1,130 @@
+"""A compiled model that can be run: `Module.run` walks its steps, host operators and VDLA programs in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.model import CompiledModel, HostStep, VdlaStep
+from vdla.compiler.ops.cpu import build_cpu_kernel
+from vdla.compiler.ops.vdla.packing import unpack_activation
+from vdla.design import Design
+from vdla.device import Device, Profile
+from vdla.errors import RunError
+
+LayerObserver = Callable[[str, np.ndarray], None]
+"""Called with a tensor's name and its int8 value, NCHW, after the VDLA layer that computed it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """outputs: one array for each model output. profiles: one for each program, in order, when timed.
+
+    host_seconds: wall time of the host's operators; simulate_seconds: of the device.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    profiles: tuple[Profile, ...]
+    host_seconds: float
+    device_seconds: float
+
+    @property
+    def cycles(self) -> int:
+        """Accelerator cycles of all programs."""
+        return sum(profile.cycles for profile in self.profiles)
+
+
+class Module:
+    """A compiled model bound to a device.
+
+    module = vdla.compile("model.onnx", "pynq_z1")
+    result = module.run({"x": x})
+    """
+
+    def __init__(self, model: CompiledModel, device: Device) -> None:
+        if model.design.hash_hex != device.design.hash_hex:
+            raise RunError(
+                "the module was built for another design",
+                found=f"{model.design.name} ({model.design.hash_hex})",
+                expected=f"{device.design.name} ({device.design.hash_hex})",
+                hint="compile for the device's design",
+            )
+        self.model, self.device = model, device
+
+    @property
+    def design(self) -> Design:
+        return self.model.design
+
+    def run(self, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: LayerObserver | None = None) -> Result:
+        """Run once. inputs: one array for each model input, of its exact shape and dtype.
+
+        Raises `RunError` for a missing, unknown or misshapen input and for faults of the device.
+        """
+        values: dict[str, np.ndarray] = dict(check_inputs(self.model.inputs, inputs))
+        values.update(self.model.placed.constants)
+        profiles: list[Profile] = []
+        host = device = 0.0
+        for step in self.model.steps:
+            begun = time.perf_counter()
+            if isinstance(step, HostStep):
+                self._run_host(step, values)
+                host += time.perf_counter() - begun
+            else:
+                profile = self._run_program(step, values, timing, observe)
+                device += time.perf_counter() - begun
+                if profile is not None:
+                    profiles.append(profile)
+        return Result({name: values[name] for name in self.model.outputs}, tuple(profiles), host, device)
+
+    def _run_host(self, step: HostStep, values: dict[str, np.ndarray]) -> None:
+        node, graph = step.node, self.model.placed
+        present = [name for name in node.inputs if name]
+        kernel = build_cpu_kernel(
+            node.op,
+            tuple(graph.type_of(name) if name else None for name in node.inputs),
+            tuple(graph.type_of(name) for name in node.outputs),
+            node.attributes,
+        )
+        outputs = [np.empty(graph.type_of(name).shape, graph.type_of(name).dtype) for name in node.outputs]
+        kernel(*(np.ascontiguousarray(values[name]) for name in present), *outputs)
+        values.update(zip(node.outputs, outputs, strict=True))
+
+    def _run_program(
+        self, step: VdlaStep, values: dict[str, np.ndarray], timing: bool, observe: LayerObserver | None
+    ) -> Profile | None:
+        program = step.program
+        inputs = {slot.name: values[slot.name] for slot in program.inputs}
+
+        def after_layer(layer, dram: np.ndarray) -> None:
+            for slot in layer.outputs:
+                packed = dram[slot.address : slot.address + slot.bytes].view(slot.dtype).reshape(slot.shape)
+                name = slot.name.removesuffix(".packed")
+                observe(name, unpack_activation(packed, self.model.quantised.type_of(name).shape))
+
+        result = self.device.run(program, inputs, timing=timing, observe=after_layer if observe else None)
+        values.update(result.outputs)
+        return result.profile
+
+
+def check_inputs(expected: Mapping[str, TensorType], inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Raise `RunError` unless `inputs` has exactly the expected names, shapes and dtypes."""
+    wanted = ", ".join(f"{name} {t.dtype}{list(t.shape)}" for name, t in expected.items())
+    for name in inputs:
+        if name not in expected:
+            raise RunError("unknown input", found=name, expected=wanted)
+    for name, t in expected.items():
+        if name not in inputs:
+            raise RunError("missing input", where=name, found=", ".join(inputs) or "no inputs", expected=wanted)
+        x = np.asarray(inputs[name])
+        if x.shape != t.shape or str(x.dtype) != t.dtype:
+            raise RunError(
+                "input of the wrong shape or type",
+                where=name,
+                found=f"{x.dtype}{list(x.shape)}",
+                expected=f"{t.dtype}{list(t.shape)}",
+            )
+    return inputs

@@ -45,7 +45,8 @@ def exact_bounds(node: Expr, below: tuple[Interval, ...]) -> Interval:
         case Binary(op) if op in COMPARISONS or op in LOGICAL:
             return decided(op, *below) if node.a.dtype in FULL_RANGE else (0, 1)
         case Binary("shl" | "shr") if not (below[1][0] >= 0 and FULL_RANGE[node.dtype][1] >> below[1][1] > 0):
-            return FULL_RANGE[node.dtype]  # a shift by the width or more, which is taken modulo the width
+            low, high = FULL_RANGE[node.dtype]  # a shift by the width or more, which is taken modulo the width
+            return (low, high) if node.op == "shr" else (2 * low, 2 * high)  # a left shift may leave the range: it wraps
         case Binary(op):
             return ARITHMETIC_BOUNDS[op](*below)
         case Select():

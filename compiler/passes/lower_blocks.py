@@ -1,0 +1,48 @@
+"""`lower_blocks`: iters become the loops' values, predicates and initialisations become tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vdla.compiler.ir.nodes import (
+    TRUE,
+    Binary,
+    Block,
+    Const,
+    Expr,
+    Function,
+    If,
+    Stmt,
+    all_of,
+    map_stmt,
+    seq,
+    substitute_stmt,
+)  # fmt: skip
+
+
+def lower_blocks(func: Function) -> Function:
+    """Remove blocks.
+
+    for i_0, i_1, k:                                 for i_0, i_1, k:
+        block A:                                         if i_0 * 4 + i_1 < 10:
+            axis A.i = spatial(10, i_0 * 4 + i_1)            if k == 0:
+            axis A.k = reduce(8, k)             →                A[i_0 * 4 + i_1] = 0
+            where i_0 * 4 + i_1 < 10                         A[i_0 * 4 + i_1] = A[i_0 * 4 + i_1] + …
+            init: A[A.i] = 0
+            A[A.i] = A[A.i] + …
+    """
+    return replace(func, body=map_stmt(func.body, lambda s: lower_block(s) if isinstance(s, Block) else s))
+
+
+def lower_block(block: Block) -> Stmt:
+    values = {i.var: b for i, b in zip(block.iters, block.bindings, strict=True)}
+    body = substitute_stmt(block.body, values)
+    if block.init is not None:
+        first: list[Expr] = [
+            Binary("eq", b, Const(0, b.dtype)) for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "reduce"
+        ]
+        init = substitute_stmt(block.init, values)
+        body = seq(If(all_of(first), init) if first else init, body)
+    if block.predicate is not None and block.predicate != TRUE:
+        body = If(block.predicate, body)
+    return body

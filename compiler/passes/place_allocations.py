@@ -1,0 +1,174 @@
+"""`place_allocations`: each intermediate buffer is allocated at the innermost loop that covers all its uses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vdla.compiler.ir.nodes import (
+    Allocate,
+    Attributes,
+    Block,
+    Buffer,
+    For,
+    Function,
+    If,
+    Seq,
+    Stmt,
+    Var,
+    rebuild_stmt,
+    seq,
+    stmt_children,
+    walk_expr,
+)  # fmt: skip
+from vdla.compiler.passes.region import touched_buffers
+
+Path = tuple[Stmt, ...]
+
+THREAD_KINDS = ("thread_x", "thread_y", "thread_z")
+
+
+def place_allocations(func: Function) -> Function:
+    """Move every Allocate inwards, and drop those of buffers that nobody reads.
+
+        allocate P                      for o in range(4):
+        for o in range(4):                  allocate P
+            for i: block P: P[…] = …   →    for i: block P: P[…] = …
+            for i: block C: … P[…] …        for i: block C: … P[…] …
+
+    A buffer stays outside the loops its writers reduce over (it carries a value from one iteration to the next), outside
+    vectorized loops, and, in shared memory, outside the threads that share it.
+    """
+    annotations: dict[Buffer, Attributes] = {}
+    body = without_allocations(func.body, annotations)
+    uses: dict[Buffer, Path] = {}
+    reads: set[Buffer] = set()
+    carried: dict[Buffer, set[Var]] = {}
+    collect(body, (), uses, reads, carried)
+    places: dict[int, list[Buffer]] = {}
+    for buffer in annotations:
+        if buffer in uses:
+            place = innermost_place(uses[buffer], buffer, carried.get(buffer, set()))
+            places.setdefault(id(place) if place is not None else 0, []).append(buffer)
+    body = insert_allocations(body, places, annotations)
+    return replace(func, body=allocate_all(body, places.get(0, []), annotations))
+
+
+def without_allocations(stmt: Stmt, annotations: dict[Buffer, Attributes]) -> Stmt:
+    if isinstance(stmt, Allocate):
+        annotations[stmt.buffer] = stmt.annotations
+        return without_allocations(stmt.body, annotations)
+    if isinstance(stmt, Block):
+        return stmt
+    old = stmt_children(stmt)
+    new = tuple(without_allocations(s, annotations) for s in old)
+    return stmt if all(a is b for a, b in zip(old, new, strict=True)) else rebuild_stmt(stmt, new)
+
+
+def collect(stmt: Stmt, path: Path, uses: dict[Buffer, Path], reads: set[Buffer], carried: dict[Buffer, set[Var]]) -> None:
+    """uses: the loops and sequences around every use of each buffer, in common. carried: loops its writers reduce over."""
+    if isinstance(stmt, Block) or not stmt_children(stmt):
+        read, written = touched_buffers(stmt)
+        reads |= read - written
+        for buffer in read | written:
+            uses[buffer] = common(uses[buffer], path) if buffer in uses else path
+        if isinstance(stmt, Block):
+            reduced = {
+                v
+                for i, b in zip(stmt.iters, stmt.bindings, strict=True)
+                if i.kind == "reduce"
+                for v in walk_expr(b)
+                if isinstance(v, Var)
+            }
+            for buffer in written:
+                carried.setdefault(buffer, set()).update(reduced)
+        return
+    for child in stmt_children(stmt):
+        collect(child, (*path, stmt), uses, reads, carried)
+
+
+def common(a: Path, b: Path) -> Path:
+    length = next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x is not y), min(len(a), len(b)))
+    return a[:length]
+
+
+def innermost_place(path: Path, buffer: Buffer, carried: set[Var]) -> For | None:
+    """The loop to allocate in; None for the whole function."""
+    place: For | None = None
+    for stmt in path:
+        if not isinstance(stmt, For):
+            continue
+        if stmt.var in carried or stmt.kind == "vectorized":
+            break
+        if buffer.scope == "shared" and stmt.kind in THREAD_KINDS:
+            continue
+        place = stmt
+    return place
+
+
+def insert_allocations(stmt: Stmt, places: dict[int, list[Buffer]], annotations: dict[Buffer, Attributes]) -> Stmt:
+    if isinstance(stmt, Block):
+        return stmt
+    old = stmt_children(stmt)
+    new = tuple(insert_allocations(s, places, annotations) for s in old)
+    changed = stmt if all(a is b for a, b in zip(old, new, strict=True)) else rebuild_stmt(stmt, new)
+    if id(stmt) in places and isinstance(changed, For):
+        return replace(changed, body=allocate_all(changed.body, places[id(stmt)], annotations))
+    return changed
+
+
+def allocate_all(body: Stmt, buffers: list[Buffer], annotations: dict[Buffer, Attributes]) -> Stmt:
+    for buffer in reversed(buffers):
+        body = Allocate(buffer, body, annotations[buffer])
+    return body
+
+
+def drop_dead_stores(func: Function) -> Function:
+    """Remove what only writes buffers that nobody reads, and allocations that nothing uses, until nothing changes."""
+    outputs = set(func.params)
+    body: Stmt | None = func.body
+    while body is not None:
+        read, _ = live_reads(body)
+        kept = drop(body, read | outputs)
+        if kept is body:
+            break
+        body = kept
+    return replace(func, body=Seq(()) if body is None else body)
+
+
+def live_reads(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
+    """(buffers some statement reads other than to update them, buffers written)."""
+    if stmt_children(stmt) and not isinstance(stmt, Block):
+        read, written = set(touched_buffers(strip(stmt))[0]), set[Buffer]()
+        for child in stmt_children(stmt):
+            r, w = live_reads(child)
+            read |= r
+            written |= w
+        return read, written
+    read, written = touched_buffers(stmt)
+    return read - written, written
+
+
+def strip(stmt: Stmt) -> Stmt:
+    """The statement without its children, for the buffers in its own expressions."""
+    return rebuild_stmt(stmt, tuple(Seq(()) for _ in stmt_children(stmt)))
+
+
+def drop(stmt: Stmt, live: set[Buffer]) -> Stmt | None:
+    match stmt:
+        case Allocate(buffer, inner):
+            body = drop(inner, live)
+            return body if body is None or buffer not in live else stmt if body is inner else replace(stmt, body=body)
+        case Seq(body_list) if not body_list:
+            return None
+    old = stmt_children(stmt)
+    if not old or isinstance(stmt, Block):
+        return stmt if touched_buffers(stmt)[1] & live else None
+    new = tuple(drop(s, live) for s in old)
+    if all(a is b for a, b in zip(old, new, strict=True)):
+        return stmt
+    kept = tuple(s for s in new if s is not None)
+    if isinstance(stmt, Seq):
+        return seq(*kept) if kept else None
+    if isinstance(stmt, If) and stmt.otherwise is not None and kept:
+        return If(stmt.condition, new[0] or Seq(()), new[1])
+    return rebuild_stmt(stmt, kept) if kept else None

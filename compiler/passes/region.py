@@ -1,0 +1,216 @@
+"""Region inference: the box of a buffer that a statement touches, in terms of the variables outside it.
+
+for i in 4: Y[o*4 + i] = X[(o*4 + i)*2 + 1]     touches X from o*8 + 1, 7 elements, and Y from o*4, 4 elements.
+
+Exact for affine indices; a bound otherwise, at worst the whole dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from vdla.compiler.ir.nodes import (
+    Allocate,
+    Binary,
+    Block,
+    Buffer,
+    Const,
+    Expr,
+    For,
+    If,
+    Intrinsic,
+    Load,
+    Seq,
+    Stmt,
+    Store,
+    Var,
+    stmt_children,
+    stmt_exprs,
+    substitute,
+    walk_expr,
+)  # fmt: skip
+from vdla.compiler.passes.affine import (
+    Interval,
+    Linear,
+    Ranges,
+    atom_interval,
+    from_linear,
+    linear_floordiv,
+    linear_interval,
+    recombine,
+    to_linear,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One reference: element (or box) from `indices` of `extents`, while the loops inside run over `inner`."""
+
+    buffer: Buffer
+    indices: tuple[Expr, ...]
+    extents: tuple[int, ...]
+    is_write: bool
+    inner: Mapping[Var, Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """First index, over the variables outside, and extent of each dimension."""
+
+    starts: tuple[Expr, ...]
+    extents: tuple[int, ...]
+
+
+def accesses(
+    stmt: Stmt, inner: Mapping[Var, Interval] | None = None, values: Mapping[Var, Expr] | None = None
+) -> Iterator[Access]:
+    """Every reference in `stmt`, block iters replaced by their bindings; loops of `stmt` count as inner."""
+    inner, values = inner or {}, values or {}
+    match stmt:
+        case For(var, extent, body):
+            yield from accesses(body, {**inner, var: (0, extent - 1)}, values)
+            return
+        case Block():
+            yield from loads(stmt_exprs(stmt), inner, values)
+            bound = {i.var: substitute(b, values) for i, b in zip(stmt.iters, stmt.bindings, strict=True)}
+            values = {**values, **bound}
+        case Store(buffer, indices, _):
+            yield Access(buffer, tuple(substitute(i, values) for i in indices), (1,) * len(indices), True, inner)
+        case Intrinsic(_, operands, _, _):
+            for k, region in enumerate(operands):
+                starts = tuple(substitute(s, values) for s in region.starts)
+                yield Access(region.buffer, starts, region.extents, k == 0, inner)
+    if not isinstance(stmt, Block):
+        yield from loads(stmt_exprs(stmt), inner, values)
+    for child in stmt_children(stmt):
+        yield from accesses(child, inner, values)
+
+
+def loads(exprs: tuple[Expr, ...], inner: Mapping[Var, Interval], values: Mapping[Var, Expr]) -> Iterator[Access]:
+    for expr in exprs:
+        for node in walk_expr(expr):
+            if isinstance(node, Load):
+                indices = tuple(substitute(i, values) for i in node.indices)
+                yield Access(node.buffer, indices, (1,) * len(indices), False, inner)
+
+
+def touched_buffers(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
+    """(read, written) buffers. The destination of an intrinsic counts as written only."""
+    reads: set[Buffer] = set()
+    writes: set[Buffer] = set()
+    stack = [stmt]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Store):
+            writes.add(node.buffer)
+        elif isinstance(node, Intrinsic):
+            writes.add(node.operands[0].buffer)
+            reads.update(r.buffer for r in node.operands[1:])
+        for expr in stmt_exprs(node):
+            reads.update(e.buffer for e in walk_expr(expr) if isinstance(e, Load))
+        stack.extend(stmt_children(node))
+    return reads, writes
+
+
+def bound(form: Linear, inner: Ranges, ranges: Ranges) -> tuple[Linear, int] | None:
+    """(start, extent) of an index while the `inner` variables run; None where no bound is known.
+
+    ranges: the inner and the outer variables together.
+    """
+    outer, low, high = Linear({}, form.constant), 0, 0
+    for atom, coefficient in form.terms.items():
+        if not any(e in inner for e in walk_expr(atom) if isinstance(e, Var)) and not has_load(atom):
+            outer = outer.plus(Linear({atom: coefficient}, 0))
+            continue
+        box = bound_atom(atom, inner, ranges)
+        if box is None:
+            return None
+        start, extent = box
+        outer = outer.plus(start, coefficient)
+        low, high = low + min(0, (extent - 1) * coefficient), high + max(0, (extent - 1) * coefficient)
+    return recombine(outer.plus(Linear({}, low)), ranges), high - low + 1
+
+
+def has_load(expr: Expr) -> bool:
+    return any(isinstance(e, Load) for e in walk_expr(expr))
+
+
+def bound_atom(atom: Expr, inner: Ranges, ranges: Ranges) -> tuple[Linear, int] | None:
+    """(start, extent) of an atom that depends on inner variables."""
+    match atom:
+        case Binary("floordiv", x, Const(divisor, dtype)) if divisor > 0:
+            box = bound(to_linear(x, ranges), inner, ranges)
+            if box is not None and not box[0].is_constant:
+                # The numerator starts anywhere within a multiple of the divisor, hence the extra element.
+                start = linear_floordiv(box[0], int(divisor), ranges, dtype)
+                exact = start_is_multiple(box[0], int(divisor))
+                last = box[1] - 1 if exact else box[1] - 1 + int(divisor) - 1
+                return start, last // int(divisor) + 1
+    known = atom_interval(atom, ranges)
+    if known is None or has_load(atom):
+        return None
+    return Linear({}, known[0]), known[1] - known[0] + 1
+
+
+def start_is_multiple(form: Linear, divisor: int) -> bool:
+    return all(c % divisor == 0 for c in (*form.terms.values(), form.constant))
+
+
+def union_box(touches: list[Access], buffer: Buffer, outer: Ranges) -> Box:
+    """The smallest known box that holds every one of `touches`, clipped to the buffer where that is certain."""
+    starts, extents = [], []
+    for dim, size in enumerate(buffer.shape):
+        start, extent = union_dimension(touches, dim, size, outer)
+        starts.append(start)
+        extents.append(extent)
+    return Box(tuple(starts), tuple(extents))
+
+
+def union_dimension(touches: list[Access], dim: int, size: int, outer: Ranges) -> tuple[Expr, int]:
+    whole: tuple[Expr, int] = (Const(0), size)
+    if size == 1:
+        return whole
+    first: Linear | None = None
+    low = high = 0
+    seen: set[tuple[int, Expr, int]] = set()
+    for access in touches:
+        key = (id(access.inner), access.indices[dim], access.extents[dim])
+        if key in seen:
+            continue
+        seen.add(key)
+        ranges = {**outer, **access.inner}
+        box = bound(to_linear(access.indices[dim], ranges), access.inner, ranges)
+        if box is None:
+            return whole
+        start, extent = box[0], box[1] + access.extents[dim] - 1
+        first = start if first is None else first
+        offset = start.plus(first, -1)
+        if not offset.is_constant:
+            return whole
+        low, high = min(low, offset.constant), max(high, offset.constant + extent)
+    if first is None:
+        return whole
+    start, extent = first.plus(Linear({}, low)), high - low
+    known = linear_interval(start, outer)
+    if extent >= size and (known is None or known[0] >= 0):
+        return whole
+    if known is not None and known[0] >= 0:
+        extent = min(extent, size - known[0])
+    return from_linear(start), extent
+
+
+def outer_ranges(path: tuple[Stmt, ...]) -> dict[Var, Interval]:
+    """Ranges of the loops on a path."""
+    return {s.var: (0, s.extent - 1) for s in path if isinstance(s, For)}
+
+
+def is_nest(stmt: Stmt) -> bool:
+    """Whether a statement is loops, tests and allocations around one leaf."""
+    while not isinstance(stmt, Store | Intrinsic | Block):
+        match stmt:
+            case For(_, _, body) | Allocate(_, body) | If(_, body, None) | Seq((body,)):
+                stmt = body
+            case _:
+                return False
+    return True

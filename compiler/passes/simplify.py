@@ -1,0 +1,277 @@
+"""`simplify`: constants folded, index arithmetic made canonical, conditions decided by intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from math import gcd
+
+from vdla.compiler.ir.nodes import (
+    COMPARISONS,
+    FALSE,
+    TRUE,
+    Allocate,
+    Binary,
+    Block,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    For,
+    Function,
+    If,
+    Intrinsic,
+    Load,
+    Select,
+    Seq,
+    Stmt,
+    Store,
+    Var,
+    all_of,
+    children,
+    rebuild,
+    rebuild_stmt,
+    seq,
+    stmt_children,
+    walk_expr,
+)  # fmt: skip
+from vdla.compiler.passes.affine import INDEX_DTYPES, LINEAR_OPS, Linear, Ranges, from_linear, linear_interval, to_linear
+
+EMPTY: frozenset[Expr] = frozenset()
+
+
+def simplify(expr: Expr, ranges: Ranges, facts: Set[Expr] = EMPTY) -> Expr:
+    """An equal expression, for variables within `ranges` and where every one of `facts` holds.
+
+    Values (anything with a load or a call in it) keep their shape, so that patterns still match; only their indices,
+    conditions and constants are simplified.
+    """
+    match expr:
+        case Const() | Var() if expr.dtype not in INDEX_DTYPES:
+            return expr
+        case Binary("and", a, b):
+            return simplify_and(simplify(a, ranges, facts), simplify(b, ranges, facts), facts)
+        case Binary("or", a, b):
+            return simplify_or(simplify(a, ranges, facts), simplify(b, ranges, facts))
+        case Binary(op, a, b) if op in COMPARISONS and a.dtype in INDEX_DTYPES and is_index(a) and is_index(b):
+            result = simplify_comparison(op, to_linear(a, ranges), to_linear(b, ranges), ranges, a.dtype)
+            return TRUE if result in facts else result
+    if expr.dtype in INDEX_DTYPES and is_index(expr):
+        return from_linear(to_linear(expr, ranges), expr.dtype)
+    old = children(expr)
+    new = tuple(simplify(c, ranges, facts) for c in old)
+    return fold(expr if all(a is b for a, b in zip(old, new, strict=True)) else rebuild(expr, new))
+
+
+def is_index(expr: Expr) -> bool:
+    """Whether `expr` is arithmetic over variables and constants alone."""
+    match expr:
+        case Var() | Const():
+            return True
+        case Binary(op, a, b):
+            return op in LINEAR_OPS and is_index(a) and is_index(b)
+        case _:
+            return False
+
+
+def conjuncts(condition: Expr) -> list[Expr]:
+    """The terms of a conjunction, TRUE left out."""
+    match condition:
+        case Binary("and", a, b):
+            return conjuncts(a) + conjuncts(b)
+        case _:
+            return [] if condition == TRUE else [condition]
+
+
+def simplify_and(a: Expr, b: Expr, facts: Set[Expr] = EMPTY) -> Expr:
+    terms = [t for t in dict.fromkeys(conjuncts(a) + conjuncts(b)) if t not in facts]
+    return FALSE if FALSE in terms else all_of(terms)
+
+
+def simplify_or(a: Expr, b: Expr) -> Expr:
+    if TRUE in (a, b):
+        return TRUE
+    if a == FALSE or a == b:
+        return b
+    return a if b == FALSE else Binary("or", a, b)
+
+
+def simplify_comparison(op: str, a: Linear, b: Linear, ranges: Ranges, dtype: str) -> Expr:
+    """a op b as TRUE, FALSE or positive terms on the left against negative terms or the constant on the right."""
+    difference = a.plus(b, -1)
+    known = linear_interval(difference, ranges)
+    if known is not None:
+        decided = decide(op, *known)
+        if decided is not None:
+            return TRUE if decided else FALSE
+    op, difference = drop_carry_free_part(op, difference, ranges)
+    left = {x: c for x, c in difference.terms.items() if c > 0}
+    right = {x: -c for x, c in difference.terms.items() if c < 0}
+    if not left:
+        op, left, right, difference = MIRRORED[op], right, {}, difference.times(-1)
+    if right:
+        return Binary(op, from_linear(Linear(left, 0), dtype), from_linear(Linear(right, -difference.constant), dtype))
+    return compare_with_constant(op, Linear(left, 0), -difference.constant, dtype)
+
+
+MIRRORED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "ne": "ne"}
+
+
+def decide(op: str, low: int, high: int) -> bool | None:
+    """Truth of `d op 0` for low ≤ d ≤ high, where it does not depend on d."""
+    always = {"lt": high < 0, "le": high <= 0, "gt": low > 0, "ge": low >= 0, "eq": low == high == 0, "ne": low > 0 or high < 0}
+    never = {"lt": low >= 0, "le": low > 0, "gt": high <= 0, "ge": high < 0, "eq": low > 0 or high < 0, "ne": low == high == 0}
+    return True if always[op] else False if never[op] else None
+
+
+def drop_carry_free_part(op: str, difference: Linear, ranges: Ranges) -> tuple[str, Linear]:
+    """g·y + s < 0 with 0 ≤ s < g holds exactly where y < 0: the tail test of a split that divides loses its inner loop."""
+    if op not in ("lt", "ge"):
+        return op, difference
+    for g in sorted({abs(c) for c in difference.terms.values()} - {1}, reverse=True):
+        large = {x: c for x, c in difference.terms.items() if c % g == 0}
+        small = Linear({x: c for x, c in difference.terms.items() if c % g}, difference.constant % g)
+        known = linear_interval(small, ranges) if small.terms else None
+        if known is not None and known[0] >= 0 and known[1] < g:
+            return op, Linear(large, difference.constant - small.constant).divided(g)
+    return op, difference
+
+
+def compare_with_constant(op: str, left: Linear, constant: int, dtype: str) -> Expr:
+    """`left op constant` with the common factor of the coefficients taken out."""
+    g = gcd(*left.terms.values())
+    if g > 1:
+        if op in ("eq", "ne") and constant % g:
+            return FALSE if op == "eq" else TRUE
+        constant = -(-constant // g) if op in ("lt", "ge") else constant // g
+        left = left.divided(g)
+    return Binary(op, from_linear(left, dtype), Const(constant, dtype))
+
+
+def fold(expr: Expr) -> Expr:
+    """One node whose children are simplified already."""
+    match expr:
+        case Select(condition, a, b):
+            if condition in (TRUE, FALSE):
+                return a if condition == TRUE else b
+            return a if a == b else expr
+        case Cast(dtype, Const(value, _)):
+            return Const(convert(value, dtype), dtype)
+        case Binary(op, Const(x, dtype), Const(y, _)):
+            value = fold_constants(op, x, y)
+            return expr if value is None else Const(convert(value, expr.dtype), expr.dtype)
+        case Binary("add", a, Const(0, _)) | Binary("sub", a, Const(0, _)) | Binary("mul", a, Const(1, _)):
+            return a if is_integer(a.dtype) else expr
+        case Binary("add", Const(0, _), a) | Binary("mul", Const(1, _), a):
+            return a if is_integer(a.dtype) else expr
+    return expr
+
+
+def is_integer(dtype: str) -> bool:
+    return dtype.startswith(("int", "uint"))
+
+
+def fold_constants(op: str, x: int | float, y: int | float) -> int | float | bool | None:
+    """The value of `x op y`; None where it is left to run time (floats round in their own dtype there)."""
+    if op in COMPARISONS:
+        return {"lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y, "eq": x == y, "ne": x != y}[op]
+    if isinstance(x, float) or isinstance(y, float) or (op in ("floordiv", "floormod") and y == 0):
+        return None
+    table = {"add": lambda: x + y, "sub": lambda: x - y, "mul": lambda: x * y, "floordiv": lambda: x // y,
+             "floormod": lambda: x % y, "min": lambda: min(x, y), "max": lambda: max(x, y)}  # fmt: skip
+    return table[op]() if op in table else None
+
+
+def convert(value: int | float, dtype: str) -> int | float:
+    """C-like conversion of a Python number."""
+    if dtype == "bool":
+        return int(bool(value))
+    if not is_integer(dtype):
+        return float(value)
+    bits = int(dtype.removeprefix("u").removeprefix("int"))
+    wrapped = int(value) & ((1 << bits) - 1)
+    return wrapped - (1 << bits) if dtype.startswith("int") and wrapped >> (bits - 1) else wrapped
+
+
+def simplify_function(func: Function) -> Function:
+    """The pass: every expression simplified, unit loops and decided branches removed, loop-invariant tests hoisted."""
+    body = simplify_stmt(func.body, {}, EMPTY)
+    return Function(func.name, func.params, body if body is not None else Seq(()), func.output_count, func.attributes)
+
+
+def simplify_stmt(stmt: Stmt, ranges: dict[Var, tuple[int, int]], facts: frozenset[Expr]) -> Stmt | None:
+    """None where nothing is left of the statement."""
+
+    def f(expr: Expr) -> Expr:
+        return simplify(expr, ranges, facts)
+
+    match stmt:
+        case Store(buffer, indices, value):
+            return Store(buffer, tuple(map(f, indices)), f(value))
+        case Seq(body):
+            kept = [s for s in (simplify_stmt(s, ranges, facts) for s in body) if s is not None]
+            return seq(*kept) if kept else None
+        case For():
+            return simplify_loop(stmt, ranges, facts)
+        case If():
+            return simplify_branch(stmt, ranges, facts)
+        case Allocate(buffer, inner, annotations):
+            kept_body = simplify_stmt(inner, ranges, facts)
+            return None if kept_body is None else Allocate(buffer, kept_body, annotations)
+        case Intrinsic(name, operands, attributes, predicate):
+            regions = tuple(type(r)(r.buffer, tuple(map(f, r.starts)), r.extents) for r in operands)
+            condition = None if predicate is None else f(predicate)
+            return Intrinsic(name, regions, attributes, None if condition == TRUE else condition)
+        case Block():
+            return simplify_block(stmt, ranges, facts)
+    return rebuild_stmt(stmt, tuple(x for s in stmt_children(stmt) if (x := simplify_stmt(s, ranges, facts)) is not None))
+
+
+def simplify_loop(loop: For, ranges: dict[Var, tuple[int, int]], facts: frozenset[Expr]) -> Stmt | None:
+    """A loop of one iteration becomes its body; a test that does not depend on the loop goes outside it."""
+    body = simplify_stmt(loop.body, {**ranges, loop.var: (0, loop.extent - 1)}, facts)
+    if body is None or loop.extent == 0:
+        return None
+    if loop.extent == 1 and loop.kind in ("serial", "unrolled", "vectorized", "parallel", "vthread"):
+        return body
+    if isinstance(body, If) and body.otherwise is None:
+        terms = conjuncts(body.condition)
+        inside = [t for t in terms if depends_on(t, loop.var)]
+        outside = [t for t in terms if not depends_on(t, loop.var)]
+        if outside:
+            inner = If(all_of(inside), body.then) if inside else body.then
+            return If(all_of(outside), For(loop.var, loop.extent, inner, loop.kind, loop.annotations))
+    return For(loop.var, loop.extent, body, loop.kind, loop.annotations)
+
+
+def depends_on(expr: Expr, var: Var) -> bool:
+    """Whether a value may change from one iteration of `var` to the next; a load may."""
+    return any(e is var or isinstance(e, Load | Call) for e in walk_expr(expr))
+
+
+def simplify_branch(branch: If, ranges: dict[Var, tuple[int, int]], facts: frozenset[Expr]) -> Stmt | None:
+    condition = simplify(branch.condition, ranges, facts)
+    if condition == TRUE:
+        return simplify_stmt(branch.then, ranges, facts)
+    otherwise = None if branch.otherwise is None else simplify_stmt(branch.otherwise, ranges, facts)
+    if condition == FALSE:
+        return otherwise
+    known = frozenset(t for t in conjuncts(condition) if not any(isinstance(e, Load) for e in walk_expr(t)))
+    then = simplify_stmt(branch.then, ranges, facts | known)
+    if then is None:
+        return If(condition, Seq(()), otherwise) if otherwise is not None else None
+    if isinstance(then, If) and then.otherwise is None and otherwise is None:
+        return If(simplify_and(condition, then.condition), then.then)
+    return If(condition, then, otherwise)
+
+
+def simplify_block(block: Block, ranges: dict[Var, tuple[int, int]], facts: frozenset[Expr]) -> Stmt | None:
+    predicate = None if block.predicate is None else simplify(block.predicate, ranges, facts)
+    if predicate == FALSE:
+        return None
+    bindings = tuple(simplify(b, ranges, facts) for b in block.bindings)
+    inner = {i.var: (0, i.extent - 1) for i in block.iters}
+    body = simplify_stmt(block.body, inner, EMPTY)
+    init = None if block.init is None else simplify_stmt(block.init, inner, EMPTY)
+    if body is None:
+        return None
+    return Block(block.name, block.iters, bindings, body, init, None if predicate == TRUE else predicate, block.annotations)

@@ -1,0 +1,211 @@
+"""`inject_virtual_threads` and `inject_double_buffers`: the two ways to have several copies of a buffer in flight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vdla.compiler.ir.nodes import (
+    Allocate,
+    Binary,
+    Buffer,
+    Const,
+    Expr,
+    For,
+    Function,
+    If,
+    Intrinsic,
+    Load,
+    Region,
+    Seq,
+    Stmt,
+    Store,
+    Var,
+    attribute,
+    map_expr,
+    map_stmt,
+    map_stmt_exprs,
+    rebuild_stmt,
+    seq,
+    stmt_children,
+    stmt_exprs,
+    substitute_stmt,
+    walk_expr,
+    walk_stmt,
+)  # fmt: skip
+from vdla.compiler.passes.region import is_nest, touched_buffers
+
+
+class NameSource:
+    """Fresh names for copies of loops and buffers."""
+
+    def __init__(self, func: Function) -> None:
+        self.taken = {b.name for b in func.params}
+        self.taken |= {s.var.name for s in walk_stmt(func.body) if isinstance(s, For)}
+        self.taken |= {s.buffer.name for s in walk_stmt(func.body) if isinstance(s, Allocate)}
+
+    def fresh(self, wanted: str) -> str:
+        name, suffix = wanted, 0
+        while name in self.taken:
+            suffix += 1
+            name = f"{wanted}_{suffix}"
+        self.taken.add(name)
+        return name
+
+
+def copied(stmt: Stmt, names: NameSource) -> Stmt:
+    """The same statement with loop variables and buffers of its own."""
+    loops = {s.var: Var(names.fresh(s.var.name), s.var.dtype) for s in walk_stmt(stmt) if isinstance(s, For)}
+    buffers = {s.buffer: replace(s.buffer, name=names.fresh(s.buffer.name)) for s in walk_stmt(stmt) if isinstance(s, Allocate)}
+    stmt = substitute_stmt(stmt, dict(loops))
+    stmt = map_stmt(stmt, lambda s: replace(s, var=loops[s.var]) if isinstance(s, For) else s)
+    return with_leading_index(stmt, {b: (new, None) for b, new in buffers.items()}) if buffers else stmt
+
+
+def with_leading_index(stmt: Stmt, new: dict[Buffer, tuple[Buffer, Expr | None]]) -> Stmt:
+    """Each key replaced by its buffer, indexed first by the expression (if there is one)."""
+
+    def index(buffer: Buffer, indices: tuple[Expr, ...]) -> tuple[Buffer, tuple[Expr, ...]]:
+        if buffer not in new:
+            return buffer, indices
+        target, first = new[buffer]
+        return target, indices if first is None else (first, *indices)
+
+    def expr(node: Expr) -> Expr:
+        return Load(*index(node.buffer, node.indices)) if isinstance(node, Load) and node.buffer in new else node
+
+    def change(node: Stmt) -> Stmt:
+        node = map_stmt_exprs(node, lambda e: map_expr(e, expr))
+        match node:
+            case Store(buffer, indices, value) if buffer in new:
+                return Store(*index(buffer, indices), value)
+            case Allocate(buffer, body, annotations) if buffer in new:
+                return Allocate(new[buffer][0], body, annotations)
+            case Intrinsic():
+                return replace(node, operands=tuple(region_with_index(r, new) for r in node.operands))
+        return node
+
+    return map_stmt(stmt, change)
+
+
+def region_with_index(region: Region, new: dict[Buffer, tuple[Buffer, Expr | None]]) -> Region:
+    if region.buffer not in new:
+        return region
+    target, first = new[region.buffer]
+    if first is None:
+        return replace(region, buffer=target)
+    return Region(target, (first, *region.starts), (1, *region.extents))
+
+
+def inject_virtual_threads(func: Function) -> Function:
+    """Remove vthread loops by interleaving their iterations, nest by nest; buffers allocated inside get one copy a thread.
+
+        for t in vthread(2):                        allocate P: int8[2, 4]
+            allocate P: int8[4]                     for k in range(8):
+            for k in range(8):                          for i in range(4): P[0, i] = x[0, k, i]
+                for i in range(4): P[i] = x[t, k, i]  → for i_1 in range(4): P[1, i_1] = x[1, k, i_1]
+                for j in range(4): … P[j] …             for j in range(4): … P[0, j] …
+                                                        for j_1 in range(4): … P[1, j_1] …
+
+    A loop nest around one statement stays together; what is outside such nests runs once, and a nest that is the same for
+    every thread and only overwrites its result runs once too. Innermost vthread loops go first.
+    """
+    if not any(isinstance(s, For) and s.kind == "vthread" for s in walk_stmt(func.body)):
+        return func
+    names = NameSource(func)
+
+    def change(stmt: Stmt) -> Stmt:
+        if isinstance(stmt, For) and stmt.kind == "vthread":
+            private = [s.buffer for s in walk_stmt(stmt.body) if isinstance(s, Allocate)]
+            new: dict[Buffer, tuple[Buffer, Expr | None]] = {
+                b: (replace(b, shape=(stmt.extent, *b.shape)), stmt.var) for b in private
+            }
+            return interleave(with_leading_index(stmt.body, new), stmt.var, stmt.extent, names)
+        return stmt
+
+    return replace(func, body=map_stmt(func.body, change))
+
+
+def interleave(stmt: Stmt, thread: Var, count: int, names: NameSource) -> Stmt:
+    """`stmt` for every thread, statement by statement."""
+    match stmt:
+        case Seq(body):
+            return seq(*(interleave(s, thread, count, names) for s in body))
+        case Allocate(buffer, inner, annotations):
+            return Allocate(buffer, interleave(inner, thread, count, names), annotations)
+        case For(_, _, body) if not is_nest(stmt):
+            return replace(stmt, body=interleave(body, thread, count, names))
+        case If(condition, _, _) if not is_nest(stmt) and not uses(condition, thread):
+            return rebuild_stmt(stmt, tuple(interleave(s, thread, count, names) for s in stmt_children(stmt)))
+    if not any(uses(e, thread) for s in walk_stmt(stmt) for e in stmt_exprs(s)) and is_repeatable(stmt):
+        return stmt
+    first = [substitute_stmt(stmt, {thread: Const(0, thread.dtype)})]
+    return seq(*first, *(copied(substitute_stmt(stmt, {thread: Const(k, thread.dtype)}), names) for k in range(1, count)))
+
+
+def uses(expr: Expr, var: Var) -> bool:
+    return any(e is var for e in walk_expr(expr))
+
+
+def is_repeatable(stmt: Stmt) -> bool:
+    """Whether running a statement twice is like running it once: it reads nothing that it writes."""
+    reads, writes = touched_buffers(stmt)
+    accumulates = any(isinstance(s, Intrinsic) for s in walk_stmt(stmt))
+    return not reads & writes and not accumulates
+
+
+def inject_double_buffers(func: Function) -> Function:
+    """Two copies of each buffer annotated double_buffer, used in turn by the iterations of the loop around its allocation.
+
+        for o in range(4):                           allocate P: int8[2, 6]
+            allocate P: int8[6] {double_buffer=1}    for o in range(4):
+            … P[i] …                            →        … P[o % 2, i] …
+
+    An annotation outside any loop has no effect.
+    """
+    return replace(func, body=lift_double_buffers(func.body))
+
+
+def lift_double_buffers(stmt: Stmt) -> Stmt:
+    children = stmt_children(stmt)
+    if not children:
+        return stmt
+    stmt = rebuild_stmt(stmt, tuple(lift_double_buffers(s) for s in children))
+    if not isinstance(stmt, For):
+        return stmt
+    kept, lifted, body = outer_allocations(stmt.body)
+    if not lifted:
+        return stmt
+    copy = Binary("floormod", stmt.var, Const(2, stmt.var.dtype))
+    new: dict[Buffer, tuple[Buffer, Expr | None]] = {
+        a.buffer: (replace(a.buffer, shape=(2, *a.buffer.shape)), copy) for a in lifted
+    }
+    body = with_leading_index(body, new)
+    for allocation in reversed(kept):
+        body = Allocate(allocation.buffer, body, allocation.annotations)
+    result: Stmt = replace(stmt, body=body)
+    for allocation in reversed(lifted):
+        result = Allocate(new[allocation.buffer][0], result, without_double_buffer(allocation))
+    return result
+
+
+def outer_allocations(stmt: Stmt) -> tuple[list[Allocate], list[Allocate], Stmt]:
+    """(allocations that stay, allocations annotated double_buffer, what they are around) of a loop's body."""
+    kept: list[Allocate] = []
+    lifted: list[Allocate] = []
+    while isinstance(stmt, Allocate):
+        (lifted if attribute(stmt.annotations, "double_buffer") else kept).append(stmt)
+        stmt = stmt.body
+    return kept, lifted, stmt
+
+
+def without_double_buffer(allocation: Allocate) -> tuple[tuple[str, int | float | str], ...]:
+    return tuple((k, v) for k, v in allocation.annotations if k != "double_buffer")
+
+
+def clear_double_buffer(func: Function) -> Function:
+    """Drop annotations that had no loop around them."""
+
+    def change(stmt: Stmt) -> Stmt:
+        return replace(stmt, annotations=without_double_buffer(stmt)) if isinstance(stmt, Allocate) else stmt
+
+    return replace(func, body=map_stmt(func.body, change))

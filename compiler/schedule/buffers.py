@@ -1,0 +1,177 @@
+"""Steps on buffers: where they live and how they are laid out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vdla.compiler.ir.nodes import (
+    SCOPES,
+    Allocate,
+    Block,
+    Buffer,
+    For,
+    Function,
+    Iter,
+    Load,
+    Stmt,
+    Store,
+    map_stmt,
+    seq,
+    walk_stmt,
+    with_attribute,
+)  # fmt: skip
+from vdla.compiler.passes.region import touched_buffers
+from vdla.compiler.schedule.locate import (
+    Names,
+    block_of,
+    blocks_in,
+    find_allocation,
+    nest_of,
+    path_to_block,
+    refuse,
+    replace_buffers,
+    replace_in,
+    with_body,
+    written_buffer,
+)  # fmt: skip
+from vdla.errors import CompileError
+
+BufferRef = Buffer | str
+"""A buffer, its name, or the name of the block that writes it."""
+
+
+def resolve_buffer(func: Function, step: str, ref: BufferRef) -> Allocate:
+    """The allocation of a buffer, or of the buffer a block writes."""
+    if isinstance(ref, str):
+        for stmt in walk_stmt(func.body):
+            if isinstance(stmt, Block) and stmt.name == ref:
+                return find_allocation(func, step, written_buffer(stmt))
+    return find_allocation(func, step, ref)
+
+
+def set_scope(func: Function, buffer: BufferRef, scope: str) -> Function:
+    """allocate P: int8[4, 1, 16]   →   allocate P: int8[4, 1, 16] in vdla.inp
+
+    `buffer` is a buffer, its name, or the block that writes it. Raises `CompileError` for a parameter or unknown scope.
+    """
+    step = f"set scope {scope}"
+    if scope not in SCOPES:
+        raise CompileError(
+            f"cannot {step}: no such scope", where=f"function {func.name}", found=scope, expected="one of " + ", ".join(SCOPES)
+        )
+    old = resolve_buffer(func, step, buffer).buffer
+    return with_body(func, replace_buffers(func.body, {old: replace(old, scope=scope)}))
+
+
+def annotate_buffer(func: Function, step: str, buffer: BufferRef, key: str, value: int) -> Function:
+    old = resolve_buffer(func, step, buffer)
+    return replace_in(func, (old, replace(old, annotations=with_attribute(old.annotations, key, value))))
+
+
+def storage_align(func: Function, buffer: BufferRef, elements: int) -> Function:
+    """allocate P: float32[4, 33]   →   allocate P: float32[4, 33] {storage_align=8}
+
+    The backend makes the stride of the second last dimension a multiple of `elements`. Raises `CompileError` unless it is positive.
+    """
+    if elements < 1:
+        raise CompileError(
+            "cannot align storage", where=f"function {func.name}", found=elements, expected="one element or more"
+        )
+    return annotate_buffer(func, "align storage", buffer, "storage_align", elements)
+
+
+def double_buffer(func: Function, buffer: BufferRef) -> Function:
+    """allocate P: int8[4, 16]   →   allocate P: int8[4, 16] {double_buffer=1}
+
+    Lowering gives the buffer two copies, used in turn by the iterations of the loop around its allocation, so that a copy
+    can be filled while the other is used.
+    """
+    return annotate_buffer(func, "double buffer", buffer, "double_buffer", 1)
+
+
+def cache_read(func: Function, block: str, buffer: BufferRef, scope: str) -> tuple[Function, str]:
+    """Read `buffer` in `block` through a copy in `scope`, made just before; returns the name of the copying block.
+
+        for k in range(8): block A: … W[k] …     →     allocate W_wgt: int8[8] in vdla.wgt
+                                                       for W_wgt_ax0 in range(8):
+                                                           block W_wgt: W_wgt[W_wgt.ax0] = W[W_wgt.ax0]
+                                                       for k in range(8): block A: … W_wgt[k] …
+
+    Move it with compute_at; lowering shrinks the copy to what one iteration uses. Raises `CompileError` when the block does
+    not read the buffer, or the buffer is made inside the block's own loops.
+    """
+    path = path_to_block(func, block)
+    reader = block_of(path)
+    name = buffer if isinstance(buffer, str) else buffer.name
+    step = f"cache {name} for {block}"
+    read = {b.name: b for b in touched_buffers(reader)[0]}
+    if name not in read or read[name] is written_buffer(reader):
+        refuse(step, f"the block does not read it; it reads {', '.join(sorted(read))}", path)
+    if scope not in SCOPES:
+        refuse(step, f"no scope {scope}", path, hint="one of " + ", ".join(SCOPES))
+    source = read[name]
+    top = nest_of(path)
+    outermost = next((s for s in path if isinstance(s, For)), top)
+    makers = [b for b in blocks_in(outermost) if source in touched_buffers(b)[1]]
+    if makers:
+        why = f"{source.name} is made by {makers[0].name} inside the loops around {block}"
+        refuse(step, why, path, hint=f"cache_read before compute_at of {makers[0].name}")
+    names = Names(func)
+    cache, copy = copy_block(names, source, scope, to_cache=True)
+    body = replace_loads(outermost, reader, source, cache)
+    func = replace_in(func, (outermost, seq(copy, body)))
+    return with_body(func, Allocate(cache, func.body)), cache.name
+
+
+def replace_loads(nest: Stmt, reader: Block, source: Buffer, cache: Buffer) -> Stmt:
+    """`reader`'s loads of `source` from `cache`."""
+    return map_stmt(nest, lambda s: replace_buffers(s, {source: cache}) if s is reader else s)
+
+
+def copy_block(names: Names, source: Buffer, scope: str, *, to_cache: bool) -> tuple[Buffer, Stmt]:
+    """A buffer like `source` in `scope`, and the nest that fills it (or, not to_cache, writes it back)."""
+    cache = Buffer(names.fresh(f"{source.name}_{scope.rpartition('.')[2]}"), source.shape, source.dtype, scope)
+    label = cache.name if to_cache else names.fresh(f"{source.name}_store")
+    target, origin = (cache, source) if to_cache else (source, cache)
+    iters = tuple(Iter(names.var(f"{label}.ax{k}"), extent) for k, extent in enumerate(source.shape))
+    loops = [names.var(f"{label}_ax{k}") for k in range(len(source.shape))]
+    element = tuple(i.var for i in iters)
+    nest: Stmt = Block(label, iters, tuple(loops), Store(target, element, Load(origin, element)))
+    for loop, it in zip(reversed(loops), reversed(iters), strict=True):
+        nest = For(loop, it.extent, nest)
+    return cache, nest
+
+
+def cache_write(func: Function, block: str, scope: str) -> tuple[Function, str]:
+    """Let `block` write a buffer in `scope`, copied to the old one afterwards; returns the name of the copying block.
+
+        for i in range(8): block Y: Y[i] = …     →     allocate Y_local: float32[8] in local
+                                                       for i in range(8): block Y: Y_local[i] = …
+                                                       for Y_store_ax0 in range(8):
+                                                           block Y_store: Y[Y_store.ax0] = Y_local[Y_store.ax0]
+
+    Raises `CompileError` when another block writes the same buffer too, or reads it inside the loops of this one.
+    """
+    path = path_to_block(func, block)
+    writer = block_of(path)
+    source = written_buffer(writer)
+    step = f"cache what {block} writes"
+    if scope not in SCOPES:
+        refuse(step, f"no scope {scope}", path, hint="one of " + ", ".join(SCOPES))
+    outermost = next((s for s in path if isinstance(s, For)), nest_of(path))
+    for other in blocks_in(func.body):
+        reads, writes = touched_buffers(other)
+        if other is not writer and source in writes:
+            refuse(step, f"{other.name} writes {source.name} too", path, hint="decompose_reduction afterwards")
+        if other is not writer and source in reads and any(other is b for b in blocks_in(outermost)):
+            refuse(
+                step,
+                f"{other.name} reads {source.name} inside the loops around {block}",
+                path,
+                hint="cache_write before compute_at",
+            )
+    names = Names(func)
+    cache, copy = copy_block(names, source, scope, to_cache=False)
+    func = replace_in(func, (outermost, seq(replace_loads(outermost, writer, source, cache), copy)))
+    label = next(b.name for b in blocks_in(copy))
+    return with_body(func, Allocate(cache, func.body)), label

@@ -1,0 +1,252 @@
+"""Steps that move a block under a loop of another: compute_at and reverse_compute_at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vdla.compiler.ir.nodes import (
+    Allocate,
+    Block,
+    Buffer,
+    Const,
+    Expr,
+    For,
+    Function,
+    Intrinsic,
+    Iter,
+    Load,
+    Seq,
+    Stmt,
+    Store,
+    Var,
+    all_of,
+    rebuild_stmt,
+    seq,
+    stmt_exprs,
+    walk_expr,
+    walk_stmt,
+)  # fmt: skip
+from vdla.compiler.passes.affine import Interval, Ranges
+from vdla.compiler.passes.region import Box, accesses, outer_ranges, touched_buffers, union_box
+from vdla.compiler.passes.simplify import TRUE, simplify
+from vdla.compiler.schedule.locate import (
+    LoopRef,
+    Names,
+    Path,
+    block_of,
+    blocks_in,
+    loop_of,
+    nest_of,
+    path_to_block,
+    path_to_loop,
+    refuse,
+    replace_in,
+    written_buffer,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One dimension of the buffer a block writes: by `iter`'s value plus `offset`, or (no iter) the same in each point."""
+
+    iter: Iter | None
+    offset: int = 0
+
+
+def compute_at(func: Function, block: str, loop: LoopRef) -> Function:
+    """Compute what one iteration of `loop` needs of `block` inside it, before its first use.
+
+        for h in range(14): block P: P[h] = …        for o in range(4):
+        for o in range(4):                               for P_h in range(6):
+            for i in range(4):                               block P:
+                block C: … P[o*4 + i + k] …      →               axis P.h = spatial(14, o * 4 + P_h)
+                                                                 where o * 4 + P_h < 14
+                                                                 P[P.h] = …
+                                                         for i in range(4): block C: … P[o*4 + i + k] …
+
+    The loops of the block are made anew, one for each iter. Raises `CompileError` when a reader of the block is outside the
+    loop, the block writes an output, or what is needed has no bound.
+    """
+    step = f"compute {block} at {loop if isinstance(loop, str) else loop.name}"
+    producer_path, loop_path = path_to_block(func, block), path_to_loop(func, loop)
+    producer, target = block_of(producer_path), loop_of(loop_path)
+    buffer = written_buffer(producer)
+    check_movable(func, step, producer_path)
+    if any(buffer is p for p in func.params):
+        refuse(step, f"it writes the output {buffer.name}", producer_path, hint="cache_write, or reverse_compute_at")
+    if any(s is target for s in producer_path):
+        refuse(step, "the loop is already around it", producer_path)
+    readers = [b for b in blocks_in(func.body) if b is not producer and buffer in touched_buffers(b)[0]]
+    inside = {id(b) for b in blocks_in(target.body)}
+    outside = [b.name for b in readers if id(b) not in inside]
+    if outside or not readers:
+        why = f"{', '.join(outside)} reads {buffer.name} outside the loop" if outside else f"nothing reads {buffer.name}"
+        refuse(step, why, loop_path)
+    ranges = outer_ranges(loop_path)
+    touches = [a for a in accesses(target.body) if a.buffer is buffer]
+    box = union_box(touches, buffer, ranges)
+    nest = regenerate(func, producer, dimensions_of(step, producer_path), box, ranges, f"{buffer.name}_")
+    body = insert_before_use(target.body, buffer, nest)
+    return replace_in(func, (target, replace(target, body=body)), (nest_of(producer_path), None))
+
+
+def check_movable(func: Function, step: str, path: Path) -> None:
+    """Refuse a block that shares its buffer with another writer."""
+    buffer = written_buffer(block_of(path))
+    writers = [b.name for b in blocks_in(func.body) if buffer in touched_buffers(b)[1]]
+    if len(writers) > 1:
+        refuse(step, f"{buffer.name} is written by {' and '.join(writers)}", path, hint="decompose_reduction afterwards")
+
+
+def dimensions_of(step: str, path: Path) -> list[Dimension]:
+    """How the block's iters choose the element (or tile) it writes. Raises `CompileError` where that is not one iter a dimension."""
+    block = block_of(path)
+    for stmt in walk_stmt(block.body):
+        if isinstance(stmt, Store):
+            indices, extents = stmt.indices, (1,) * len(stmt.indices)
+            break
+        if isinstance(stmt, Intrinsic):
+            indices, extents = stmt.operands[0].starts, stmt.operands[0].extents
+            break
+    spatial = {i.var: i for i in block.iters if i.kind == "spatial"}
+    result = []
+    for index, extent in zip(indices, extents, strict=True):
+        match index:
+            case Var() if index in spatial and extent == 1:
+                result.append(Dimension(spatial.pop(index)))
+            case Const(value, _):
+                result.append(Dimension(None, int(value)))
+            case _:
+                refuse(step, "it writes an element that is not chosen by one iter for each dimension", path)
+    if spatial:
+        refuse(step, f"{', '.join(v.name for v in spatial)} does not choose the element written", path)
+    return result
+
+
+def regenerate(func: Function, block: Block, dims: list[Dimension], box: Box, ranges: Ranges, prefix: str) -> Stmt:
+    """A new nest for a block that has to cover `box` of its buffer; its old predicate came from its old loops and is dropped."""
+    wanted: dict[Var, tuple[Expr, int]] = {}
+    for dim, start, extent in zip(dims, box.starts, box.extents, strict=True):
+        if dim.iter is not None:
+            wanted[dim.iter.var] = (start, extent)
+    return nest_over(func, block, wanted, ranges, prefix)
+
+
+def nest_over(func: Function, block: Block, wanted: dict[Var, tuple[Expr, int]], ranges: Ranges, prefix: str) -> Stmt:
+    """Loops over (start, extent) of each iter, the whole iter where nothing is said, with the predicate that keeps to its domain."""
+    names = Names(func)
+    inner: dict[Var, Interval] = dict(ranges)
+    loops: list[tuple[Var, int]] = []
+    bindings: list[Expr] = []
+    tests: list[Expr] = []
+    for it in block.iters:
+        start, extent = wanted.get(it.var, (Const(0, it.var.dtype), it.extent))
+        loop = names.var(prefix + it.var.name.rpartition(".")[2], it.var.dtype)
+        inner[loop] = (0, extent - 1)
+        value = simplify(start + loop, {**inner, loop: (0, max(1, extent - 1))})
+        loops.append((loop, extent))
+        bindings.append(value)
+        tests += [value >= 0, value < it.extent]
+    predicate = simplify(all_of(tests), inner)
+    nest: Stmt = replace(block, bindings=tuple(bindings), predicate=None if predicate == TRUE else predicate)
+    for loop, extent in reversed(loops):
+        nest = For(loop, extent, nest)
+    return nest
+
+
+def insert_before_use(body: Stmt, buffer: Buffer, nest: Stmt) -> Stmt:
+    """`nest` before the first statement of `body` that reads `buffer`."""
+    if isinstance(body, Allocate):
+        return rebuild_stmt(body, (insert_before_use(body.body, buffer, nest),))
+    stmts = body.body if isinstance(body, Seq) else (body,)
+    first = next(k for k, s in enumerate(stmts) if buffer in touched_buffers(s)[0])
+    return seq(*stmts[:first], nest, *stmts[first:])
+
+
+def reverse_compute_at(func: Function, block: str, loop: LoopRef) -> Function:
+    """Compute `block`, a reader, inside a loop of its producer, as soon as what it reads is there.
+
+        for i in range(16):                          for i_0 in range(4):
+            … block P: P[i] = …                          for i_1 in range(4): block P: P[i_0*4 + i_1] = …
+        for j in range(16): block C: C[j] = f(P[j])  →   for C_j in range(4):
+                                                             block C: axis C.j = spatial(16, i_0 * 4 + C_j) …
+
+    Raises `CompileError` when the block reads the producer otherwise than element by element, the loop reduces, or another
+    thing it reads is not ready there.
+    """
+    step = f"reverse compute {block} at {loop if isinstance(loop, str) else loop.name}"
+    reader_path, loop_path = path_to_block(func, block), path_to_loop(func, loop)
+    reader, target = block_of(reader_path), loop_of(loop_path)
+    check_movable(func, step, reader_path)
+    if any(s is target for s in reader_path):
+        refuse(step, "the loop is already around it", reader_path)
+    written = touched_buffers(target.body)[1]
+    read = touched_buffers(reader)[0] - {written_buffer(reader)}
+    sources = [b for b in read if b in written]
+    if len(sources) != 1:
+        found = ", ".join(b.name for b in sources) or "none"
+        refuse(step, f"it has to read exactly one buffer written in the loop; found {found}", loop_path)
+    check_ready(func, step, reader, reader_path, loop_path, sources[0])
+    ranges = outer_ranges(loop_path)
+    touches = [a for a in accesses(target.body) if a.buffer is sources[0] and a.is_write]
+    box = union_box(touches, sources[0], ranges)
+    wanted = wanted_iters(step, reader_path, sources[0], box)
+    nest = nest_over(func, reader, wanted, ranges, f"{written_buffer(reader).name}_")
+    moved = replace(target, body=insert_after_write(target.body, sources[0], nest))
+    return replace_in(func, (target, moved), (nest_of(reader_path), None))
+
+
+def check_ready(func: Function, step: str, reader: Block, reader_path: Path, loop_path: Path, source: Buffer) -> None:
+    """Refuse where an iteration of the loop does not finish what the reader needs, or a later statement makes it."""
+    target = loop_of(loop_path)
+    around = {loop.var for loop in loop_path if isinstance(loop, For)}
+    order = blocks_in(func.body)
+    first_inside = next(k for k, b in enumerate(order) if any(b is s for s in blocks_in(target.body)))
+    for producer in order:
+        buffers = touched_buffers(producer)[1]
+        if source in buffers:
+            for it, binding in zip(producer.iters, producer.bindings, strict=True):
+                if it.kind == "reduce" and any(e in around for e in walk_expr(binding) if isinstance(e, Var)):
+                    refuse(
+                        step,
+                        f"{source.name} is not complete there: {producer.name} reduces over {it.var.name} around it",
+                        loop_path,
+                    )
+    needed = touched_buffers(reader)[0] - {source, written_buffer(reader)}
+    for k, producer in enumerate(order):
+        if producer is not reader and k >= first_inside and touched_buffers(producer)[1] & needed:
+            refuse(step, f"block {producer.name}, which it reads, is not ready there", reader_path)
+    written = written_buffer(reader)
+    if any(written in touched_buffers(b)[0] for b in order[: order.index(reader)]):
+        refuse(step, f"{written.name} is read before it", reader_path)
+
+
+def wanted_iters(step: str, path: Path, source: Buffer, box: Box) -> dict[Var, tuple[Expr, int]]:
+    """The part of each iter of the reader that reads `box` of `source`."""
+    reader = block_of(path)
+    found = [
+        e
+        for s in walk_stmt(reader.body)
+        for x in stmt_exprs(s)
+        for e in walk_expr(x)
+        if isinstance(e, Load) and e.buffer is source
+    ]
+    spatial = {i.var for i in reader.iters if i.kind == "spatial"}
+    if len({load.indices for load in found}) != 1:
+        refuse(step, f"it reads {source.name} at several places", path)
+    wanted: dict[Var, tuple[Expr, int]] = {}
+    for index, start, extent, size in zip(found[0].indices, box.starts, box.extents, source.shape, strict=True):
+        if isinstance(index, Var) and index in spatial and index not in wanted:
+            wanted[index] = (start, extent)
+        elif not (isinstance(index, Const) and extent == size):
+            refuse(step, f"it reads {source.name} otherwise than element by element", path)
+    return wanted
+
+
+def insert_after_write(body: Stmt, buffer: Buffer, nest: Stmt) -> Stmt:
+    """`nest` after the last statement of `body` that writes `buffer`."""
+    if isinstance(body, Allocate):
+        return rebuild_stmt(body, (insert_after_write(body.body, buffer, nest),))
+    stmts = body.body if isinstance(body, Seq) else (body,)
+    last = max(k for k, s in enumerate(stmts) if buffer in touched_buffers(s)[1])
+    return seq(*stmts[: last + 1], nest, *stmts[last + 1 :])

@@ -1,0 +1,202 @@
+"""Steps on loops: split, fuse, reorder, and how a loop is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+from vdla.compiler.ir.nodes import LOOP_KINDS, Expr, For, Function, Stmt, Var, walk_expr, with_attribute
+from vdla.compiler.passes.region import outer_ranges
+from vdla.compiler.schedule.locate import (
+    LoopRef,
+    Names,
+    blocks_in,
+    loop_of,
+    path_to_loop,
+    rebind,
+    refuse,
+    replace_in,
+)  # fmt: skip
+
+
+def split(func: Function, loop: LoopRef, factors: Sequence[int | None]) -> tuple[Function, list[Var]]:
+    """Split one loop into a nest; one factor may be None, to be whatever is left.
+
+        for i in range(10):              for i_0 in range(3):
+            block A:                         for i_1 in range(4):
+                axis A.i = spatial(10, i)        block A:
+                …                                    axis A.i = spatial(10, i_0 * 4 + i_1)
+                                                     where i_0 * 4 + i_1 < 10
+                                                     …
+
+    Factors that multiply to more than the extent give the blocks below a predicate. Returns the new variables, outermost
+    first. Raises `CompileError` when the factors cover less than the extent.
+    """
+    path = path_to_loop(func, loop)
+    old = loop_of(path)
+    sizes = complete_factors(path, factors)
+    require_serial("split", path)
+    names = Names(func)
+    variables = [names.var(f"{old.var.name}_{k}") for k in range(len(sizes))]
+    value: Expr = variables[0]
+    for var, size in zip(variables[1:], sizes[1:], strict=True):
+        value = value * size + var
+    ranges = outer_ranges(path[:-1]) | {v: (0, size - 1) for v, size in zip(variables, sizes, strict=True)}
+    body = rebind(old.body, {old.var: value}, ranges, value < old.extent)
+    return replace_in(func, (old, nest(variables, sizes, body, old.annotations))), variables
+
+
+def complete_factors(path: tuple[Stmt, ...], factors: Sequence[int | None]) -> list[int]:
+    extent = loop_of(path).extent
+    known = [f for f in factors if f is not None]
+    if len(known) < len(factors) - 1 or any(f < 1 for f in known) or not factors:
+        refuse(f"split by {list(factors)}", "factors must be positive, and only one can be None", path)
+    sizes = [f if f is not None else max(1, -(-extent // prod(known))) for f in factors]
+    if prod(sizes) < extent:
+        refuse(
+            f"split by {list(factors)}", f"{prod(sizes)} iterations do not cover {extent}", path, hint="use None for one factor"
+        )
+    return sizes
+
+
+def nest(
+    variables: Sequence[Var], extents: Sequence[int], body: Stmt, annotations: tuple[tuple[str, int | float | str], ...] = ()
+) -> Stmt:
+    """Serial loops around `body`, outermost first; the annotations go to the outermost."""
+    for k in reversed(range(len(variables))):
+        body = For(variables[k], extents[k], body, "serial", annotations if k == 0 else ())
+    return body
+
+
+def fuse(func: Function, loops: Sequence[LoopRef]) -> tuple[Function, Var]:
+    """Make one loop of perfectly nested loops, given outermost first.
+
+        for i in range(3):               for i_j in range(12):
+            for j in range(4):               block A:
+                block A:                         axis A.i = spatial(3, i_j // 4)
+                    axis A.i = spatial(3, i)     axis A.j = spatial(4, i_j % 4)
+                    axis A.j = spatial(4, j)
+
+    Raises `CompileError` when they are not directly inside one another.
+    """
+    if not loops:
+        refuse("fuse", "no loops given", ())
+    paths = [path_to_loop(func, loop) for loop in loops]
+    old = [loop_of(p) for p in paths]
+    for path, outer, inner in zip(paths[1:], old, old[1:], strict=False):
+        if outer.body is not inner:
+            refuse("fuse", f"{inner.var.name} is not directly inside {outer.var.name}", path, hint="reorder first")
+    for path in paths:
+        require_serial("fuse", path)
+    fused = Names(func).var("_".join(o.var.name for o in old))
+    total = prod(o.extent for o in old)
+    values: dict[Var, Expr] = {}
+    stride = total
+    for o in old:
+        stride //= o.extent
+        quotient = fused // stride if stride > 1 else fused
+        values[o.var] = quotient % o.extent if o is not old[0] else quotient
+    ranges = outer_ranges(paths[0][:-1]) | {fused: (0, total - 1)}
+    body = rebind(old[-1].body, values, ranges)
+    return replace_in(func, (old[0], For(fused, total, body, "serial", old[0].annotations))), fused
+
+
+def reorder(func: Function, loops: Sequence[LoopRef]) -> Function:
+    """Put loops of one perfect nest into the given order; loops not named keep their places.
+
+        for i in range(3):               for j in range(4):
+            for j in range(4):    →          for i in range(3):
+                …                                …
+
+    Raises `CompileError` when something besides the loops stands between them.
+    """
+    paths = [path_to_loop(func, loop) for loop in loops]
+    wanted = [loop_of(p) for p in paths]
+    deepest = max(paths, key=len, default=())
+    if len({id(w) for w in wanted}) != len(wanted):
+        refuse("reorder", "a loop is named twice", deepest)
+    for loop in wanted:
+        if not any(s is loop for s in deepest):
+            refuse("reorder", f"{loop.var.name} is not in the same nest as the others", deepest)
+    if len(wanted) < 2:
+        return func
+    first = min(len(p) for p in paths) - 1
+    chain = deepest[first:]
+    for stmt in chain[:-1]:
+        if not isinstance(stmt, For) or not any(stmt.body is s for s in chain):
+            refuse("reorder", "other statements stand between the loops", deepest, hint="reorder before compute_at")
+    new = iter(wanted)
+    order = [next(new) if any(s is w for w in wanted) else s for s in chain]
+    body = loop_of(deepest).body
+    for loop in reversed(order):
+        assert isinstance(loop, For)
+        body = replace(loop, body=body)
+    return replace_in(func, (chain[0], body))
+
+
+def set_kind(func: Function, loop: LoopRef, kind: str) -> Function:
+    """Say how a loop is run: parallel, vectorized, unrolled, vthread, block_x …, thread_x …
+
+        for i in range(4):     →     for i in parallel(4):
+
+    Any kind but serial and unrolled wants independent iterations. Raises `CompileError` when the loop carries a reduction.
+    """
+    path = path_to_loop(func, loop)
+    old = loop_of(path)
+    if kind not in LOOP_KINDS:
+        refuse(f"make it {kind}", "the kind is one of " + ", ".join(LOOP_KINDS), path)
+    if kind not in ("serial", "unrolled"):
+        require_independent(f"make {old.var.name} {kind}", path)
+    return replace_in(func, (old, replace(old, kind=kind)))
+
+
+def require_independent(step: str, path: tuple[Stmt, ...]) -> None:
+    """Refuse a loop whose variable chooses reduction points of a block below it."""
+    loop = loop_of(path)
+    for block in blocks_in(loop.body):
+        for it, binding in zip(block.iters, block.bindings, strict=True):
+            if it.kind == "reduce" and any(e is loop.var for e in walk_expr(binding)):
+                why = f"block {block.name} reduces over it by {it.var.name}, so its iterations depend on one another"
+                refuse(step, why, (*path, block), hint="rfactor the loop first")
+
+
+def require_serial(step: str, path: tuple[Stmt, ...]) -> None:
+    loop = loop_of(path)
+    if loop.kind != "serial":
+        refuse(step, f"{loop.var.name} is {loop.kind}", path, hint=f"{step.split()[0]} before binding the loop")
+
+
+def unroll(func: Function, loop: LoopRef) -> Function:
+    """for i in range(4): …  →  for i in unrolled(4): …  (expanded by lowering when the body is small)."""
+    return set_kind(func, loop, "unrolled")
+
+
+def vectorize(func: Function, loop: LoopRef) -> Function:
+    """for i in range(8): …  →  for i in vectorized(8): …  Raises `CompileError` for a loop that carries a reduction."""
+    return set_kind(func, loop, "vectorized")
+
+
+def parallel(func: Function, loop: LoopRef) -> Function:
+    """for i in range(8): …  →  for i in parallel(8): …  Raises `CompileError` for a loop that carries a reduction."""
+    return set_kind(func, loop, "parallel")
+
+
+def vthread(func: Function, loop: LoopRef) -> Function:
+    """for i in range(2): …  →  for i in vthread(2): …  Lowering interleaves the iterations as virtual threads."""
+    return set_kind(func, loop, "vthread")
+
+
+def bind(func: Function, loop: LoopRef, thread: str) -> Function:
+    """for i in range(64): …  →  for i in thread_x(64): …  for a GPU's grid: block_x … thread_z."""
+    if not thread.startswith(("block_", "thread_")):
+        refuse(
+            f"bind to {thread}", "expected block_x, block_y, block_z, thread_x, thread_y or thread_z", path_to_loop(func, loop)
+        )
+    return set_kind(func, loop, thread)
+
+
+def annotate(func: Function, loop: LoopRef, key: str, value: int | float | str) -> Function:
+    """for i in range(4): …  →  for i in range(4) {key=value}: …  A note to a later pass or backend."""
+    old = loop_of(path_to_loop(func, loop))
+    return replace_in(func, (old, replace(old, annotations=with_attribute(old.annotations, key, value))))

@@ -1,0 +1,208 @@
+"""Steps on reductions: decompose_reduction and rfactor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vdla.compiler.ir.nodes import (
+    TRUE,
+    Allocate,
+    Binary,
+    Block,
+    Buffer,
+    Const,
+    Expr,
+    For,
+    Function,
+    Iter,
+    Load,
+    Select,
+    Stmt,
+    Store,
+    Var,
+    all_of,
+    map_stmt,
+    map_stmt_exprs,
+    seq,
+    substitute,
+    walk_expr,
+)  # fmt: skip
+from vdla.compiler.passes.simplify import conjuncts
+from vdla.compiler.schedule.locate import (
+    LoopRef,
+    Names,
+    Path,
+    block_of,
+    loop_of,
+    nest_of,
+    path_to_block,
+    path_to_loop,
+    refuse,
+    replace_in,
+    with_body,
+)  # fmt: skip
+
+
+def variables(expr: Expr) -> set[Var]:
+    return {e for e in walk_expr(expr) if isinstance(e, Var)}
+
+
+def reduce_loops(block: Block) -> set[Var]:
+    """Variables of the loops that choose the reduction points."""
+    return {v for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "reduce" for v in variables(b)}
+
+
+def spatial_loops(block: Block) -> set[Var]:
+    return {v for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "spatial" for v in variables(b)}
+
+
+def decompose_reduction(func: Function, block: str, loop: LoopRef) -> tuple[Function, str]:
+    """Make the initialisation a block of its own, in front of `loop`; returns its name, `<block>_init`.
+
+        for k in range(8):                           for i in range(4): block A_init: A[i] = 0
+            for i in range(4):                       for k in range(8):
+                block A:                    →            for i in range(4):
+                    init: A[i] = 0                           block A: A[i] = A[i] + …
+                    A[i] = A[i] + …
+
+    Raises `CompileError` when the block has no initialisation, a reduction loop is outside `loop`, or a loop inside mixes
+    spatial and reduction iters.
+    """
+    path = path_to_block(func, block)
+    old = block_of(path)
+    step = f"decompose the reduction of {block}"
+    target = loop_of(path_to_loop(func, loop))
+    if old.init is None:
+        refuse(step, "it has no initialisation", path)
+    position = next((k for k, s in enumerate(path) if s is target), None)
+    if position is None:
+        refuse(step, f"loop {target.var.name} is not around it", path)
+    inside = [s for s in path[position:] if isinstance(s, For)]
+    outside = {s.var for s in path[:position] if isinstance(s, For)}
+    early = sorted(v.name for v in reduce_loops(old) & outside)
+    if early:
+        refuse(
+            step, f"{', '.join(early)} reduces outside {target.var.name}", path, hint=f"choose {early[0]} or a loop around it"
+        )
+    mixed = sorted(v.name for v in reduce_loops(old) & spatial_loops(old))
+    if mixed:
+        refuse(step, f"{', '.join(mixed)} mixes spatial and reduction iters", path, hint="do not fuse across them")
+    names = Names(func)
+    copied = {s.var: names.var(f"{s.var.name}_init") for s in inside if s.var in spatial_loops(old)}
+    init = init_block(names, old, copied, set(copied) | outside)
+    nest: Stmt = init
+    for stmt in reversed(inside):
+        if stmt.var in copied:
+            nest = For(copied[stmt.var], stmt.extent, nest, stmt.kind if stmt.kind != "vthread" else "serial")
+    update = replace_in(replace(func, body=target), (old, replace(old, init=None))).body
+    return replace_in(func, (target, seq(nest, update))), init.name
+
+
+def init_block(names: Names, block: Block, copied: dict[Var, Var], known: set[Var]) -> Block:
+    """The initialisation of a block over its spatial iters, with the terms of the predicate that concern these alone."""
+    name = names.fresh(f"{block.name}_init")
+    spatial = [(i, b) for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "spatial"]
+    fresh = {i.var: names.var(f"{name}.{i.var.name.rpartition('.')[2]}", i.var.dtype) for i, _ in spatial}
+    loops: dict[Var, Expr] = dict(copied)
+    terms = [t for t in conjuncts(block.predicate or TRUE) if variables(t) <= known]
+    predicate = substitute(all_of(terms), loops) if terms else None
+    assert block.init is not None
+    renamed: dict[Var, Expr] = dict(fresh)
+    body = map_stmt(block.init, lambda s: map_stmt_exprs(s, lambda e: substitute(e, renamed)))
+    iters = tuple(Iter(fresh[i.var], i.extent) for i, _ in spatial)
+    return Block(name, iters, tuple(substitute(b, loops) for _, b in spatial), body, None, predicate, block.annotations)
+
+
+def rfactor(func: Function, block: str, loop: LoopRef) -> tuple[Function, str]:
+    """Make a reduction loop spatial: each of its iterations reduces into its own element, and a second block reduces those.
+
+        for i in range(4):                           allocate A_rf: int32[2, 4]
+            for k_0 in range(2):                     for i: for k_0 in range(2): for k_1 in range(8):
+                for k_1 in range(8):        →            block A_rf: A_rf[k_0, i] = A_rf[k_0, i] + x[i, k_0*8 + k_1]
+                    block A:                         for A_i in range(4): for A_k_0 in range(2):
+                        A[i] = A[i] + x[i, k]            block A: A[i] = A[i] + A_rf[k_0, i]
+
+    Returns the name of the new block, `<block>_rf`; its `loop` can be run in parallel. Raises `CompileError` when the block
+    is no reduction in one store or the loop does not reduce.
+    """
+    path = path_to_block(func, block)
+    old = block_of(path)
+    step = f"rfactor {block}"
+    target = loop_of(path_to_loop(func, loop))
+    op, value = reduction_body(step, path)
+    assert isinstance(old.body, Store)
+    assert isinstance(old.init, Store)
+    if target.var not in reduce_loops(old) or target.var in spatial_loops(old):
+        refuse(step, f"loop {target.var.name} does not (only) reduce", path)
+    names = Names(func)
+    source = old.body.buffer
+    buffer = Buffer(names.fresh(f"{source.name}_rf"), (target.extent, *source.shape), source.dtype)
+    partial = partial_block(names, path, target, buffer, op, value)
+    final = final_nest(names, old, target, buffer, op)
+    nest = nest_of(path)
+    kept = replace_in(replace(func, body=nest), (old, partial)).body
+    func = replace_in(func, (nest, seq(kept, final)))
+    return with_body(func, Allocate(buffer, func.body)), partial.name
+
+
+def reduction_body(step: str, path: Path) -> tuple[str, Expr]:
+    """(op, value) of a block whose body is out[…] = out[…] op value."""
+    block = block_of(path)
+    match block.body:
+        case Store(buffer, indices, Binary(op, Load(same, read), value)) if same is buffer and read == indices:
+            if op in ("add", "mul", "min", "max") and isinstance(block.init, Store) and isinstance(block.init.value, Const):
+                return op, value
+    refuse(step, "it is not out = out op value with a constant initialisation", path)
+
+
+def partial_block(names: Names, path: Path, target: For, buffer: Buffer, op: str, value: Expr) -> Block:
+    """The block that reduces over every reduction loop but `target`: one reduce iter for each of these loops.
+
+    Points the old predicate left out add the identity, so that every element of `buffer` is written.
+    """
+    old = block_of(path)
+    assert isinstance(old.body, Store)
+    assert isinstance(old.init, Store)
+    extents = {s.var: s.extent for s in path if isinstance(s, For)}
+    name = names.fresh(f"{old.name}_rf")
+    fresh = {i.var: names.var(f"{name}.{i.var.name.rpartition('.')[2]}", i.var.dtype) for i in old.iters if i.kind == "spatial"}
+    factor = Iter(names.var(f"{name}.{target.var.name}", target.var.dtype), target.extent)
+    others = sorted(reduce_loops(old) - {target.var}, key=lambda v: v.name)
+    around = {v: Iter(names.var(f"{name}.{v.name}", v.dtype), extents[v], "reduce") for v in others}
+    by_loop: dict[Var, Expr] = {target.var: factor.var, **{v: i.var for v, i in around.items()}}
+    values: dict[Var, Expr] = dict(fresh)
+    for it, binding in zip(old.iters, old.bindings, strict=True):
+        if it.kind == "reduce":
+            values[it.var] = substitute(binding, by_loop)
+    terms = conjuncts(old.predicate or TRUE)
+    spatial_terms = [t for t in terms if not variables(t) & set(by_loop)]
+    reduce_terms = [substitute(t, by_loop) for t in terms if variables(t) & set(by_loop)]
+    element = (factor.var, *(substitute(i, values) for i in old.body.indices))
+    value = substitute(value, values)
+    if reduce_terms:
+        value = Select(all_of(reduce_terms), value, old.init.value)
+    spatial = [(Iter(fresh[i.var], i.extent), b) for i, b in zip(old.iters, old.bindings, strict=True) if i.kind == "spatial"]
+    iters = (factor, *(i for i, _ in spatial), *around.values())
+    bindings = (target.var, *(b for _, b in spatial), *around)
+    body = Store(buffer, element, Binary(op, Load(buffer, element), value))
+    return Block(
+        name, iters, bindings, body, Store(buffer, element, old.init.value), all_of(spatial_terms) if spatial_terms else None
+    )
+
+
+def final_nest(names: Names, old: Block, target: For, buffer: Buffer, op: str) -> Stmt:
+    """Loops and block that reduce the elements of `buffer` into the old destination; the block keeps its name."""
+    assert isinstance(old.body, Store)
+    assert isinstance(old.init, Store)
+    spatial = [i for i in old.iters if i.kind == "spatial"]
+    factor = Iter(names.var(f"{old.name}.{target.var.name}", target.var.dtype), target.extent, "reduce")
+    iters = (*spatial, factor)
+    loops = [names.var(f"{old.name}_{i.var.name.rpartition('.')[2]}", i.var.dtype) for i in iters]
+    store = old.body
+    value = Binary(op, Load(store.buffer, store.indices), Load(buffer, (factor.var, *store.indices)))
+    nest: Stmt = Block(
+        old.name, iters, tuple(loops), Store(store.buffer, store.indices, value), old.init, None, old.annotations
+    )
+    for loop, it in zip(reversed(loops), reversed(iters), strict=True):
+        nest = For(loop, it.extent, nest)
+    return nest

@@ -1,13 +1,13 @@
 """The one definition of the machine's instructions, and everything that follows from it.
 
-    definition      queues, opcodes, buffers, fields and their widths as functions of a Design
-    layout          bit positions; encoder and decoder between words and columns
-    semantics       what each instruction means
-    program         instructions with the DRAM they run in
-    assembler       instructions as text; program_text: whole programs as text
-    tokens          queues, FIFOs and the happens-before order they impose
-    checker         is a program safe to run?
-    generate        writes docs/isa.md and the Verilog headers
+definition      queues, opcodes, buffers, fields and their widths as functions of a Design
+layout          bit positions; encoder and decoder between words and columns
+semantics       what each instruction means
+program         instructions with the DRAM they run in
+assembler       instructions as text; program_text: whole programs as text
+tokens          queues, FIFOs and the happens-before order they impose
+checker         is a program safe to run?
+generate        writes docs/isa.md and the Verilog headers
 """
 
 from __future__ import annotations

@@ -90,9 +90,7 @@ def check_program(program: Program) -> CheckReport:
         problems += accesses
         if not unbalanced:
             problems += _early_finish(columns, order, describe)
-    return CheckReport(
-        tuple(problems[:PROBLEMS_REPORTED]), len(problems) + excess, count, int(gemm_uops), int(alu_uops), order
-    )
+    return CheckReport(tuple(problems[:PROBLEMS_REPORTED]), len(problems) + excess, count, int(gemm_uops), int(alu_uops), order)
 
 
 @dataclass(frozen=True)

@@ -256,9 +256,7 @@ def _alu(m, f, i):  # type: ignore[no-untyped-def]
     per_channel = f.alu_op >= _PER_CHANNEL
     moves = f.alu_op == _MOV
     if per_channel or f.use_imm == 0:
-        in_range = _read_tiles(
-            m, ACC, f, 1, 0, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, not moves
-        )
+        in_range = _read_tiles(m, ACC, f, 1, 0, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, not moves)
         if per_channel:
             in_range = _read_tiles(m, ACC, f, 1, 1, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, True)
         if moves and in_range and _visited(m, f, 0, 0, f.dst_outer, f.dst_inner, m.depth[ACC])[1] < 0:

@@ -72,7 +72,7 @@ def disassemble_program(program: Program) -> str:
 def _layer_heads(program: Program) -> dict[int, list[str]]:
     """Directives before each instruction."""
     heads: dict[int, list[str]] = {}
-    for layer, following in zip(program.layers, [*program.layers[1:], None], strict=True):
+    for layer, following in zip(program.layers, [*program.layers, None][1:], strict=True):
         counts = "".join(f" {name}={getattr(layer, name)}" for name in LAYER_COUNTS if getattr(layer, name))
         lines = [f".layer {_quote(layer.name)} {_quote(layer.op)}{counts}"]
         heads.setdefault(layer.begin, []).extend(lines + [_slot_line("layer_output", slot) for slot in layer.outputs])

@@ -26,8 +26,10 @@ def gemm(builder: GraphBuilder, node: OnnxNode) -> Value:
         return with_addend(builder, scaled_output(builder, builder.emit("matmul", [a, b]), alpha), bias)
     w = b if transpose_b else transposed(builder, b)
     if alpha == 1 and bias is not None and bias.constant is not None and is_row(bias.shape, w.shape[0]):
-        vector = np.broadcast_to(bias.constant, (1, w.shape[0])).ravel().copy()
-        return builder.emit("dense", [a, w, builder.constant(vector, builder.fresh(f"{bias.name}.bias"))])
+        if bias.shape != (w.shape[0],):
+            row = np.broadcast_to(bias.constant, (1, w.shape[0])).ravel().copy()
+            bias = builder.constant(row, builder.fresh(f"{bias.name}.row"))
+        return builder.emit("dense", [a, w, bias])
     return with_addend(builder, scaled_output(builder, builder.emit("dense", [a, w]), alpha), bias)
 
 

@@ -25,6 +25,7 @@ def new_memories(design: Design, dram: np.ndarray) -> Memories:
     g = design.gemm
     return Memories(
         dram,
+        dram[: len(dram) // 4 * 4].view(np.int32),
         np.zeros((design.uop_depth, 3), np.int32),
         np.zeros((design.inp_depth, g.batch * g.block_in), np.int32),
         np.zeros((design.wgt_depth, g.block_in * g.block_out), np.int8),
@@ -70,7 +71,7 @@ def _read_only(dram: np.ndarray) -> np.ndarray:
 
 def raise_fault(program: Program, columns: np.ndarray, memories: Memories, instruction: int, memory: int, index: int) -> None:
     """Raise the `RunError` of an access outside `memory` (a FAULT_* number)."""
-    size = len(memories[memory - 1])
+    size = len((memories.dram, memories.uop, memories.inp, memories.wgt, memories.acc)[memory - 1])
     raise RunError(
         f"access outside {FAULT_MEMORIES[memory]}",
         where=describe(program, columns, instruction),

@@ -37,6 +37,7 @@ class Memories(NamedTuple):
     """The architectural state. A row of each SRAM array is one entry."""
 
     dram: np.ndarray  # uint8[bytes]
+    dram_words: np.ndarray  # int32[bytes // 4], the same memory
     uop: np.ndarray  #  int32[depth, 3]: dst, src, wgt
     inp: np.ndarray  #  int32[depth, batch * block_in]
     wgt: np.ndarray  #  int8[depth, block_in * block_out], transposed
@@ -169,14 +170,15 @@ def load_row(f, memories: Memories, shape: Shape, entry: int, tile: int) -> None
         return
     data = memories.dram[tile * width : (tile + count) * width]
     if f.buffer == BUF_INP:
-        widen(data.view(np.int8), memories.inp.reshape(-1)[entry * width : (entry + count) * width])
+        widen(data, memories.inp.reshape(-1)[entry * width : (entry + count) * width])
     elif f.buffer == BUF_OUT:
-        widen(data.view(np.int8), memories.acc.reshape(-1)[entry * width : (entry + count) * width])
+        widen(data, memories.acc.reshape(-1)[entry * width : (entry + count) * width])
     elif f.buffer == BUF_ACC:
-        memories.acc.reshape(-1)[entry * (width // 4) : (entry + count) * (width // 4)] = data.view(np.int32)
+        words, first = width // 4, tile * (width // 4)
+        copy(memories.dram_words[first : first + count * words], memories.acc.reshape(-1)[entry * words : (entry + count) * words])
     elif f.buffer == BUF_WGT:
         for i in range(count):
-            transpose(data[i * width : (i + 1) * width].view(np.int8), memories.wgt[entry + i], shape.block_in, shape.block_out)
+            transpose(data[i * width : (i + 1) * width], memories.wgt[entry + i], shape.block_in, shape.block_out)
     else:
         for i in range(count):
             decode_uop(data[i * width : (i + 1) * width], memories.uop[entry + i], shape)
@@ -184,16 +186,23 @@ def load_row(f, memories: Memories, shape: Shape, entry: int, tile: int) -> None
 
 @jit
 def widen(source: np.ndarray, target: np.ndarray) -> None:
+    """Bytes, as signed, to int32."""
+    for i in range(len(source)):
+        target[i] = np.int8(source[i])
+
+
+@jit
+def copy(source: np.ndarray, target: np.ndarray) -> None:
     for i in range(len(source)):
         target[i] = source[i]
 
 
 @jit
 def transpose(source: np.ndarray, target: np.ndarray, block_in: int, block_out: int) -> None:
-    """(block_out, block_in) → (block_in, block_out)."""
+    """(block_out, block_in) bytes → (block_in, block_out) int8."""
     for o in range(block_out):
         for i in range(block_in):
-            target[i * block_out + o] = source[o * block_in + i]
+            target[i * block_out + o] = np.int8(source[o * block_in + i])
 
 
 @jit

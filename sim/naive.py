@@ -1,0 +1,74 @@
+"""The naive twin of the simulator: slow, obvious Python.
+
+Function is `isa.semantics`, an instruction at a time; time is `naive_timing`, a cycle at a time. Nothing here is shared
+with the fast simulator but the definition of the machine and the constants of the timing contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vdla.design import Design
+from vdla.device import STALLS, UNITS, DeviceResult, LayerProfile, Observer, Profile, UnitProfile
+from vdla.errors import RunError
+from vdla.isa.definition import PER_CHANNEL_ALU_OPS, Opcode
+from vdla.isa.program import Program
+from vdla.isa.semantics import SEMANTICS, Machine, new_machine, uop_indices
+from vdla.sim.functional import bind_inputs, check_program, describe, read_outputs
+from vdla.sim.naive_timing import NaiveMachine
+
+
+class NaiveSimulator:
+    """A device that defines what the others must do. Profiles hold times only: no stalls, no traffic."""
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+
+    def run(
+        self, program: Program, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: Observer | None = None
+    ) -> DeviceResult:
+        """See `Device.run`."""
+        check_program(program, self.design)
+        dram, columns = bind_inputs(program, inputs), program.columns()
+        _, steps, fetches = execute(program, columns, dram, observe)
+        profile = self._profile(program, columns, steps, fetches) if timing else None
+        return DeviceResult(read_outputs(program, dram), profile)
+
+    def _profile(self, program: Program, columns: np.ndarray, steps: list[int], fetches: list[int]) -> Profile:
+        machine = NaiveMachine(columns, steps, fetches, self.design)
+        if not machine.run():
+            stuck = [i for i, start in enumerate(machine.start) if start < 0]
+            raise RunError("deadlock", where=describe(program, columns, stuck[0]))
+        start, finish = np.array(machine.start, np.int64), np.array(machine.finish, np.int64)
+        unmeasured = {unit: UnitProfile(0, dict.fromkeys(STALLS, 0)) for unit in UNITS}
+        layers, before = [], 0
+        for k, layer in enumerate(program.layers):
+            last = int(finish[: layer.end if k + 1 < len(program.layers) else None].max(initial=0))
+            layers.append(LayerProfile(layer.name, last - before, unmeasured, 0, 0, {}))
+            before = last
+        return Profile(int(finish.max(initial=0)), tuple(layers), unmeasured, start, finish)
+
+
+def execute(
+    program: Program, columns: np.ndarray, dram: np.ndarray, observe: Observer | None = None
+) -> tuple[Machine, list[int], list[int]]:
+    """Run on `dram` in place. Returns the machine and, for each instruction, its micro-op steps and parameter fetches."""
+    machine = new_machine(program.design, dram)
+    steps, fetches = [0] * len(columns), [0] * len(columns)
+    for i, f in enumerate(columns):
+        opcode = Opcode(f["opcode"])
+        try:
+            if opcode in (Opcode.GEMM, Opcode.ALU):
+                sources = [src for _, src, _ in uop_indices(machine, f)]
+                steps[i] = len(sources)
+                if opcode == Opcode.ALU and f["alu_op"] in PER_CHANNEL_ALU_OPS:
+                    fetches[i] = sum(k == 0 or sources[k - 1] != src for k, src in enumerate(sources))
+            SEMANTICS[opcode](machine, f)
+        except RunError as err:
+            raise RunError(err.what, where=describe(program, columns, i), found=err.found, expected=err.expected) from None
+        for layer in program.layers:
+            if observe is not None and layer.end == i + 1:
+                observe(layer, dram)
+    return machine, steps, fetches

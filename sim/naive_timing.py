@@ -1,0 +1,259 @@
+"""The naive twin of the timing engine: the contract of `timing`, stepped cycle by cycle in plain Python.
+
+It shares the constants of the contract with the engine, and nothing else. Every cycle, each part of the machine does what
+it can, looking only at what happened in earlier cycles:
+
+    bus        moves one beat (on each port) of a burst that is ready
+    requests   each unit requests at most one burst
+    dispatch   FETCH puts at most one instruction in a queue
+    units      each starts its next instruction, if it can, or notices that its own is finished
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vdla.design import INSTRUCTION_BYTES, Design
+from vdla.isa.definition import Buffer, Opcode, Queue, queue_of, tile_bytes
+from vdla.sim.timing import (
+    ALU_FILL,
+    ALU_TENSOR_STEP,
+    BOUNDARY_BYTES,
+    BUS_PRIORITY,
+    COMMAND_QUEUE_DEPTH,
+    DECODE,
+    FETCH,
+    FETCH_BLOCK,
+    FETCH_BUFFER_BLOCKS,
+    FETCH_DECODE,
+    GEMM_FILL,
+    PARAMETER_FETCH,
+    QUEUE_HOP,
+    READ_DRAIN,
+    STORE,
+    TOKEN_HOP,
+    WRITE_SETUP,
+)
+
+PATIENCE = 50_000
+"""Cycles without any event after which a machine is taken to be stuck: more than any latency of a test's design."""
+
+
+@dataclass
+class Burst:
+    beats: int
+    ready: int = -1  # cycle from which it can be served; -1 before the request
+    over: int = -1  #  first cycle after its last beat
+
+
+@dataclass
+class Master:
+    """What one unit has asked of the memory: its bursts in order, over the whole run."""
+
+    bursts: list[Burst] = field(default_factory=list)
+    may_request_from: int = 0
+
+    def pending(self) -> Burst | None:
+        return next((b for b in self.bursts if b.ready < 0), None)
+
+    def oldest(self) -> Burst | None:
+        return next((b for b in self.bursts if b.over < 0), None)
+
+    def in_flight(self, now: int) -> int:
+        return sum(b.ready >= 0 and (b.over < 0 or b.over > now) for b in self.bursts)
+
+    def all_over(self) -> bool:
+        return all(b.over >= 0 for b in self.bursts)
+
+    def forget(self, now: int) -> None:
+        """Drop what can no longer matter, to stay fast."""
+        self.bursts = [b for b in self.bursts if b.over < 0 or b.over > now]
+
+
+def split(address: int, row_bytes: int, row_stride: int, rows: int, design: Design) -> list[Burst]:
+    """The bursts of a transfer, by walking its beats."""
+    bursts = []
+    if row_bytes == 0:
+        return []
+    for row in range(rows):
+        begin = address + row * row_stride
+        beats = sorted({byte // design.bus_bytes for byte in range(begin, begin + row_bytes)})
+        current: list[int] = []
+        for beat in beats:
+            crosses = beat * design.bus_bytes % BOUNDARY_BYTES == 0
+            if current and (len(current) == design.memory.max_burst or crosses):
+                bursts.append(Burst(len(current)))
+                current = []
+            current.append(beat)
+        bursts.append(Burst(len(current)))
+    return bursts
+
+
+@dataclass
+class Unit:
+    """LOAD, COMPUTE or STORE."""
+
+    queue: list[tuple[int, int]] = field(default_factory=list)  # (instruction, visible from cycle)
+    running: int = -1
+    ends: int = -1  # of the running instruction, when known
+
+
+class NaiveMachine:
+    """One run. `steps` and `fetches`: micro-op steps and parameter fetches of each instruction."""
+
+    def __init__(self, columns: np.ndarray, steps: list[int], fetches: list[int], design: Design) -> None:
+        self.columns, self.steps, self.fetches, self.design = columns, steps, fetches, design
+        self.start = [-1] * len(columns)
+        self.finish = [-1] * len(columns)
+        self.units = {q: Unit() for q in Queue}
+        self.masters = [Master() for _ in range(4)]
+        self.tokens: dict[tuple[Queue, Queue], list[int]] = {}  # (from, to): cycles from which each can be taken
+        self.blocks_requested = 0
+        self.block_last_burst: list[Burst] = []
+        self.dispatch_time: list[int] = []
+
+    def run(self) -> bool:
+        """Fill `start` and `finish`; False on deadlock."""
+        now, last_event = 0, 0
+        while any(f < 0 or f > now for f in self.finish):
+            if self.cycle(now):
+                last_event = now
+            if now - last_event > PATIENCE:
+                return False
+            now += 1
+        return True
+
+    def cycle(self, now: int) -> bool:
+        events = [self.move_beats(now), self.fetch_blocks(now), self.request_bursts(now), self.dispatch(now)]
+        events += [self.step_unit(q, now) for q in Queue]
+        return any(events)
+
+    def move_beats(self, now: int) -> bool:
+        ports = [list(BUS_PRIORITY)] if self.design.memory.ports == "shared" else [[u] for u in range(4)]
+        moved = False
+        for port in ports:
+            for u in port:
+                burst = self.masters[u].oldest()
+                if burst is not None and 0 <= burst.ready <= now:
+                    burst.beats -= 1
+                    if burst.beats == 0:
+                        burst.over = now + 1
+                    moved = True
+                    break
+        return moved
+
+    def request_bursts(self, now: int) -> bool:
+        requested = False
+        for u, master in enumerate(self.masters):
+            burst = master.pending()
+            if burst is None or now < master.may_request_from:
+                continue
+            if u != STORE and master.in_flight(now) >= self.design.memory.outstanding:
+                continue
+            burst.ready = now + (WRITE_SETUP if u == STORE else self.design.memory.read_latency)
+            requested = True
+            master.forget(now)
+        return requested
+
+    def fetch_blocks(self, now: int) -> bool:
+        """Ask for the next block when the one whose place it takes was dispatched in an earlier cycle."""
+        first, master = self.blocks_requested * FETCH_BLOCK, self.masters[FETCH]
+        dispatched_before_now = sum(t < now for t in self.dispatch_time)
+        if first >= len(self.columns) or dispatched_before_now < first - (FETCH_BUFFER_BLOCKS - 1) * FETCH_BLOCK:
+            return False
+        size = min(FETCH_BLOCK, len(self.columns) - first) * INSTRUCTION_BYTES
+        bursts = split(first * INSTRUCTION_BYTES, size, 0, 1, self.design)
+        master.bursts += bursts
+        self.block_last_burst.append(bursts[-1])
+        self.blocks_requested += 1
+        return True
+
+    def dispatch(self, now: int) -> bool:
+        i = len(self.dispatch_time)
+        if i == len(self.columns) or i // FETCH_BLOCK >= len(self.block_last_burst):
+            return False
+        over = self.block_last_burst[i // FETCH_BLOCK].over
+        queue = self.queue_of(i)
+        unit = self.units[queue]
+        if over < 0 or now < over + FETCH_DECODE or len(unit.queue) >= COMMAND_QUEUE_DEPTH:
+            return False
+        unit.queue.append((i, now + QUEUE_HOP))
+        self.dispatch_time.append(now)
+        return True
+
+    def queue_of(self, i: int) -> Queue:
+        f = self.columns[i]
+        return queue_of(Opcode(f["opcode"]), Buffer(f["buffer"]))
+
+    def step_unit(self, q: Queue, now: int) -> bool:
+        unit = self.units[q]
+        if unit.running >= 0:
+            self.notice_end(q, unit)
+            if unit.ends < 0 or unit.ends > now:
+                return False
+            unit.running = unit.ends = -1
+        if not unit.queue or unit.queue[0][1] > now:
+            return False
+        i = unit.queue[0][0]
+        needed = [fifo for fifo in self.pops(q, i)]
+        if any(not self.tokens.get(fifo) or self.tokens[fifo][0] > now for fifo in needed):
+            return False
+        for fifo in needed:
+            self.tokens[fifo].pop(0)
+        unit.queue.pop(0)
+        unit.running, self.start[i] = i, now
+        self.begin(q, unit, i, now)
+        return True
+
+    def pops(self, q: Queue, i: int) -> list[tuple[Queue, Queue]]:
+        f = self.columns[i]
+        sides = [(f["pop_prev"], q - 1), (f["pop_next"], q + 1)]
+        return [(other, q) for wanted, other in sides if wanted]
+
+    def begin(self, q: Queue, unit: Unit, i: int, now: int) -> None:
+        """Transfers end when their last beat has moved; everything else, when its cycles are over."""
+        f, op = self.columns[i], Opcode(self.columns[i]["opcode"])
+        if op == Opcode.FINISH:
+            self.end(q, unit, now + DECODE)
+        elif op == Opcode.GEMM:
+            self.end(q, unit, now + DECODE + self.steps[i] + GEMM_FILL)
+        elif op == Opcode.ALU:
+            per_channel = self.fetches[i] > 0
+            one = 1 if f["use_imm"] or per_channel else ALU_TENSOR_STEP
+            self.end(q, unit, now + DECODE + self.steps[i] * one + self.fetches[i] * PARAMETER_FETCH + ALU_FILL)
+        else:
+            width = tile_bytes(self.design, Buffer(f["buffer"]))
+            master = self.masters[q + 1]
+            address, row, stride = (int(f[name]) * width for name in ("dram_base", "x_size", "x_stride"))
+            master.bursts += split(address, row, stride, int(f["y_size"]), self.design)
+            master.may_request_from = now + DECODE
+            self.notice_end(q, unit)
+
+    def notice_end(self, q: Queue, unit: Unit) -> None:
+        """A transfer's end is known once all its bursts are over."""
+        master, i = self.masters[q + 1], unit.running
+        f = self.columns[i]
+        if unit.ends >= 0 or not master.all_over():
+            return
+        moved = int(f["x_size"]) * int(f["y_size"]) > 0
+        last = max(b.over for b in master.bursts) if moved else 0
+        if f["opcode"] == Opcode.STORE:
+            self.end(q, unit, last + self.design.memory.write_latency if moved else self.start[i] + DECODE)
+        else:
+            padded = self.start[i] + DECODE + self.pad_entries(f)
+            self.end(q, unit, max(padded, last + READ_DRAIN) if moved else padded)
+
+    def pad_entries(self, f: np.void) -> int:
+        rows = range(-int(f["y_pad_before"]), int(f["y_size"]) + int(f["y_pad_after"]))
+        places = range(-int(f["x_pad_before"]), int(f["x_size"]) + int(f["x_pad_after"]))
+        return sum(not (0 <= y < f["y_size"] and 0 <= x < f["x_size"]) for y in rows for x in places)
+
+    def end(self, q: Queue, unit: Unit, time: int) -> None:
+        """The running instruction retires at `time`, pushing its tokens."""
+        unit.ends = self.finish[unit.running] = time
+        f = self.columns[unit.running]
+        for wanted, other in ((f["push_prev"], q - 1), (f["push_next"], q + 1)):
+            if wanted:
+                self.tokens.setdefault((q, other), []).append(time + TOKEN_HOP)

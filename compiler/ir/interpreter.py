@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -171,12 +172,12 @@ class Writer:
         self.intrinsics: list[Intrinsic] = []
         self.names: dict[Var | Buffer, str] = {}
         self.ranges: dict[Var, Interval] = {}
-        self.namespace: dict[str, object] = {}
+        self.namespace: dict[str, Any] = {}
 
     def text(self) -> str:
         return "\n".join(self.lines) + "\n"
 
-    def compile(self, func: Function) -> dict[str, object]:
+    def compile(self, func: Function) -> dict[str, Any]:
         self.namespace = {
             **{name: getattr(scalar_semantics, name) for name in SCALAR_FUNCTIONS},
             **{f"call_{name}": f for name, f in scalar_semantics.FLOAT_CALLS.items()},

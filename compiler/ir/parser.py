@@ -43,6 +43,7 @@ T = TypeVar("T")
 OPERATIONS = {symbol: (op, level) for op, (symbol, level) in INFIX.items()}
 TIGHTEST = max(level for _, level in OPERATIONS.values())
 LOOP_WORDS = {"range": "serial", **{kind: kind for kind in LOOP_KINDS if kind != "serial"}}
+LONGEST_NUMBER = 400  # Python refuses to read whole numbers of some thousand digits
 CALL_LIKE = (*(op for op in ARITHMETIC if op not in INFIX), *CALLS)
 
 
@@ -53,7 +54,10 @@ def parse(text: str) -> Function:
     function is legal is for `verify`.
     """
     parser = Parser(tokens_of(text))
-    func = parser.function()
+    try:
+        func = parser.function()
+    except RecursionError:
+        raise parser.fail("shallower nesting", what="brackets or blocks nested too deeply") from None
     parser.expect_kind("end")
     return func
 
@@ -124,6 +128,8 @@ class Parser:
         """An optionally negative number; inf and nan too."""
         sign = -1 if self.accept("-") else 1
         if self.next.kind == "number":
+            if len(self.next.text) > LONGEST_NUMBER:
+                raise self.fail(f"at most {LONGEST_NUMBER} characters", what="a number too long")
             text = self.advance().text
             return sign * (int(text) if text.isdigit() else float(text))
         if self.at("inf") or self.at("nan"):
@@ -398,7 +404,8 @@ class Parser:
         token = self.next
         name = self.name("a variable")
         if name not in self.variables:
-            raise self.fail(f"one of {', '.join(self.variables) or 'none in scope'}", token, "unknown variable")
+            known = f"one of {', '.join(self.variables)}" if self.variables else "a number: no variable is in scope"
+            raise self.fail(known, token, "unknown variable")
         return self.variables[name]
 
     def call(self) -> Expr:

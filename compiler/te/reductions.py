@@ -37,12 +37,12 @@ def reduction(op: str, value: Expr, axes: Axes, identity: int | float) -> Reduct
     listed = (axes,) if isinstance(axes, ReduceAxis) else tuple(axes)
     if not listed or not all(isinstance(a, ReduceAxis) for a in listed) or len(set(listed)) != len(listed):
         raise CompileError(
-            f"the axes of a {op} reduction", found=[str(a) for a in listed], expected="one or more different reduce axes"
+            f"the axes of the {op} reduction", found=[str(a) for a in listed], expected="one or more different reduce axes"
         )
     if not isinstance(value, Expr) or value.dtype == "bool":
         found = value.dtype if isinstance(value, Expr) else value
         raise CompileError(
-            f"a {op} reduction of what is no number", found=found, expected="an integer or float expression", hint="te.cast"
+            f"the {op} reduction of what is no number", found=found, expected="an integer or float expression", hint="te.cast"
         )
     whole = value.dtype in INTEGERS
     return Reduction(op, value, listed, Const(int(identity) if whole else float(identity), value.dtype))

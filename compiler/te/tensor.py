@@ -97,7 +97,7 @@ def compute(
 ) -> Tensor:
     """A stage: element (i, j, …) of the result is `fn(i, j, …)`, an expression or a reduction of one.
 
-    axes: names of the axes; by default those of `fn`'s parameters, or i0, i1, … when it takes `*indices`.
+    axes: names of the axes; by default those of `fn`'s parameters without defaults, or i0, i1, … when it takes `*indices`.
     Raises `CompileError`, naming the stage, when `fn` does.
     """
     where = f"stage {name}"
@@ -105,7 +105,11 @@ def compute(
     variables = tuple(Var(axis) for axis in axis_names(fn, len(shape), axes, where))
     try:
         value = fn(*variables)
-        value = value if isinstance(value, Expr) else as_expr(value)
+        if not isinstance(value, (Expr, int, float)):
+            raise CompileError(
+                "the function gives no expression", found=repr(value), expected="an expression, a reduction or a number"
+            )
+        value = as_expr(value)
         check_value(value, variables)
     except CompileError as error:
         if error.where:
@@ -130,7 +134,7 @@ def check_shape(shape: Sequence[int], where: str) -> None:
 
 
 def axis_names(fn: Callable[..., Scalar], rank: int, axes: Sequence[str] | None, where: str) -> list[str]:
-    parameters = list(inspect.signature(fn).parameters.values())
+    parameters = [p for p in inspect.signature(fn).parameters.values() if p.default is p.empty]
     variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     if not variadic and len(parameters) != rank:
         raise CompileError(

@@ -1,0 +1,371 @@
+"""`verify` takes what is legal and refuses what is not, showing the statement."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from textwrap import dedent, indent
+
+import pytest
+from random_functions import random_case
+
+from vdla.compiler.ir import (
+    Allocate,
+    Binary,
+    Block,
+    Buffer,
+    Call,
+    Cast,
+    Const,
+    Expr,
+    For,
+    Function,
+    If,
+    Intrinsic,
+    Iter,
+    Load,
+    Region,
+    Select,
+    Seq,
+    Stmt,
+    Store,
+    Var,
+    parse,
+    verify,
+)
+from vdla.errors import CompileError
+
+X, Y = Buffer("x", (4, 4), "int8"), Buffer("y", (4, 4), "int8")
+I, J, K = Var("i"), Var("j"), Var("k")
+
+
+def function(body: Stmt, outputs: int = 1) -> Function:
+    return Function("f", (X, Y), body, outputs)
+
+
+def nest(body: Stmt, kind: str = "serial") -> Function:
+    return function(For(I, 4, For(J, 4, body, kind)))
+
+
+def store(value: Expr, *indices: Expr) -> Store:
+    return Store(Y, indices or (I, J), value)
+
+
+def block(*iters: Iter, bindings: tuple[Expr, ...] = (I, J), indices: tuple[Expr, ...] | None = None, **more) -> Block:
+    indices = indices or tuple(it.var for it in iters)
+    return Block("b", iters, bindings, Store(Y, indices, Const(0, "int8")), **more)
+
+
+A, B = Iter(Var("a"), 4), Iter(Var("b"), 4)
+LOAD = Load(X, (I, J))
+ZERO = Const(0, "int8")
+
+BROKEN: dict[str, tuple[Function, str]] = {
+    "unknown variable": (
+        nest(store(LOAD, K, J)),
+        "function f, at `y[k, j] = x[i, j]`: variable k is used outside its loop; found 'k'; expected i, j",
+    ),
+    "variable after its loop": (
+        function(Seq((For(I, 4, Seq(())), store(ZERO, I, I)))),
+        "function f, at `y[i, i] = int8(0)`: variable i is used outside its loop",
+    ),
+    "bound twice": (
+        function(Seq((For(I, 4, Seq(())), For(I, 4, Seq(()))))),
+        "function f, at `for i in range(4):`: i is bound twice",
+    ),
+    "two of a name": (
+        function(For(I, 4, For(Var("i"), 4, Seq(())))),
+        "function f, at `for i in range(4):`: a name with two owners; found 'i'",
+    ),
+    "variable named as a buffer": (
+        function(For(Var("x"), 4, Seq(()))),
+        "function f, at `for x in range(4):`: a name with two owners; found 'x'",
+    ),
+    "parameter twice": (Function("f", (X, X), Seq(())), "function f: x is bound twice"),
+    "no outputs": (function(Seq(()), 0), "function f: output_count; found 0; expected 1 to 2, the number of parameters"),
+    "zero extent": (
+        function(For(I, 0, Seq(()))),
+        "function f, at `for i in range(0):`: extent of i; found 0; expected a whole number, 1 or more",
+    ),
+    "unknown kind": (
+        function(For(I, 4, Seq(()), "sideways")),
+        "function f, at `for i in sideways(4):`: kind of loop i; found 'sideways'; expected one of serial",
+    ),
+    "float variable": (
+        function(For(Var("i", "float32"), 4, Seq(()))),
+        "function f, at `for i: float32 in range(4):`: dtype of variable i; found 'float32'",
+    ),
+    "stored dtype": (
+        nest(store(Cast("int32", LOAD))),
+        "function f, at `y[i, j] = cast(int32, x[i, j])`: dtype stored to y; found 'int32'; expected int8",
+    ),
+    "operand dtypes": (
+        nest(store(Binary("add", LOAD, Const(1)))),
+        "function f, at `y[i, j] = x[i, j] + 1`: operands of add; found 'int8, int32'; expected one dtype; try: cast one",
+    ),
+    "div of integers": (
+        nest(store(Binary("div", LOAD, LOAD))),
+        "function f, at `y[i, j] = x[i, j] / x[i, j]`: operands of div; found 'int8'; expected one of float32, float64",
+    ),
+    "and of numbers": (
+        nest(store(Binary("and", LOAD, LOAD))),
+        "function f, at `y[i, j] = x[i, j] and x[i, j]`: operands of and; found 'int8'; expected one of bool",
+    ),
+    "unknown operation": (
+        nest(store(Binary("xor", LOAD, LOAD))),
+        "function f, at `y[i, j] = xor(x[i, j], x[i, j])`: binary operation; found 'xor'; expected one of add",
+    ),
+    "unknown call": (
+        nest(store(Call("sin", (LOAD,), "int8"))),
+        "function f, at `y[i, j] = sin(x[i, j])`: call; found 'sin'; expected one of exp",
+    ),
+    "exp of int8": (
+        nest(store(Call("exp", (LOAD,), "int8"))),
+        "function f, at `y[i, j] = exp(x[i, j])`: dtypes of exp; found 'int8 to int8'; expected one of float32",
+    ),
+    "arguments of pow": (
+        nest(store(Call("pow", (Const(1.0, "float32"),), "float32"))),
+        "function f, at `y[i, j] = pow(1.0)`: number of arguments of pow; found 1; expected 2",
+    ),
+    "attributes of requantise": (
+        nest(store(Call("requantise", (I, I, I), "int32", (("low", 0),)))),
+        "function f, at `y[i, j] = requantise(i, i, i; low=0)`: attributes of requantise; found ['low']; expected high, low",
+    ),
+    "constant too large": (
+        nest(store(Const(128, "int8"))),
+        "function f, at `y[i, j] = int8(128)`: a constant that int8 does not hold; found 128; expected a whole number",
+    ),
+    "fraction in an integer": (
+        nest(store(Const(0.5, "int8"))),
+        "function f, at `y[i, j] = int8(0.5)`: a constant that int8 does not hold; found 0.5",
+    ),
+    "cast to nowhere": (
+        nest(store(Cast("int4", LOAD))),
+        "function f, at `y[i, j] = cast(int4, x[i, j])`: dtype of a cast; found 'int4'",
+    ),
+    "select condition": (
+        nest(store(Select(I, LOAD, LOAD))),
+        "function f, at `y[i, j] = select(i, x[i, j], x[i, j])`: dtype of the condition of a select; found 'int32'",
+    ),
+    "select branches": (
+        nest(store(Select(I < 2, LOAD, Const(0)))),
+        "function f, at `y[i, j] = select(i < 2, x[i, j], 0)`: operands of select; found 'int8, int32'; expected one dtype",
+    ),
+    "if condition": (nest(If(I, Seq(()))), "function f, at `if i:`: dtype of the condition; found 'int32'; expected bool"),
+    "too few indices": (
+        nest(store(LOAD, I)),
+        "function f, at `y[i] = x[i, j]`: number of indices into y; found 1; expected 2, its rank",
+    ),
+    "too many indices": (
+        nest(store(Load(X, (I, J, I)))),
+        "function f, at `y[i, j] = x[i, j, i]`: number of indices into x; found 3; expected 2, its rank",
+    ),
+    "float index": (
+        nest(store(Load(X, (I, Const(1.0, "float32"))))),
+        "function f, at `y[i, j] = x[i, 1.0]`: index 1 into x; found 'float32'; expected an integer",
+    ),
+    "constant index": (
+        nest(store(Load(X, (I, Const(4))))),
+        "function f, at `y[i, j] = x[i, 4]`: index 1 into x leaves its shape; found '4 in 4..4'; expected 0..3",
+    ),
+    "affine index": (
+        nest(store(Load(X, (I, J + 1)))),
+        "function f, at `y[i, j] = x[i, j + 1]`: index 1 into x leaves its shape; found 'j + 1 in 1..4'; expected 0..3",
+    ),
+    "negative index": (
+        nest(store(ZERO, I - 1, J)),
+        "function f, at `y[i - 1, j] = int8(0)`: index 0 into y leaves its shape; found 'i - 1 in -1..2'; expected 0..3",
+    ),
+    "not allocated": (
+        nest(store(Load(Buffer("t", (1,), "int8"), (Const(0),)))),
+        "function f, at `y[i, j] = t[0]`: buffer t is used outside its allocation; found 'not in scope'",
+    ),
+    "after its allocation": (
+        function(
+            Seq(
+                (
+                    Allocate(Buffer("t", (1,), "int8"), Seq(())),
+                    store(Load(Buffer("t", (1,), "int8"), (Const(0),)), Const(0), Const(0)),
+                )
+            )
+        ),
+        "function f, at `y[0, 0] = t[0]`: buffer t is used outside its allocation",
+    ),
+    "input written": (
+        nest(Store(X, (I, J), ZERO)),
+        "function f, at `x[i, j] = int8(0)`: x is written; found 'an input'; expected an output or an allocated buffer",
+    ),
+    "unknown scope": (
+        function(Allocate(Buffer("t", (1,), "int8", "ram"), Seq(()))),
+        "function f, at `allocate t: int8[1] in ram`: scope of buffer t; found 'ram'; expected one of global",
+    ),
+    "empty buffer": (
+        function(Allocate(Buffer("t", (2, 0), "int8"), Seq(()))),
+        "function f, at `allocate t: int8[2, 0]`: shape of buffer t; found [2, 0]",
+    ),
+    "unknown buffer dtype": (
+        function(Allocate(Buffer("t", (2,), "int4"), Seq(()))),
+        "function f, at `allocate t: int4[2]`: dtype of buffer t; found 'int4'",
+    ),
+    "no tile": (
+        function(Allocate(Buffer("t", (16,), "int8", "vdla.inp"), Seq(()))),
+        "function f, at `allocate t: int8[16] in vdla.inp`: rank of buffer t in vdla.inp; found 1; expected 2 or more",
+    ),
+    "dtype of a tile": (
+        function(Allocate(Buffer("t", (1, 16), "int8", "vdla.acc"), Seq(()))),
+        "function f, at `allocate t: int8[1, 16] in vdla.acc`: dtype of buffer t in vdla.acc; found 'int8'; expected int32",
+    ),
+    "bindings": (
+        nest(block(A, B, bindings=(I,))),
+        "function f, at `block b:`: number of bindings; found 1; expected 2, one for each iter",
+    ),
+    "iter kind": (
+        nest(block(replace(A, kind="weird"), B)),
+        "function f, at `block b:`: kind of iter a; found 'weird'; expected spatial or reduce",
+    ),
+    "binding dtype": (
+        nest(block(A, B, bindings=(Cast("int64", I), J))),
+        "function f, at `block b:`: dtype of the binding of a; found 'int64'; expected int32",
+    ),
+    "binding outside": (
+        nest(block(A, B, bindings=(I + 1, J))),
+        "function f, at `block b:`: binding of a leaves its domain; found 'i + 1 in 1..4'; expected 0..3",
+    ),
+    "loop variable inside": (
+        nest(block(A, B, indices=(A.var, J))),
+        "function f, at `y[a, j] = int8(0)`: variable j from outside its block; found 'j'; expected the block's own iters",
+    ),
+    "iter in the predicate": (
+        nest(block(A, B, predicate=A.var < 2)),
+        "function f, at `block b:`: variable a is used outside its loop",
+    ),
+    "predicate dtype": (
+        nest(block(A, B, predicate=I)),
+        "function f, at `block b:`: dtype of the predicate; found 'int32'; expected bool",
+    ),
+    "iter after its block": (
+        nest(Seq((block(A, B), store(ZERO, A.var, J)))),
+        "function f, at `y[a, j] = int8(0)`: variable a is used outside its loop",
+    ),
+    "writes along a reduce iter": (
+        nest(block(A, replace(B, kind="reduce"))),
+        "function f, at `y[a, b] = int8(0)`: block b writes y along a reduce iter; found 'b'; expected indices of",
+    ),
+    "same element": (
+        nest(block(A, B, indices=(A.var, A.var))),
+        "function f, at `y[a, a] = int8(0)`: block b writes the same element of y for every value of a spatial iter; found 'b'",
+    ),
+    "init uses a reduce iter": (
+        nest(block(A, replace(B, kind="reduce"), indices=(A.var, Const(0)), init=Store(Y, (A.var, B.var), ZERO))),
+        "function f, at `y[a, b] = int8(0)`: variable b from outside its block",
+    ),
+    "parallel reduction": (
+        nest(block(A, replace(B, kind="reduce"), indices=(A.var, Const(0))), "parallel"),
+        "function f, at `block b:`: reduce iter b is driven by a concurrent loop; found 'j'; expected serial",
+    ),
+    "two blocks": (
+        nest(Seq((block(A, B), Block("b", (), (), Seq(()))))),
+        "function f, at `block b:`: two blocks of one name; found 'b'; expected block names unique within a function",
+    ),
+    "no operands": (
+        function(Intrinsic("go", ())),
+        "function f, at `go()`: operands of go; found 0; expected the written region at least",
+    ),
+    "region rank": (
+        nest(Intrinsic("go", (Region(Y, (I, J), (1,)),))),
+        "function f, at `go(y[i +: 1])`: number of extents of a region of y; found 1; expected 2, its rank",
+    ),
+    "region extents": (
+        nest(Intrinsic("go", (Region(Y, (I, J), (1, 5)),))),
+        "function f, at `go(y[i +: 1, j +: 5])`: extents of a region of y; found [1, 5]; expected 1 or more, at most [4, 4]",
+    ),
+    "region outside": (
+        nest(Intrinsic("go", (Region(Y, (I, J), (1, 2)),))),
+        "function f, at `go(y[i +: 1, j +: 2])`: index 1 into y leaves its shape; found 'j in 0..3'; expected 0..2",
+    ),
+    "intrinsic writes an input": (
+        nest(Intrinsic("go", (Region(X, (I, J), (1, 1)),))),
+        "function f, at `go(x[i +: 1, j +: 1])`: x is written; found 'an input'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_refuses(name: str) -> None:
+    func, words = BROKEN[name]
+    with pytest.raises(CompileError) as caught:
+        verify(func)
+    assert str(caught.value).startswith(words)
+    assert "\n" not in str(caught.value)
+
+
+HEAD = "function f(x: int8[4, 4]) -> (y: int8[4, 4]):\n    for i in range(4):\n        for j in range(4):\n"
+
+LEGAL = {
+    "guarded by select": "y[i, j] = select(j >= 1, x[i, j - 1], int8(0))",
+    "guarded by if": """
+        if j >= 1:
+            y[i, j] = x[i, j - 1]""",
+    "cannot be decided": "y[i, j] = x[i, (j + i) % 4]",
+    "not reached together": "y[i, j] = x[i, j - i + i]",
+    "padded source": "go(y[i +: 1, j +: 1], x[i +: 1, j - 1 +: 1]; pad_value=0) where j >= 1",
+    "partial tiles": """
+        block b:
+            axis a = spatial(4, i * 2 + j)
+            where i * 2 + j < 4
+            y[a, 0] = int8(0)""",
+    "local buffers": """
+        block b:
+            axis a = spatial(4, i)
+            allocate t: int8[1]
+            t[0] = x[a, 0]
+            y[a, 0] = t[0]""",
+    "int64 variables": """
+        for k: int64 in range(2):
+            y[i, j] = x[i, k]""",
+    "nested blocks": """
+        block b:
+            axis a = spatial(4, i)
+            for k in range(4):
+                block c:
+                    axis d = spatial(4, a)
+                    axis e = spatial(4, k)
+                    y[d, e] = int8(0)""",
+}
+
+
+def inside_loops(text: str) -> Function:
+    return parse(HEAD + indent(dedent(text), " " * 12))
+
+
+@pytest.mark.parametrize("name", LEGAL)
+def test_takes(name: str) -> None:
+    verify(inside_loops(LEGAL[name]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("block b:\n    pass", "function f, at `block b:`: a block after lowering; found 'b'"),
+        (
+            "for k in vthread(2):\n    pass",
+            "function f, at `for k in vthread(2):`: a vthread loop after lowering; found 'k'",
+        ),
+        (
+            "allocate t: int8[1] {double_buffer=1}\npass",
+            "function f, at `allocate t: int8[1] {double_buffer=1}`: double_buffer after lowering",
+        ),
+    ],
+)
+def test_lowered_refuses_what_lowering_removes(text: str, words: str) -> None:
+    verify(inside_loops(text))
+    with pytest.raises(CompileError) as caught:
+        verify(inside_loops(text), lowered=True)
+    assert str(caught.value).startswith(words)
+
+
+def test_takes_random_functions() -> None:
+    for seed in range(100):
+        try:
+            verify(random_case(seed).function)
+        except CompileError as error:
+            raise AssertionError(f"seed {seed}") from error

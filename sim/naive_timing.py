@@ -50,26 +50,18 @@ class Burst:
 
 @dataclass
 class Master:
-    """What one unit has asked of the memory: its bursts in order, over the whole run."""
+    """What one unit asks of the memory: bursts not yet requested, and those in flight, both in order."""
 
-    bursts: list[Burst] = field(default_factory=list)
+    waiting: list[Burst] = field(default_factory=list)
+    flying: list[Burst] = field(default_factory=list)
     may_request_from: int = 0
-
-    def pending(self) -> Burst | None:
-        return next((b for b in self.bursts if b.ready < 0), None)
+    last_over: int = -1  # first cycle after the last beat moved for it
 
     def oldest(self) -> Burst | None:
-        return next((b for b in self.bursts if b.over < 0), None)
-
-    def in_flight(self, now: int) -> int:
-        return sum(b.ready >= 0 and (b.over < 0 or b.over > now) for b in self.bursts)
+        return next((b for b in self.flying if b.over < 0), None)
 
     def all_over(self) -> bool:
-        return all(b.over >= 0 for b in self.bursts)
-
-    def forget(self, now: int) -> None:
-        """Drop what can no longer matter, to stay fast."""
-        self.bursts = [b for b in self.bursts if b.over < 0 or b.over > now]
+        return not self.waiting and self.oldest() is None
 
 
 def split(address: int, row_bytes: int, row_stride: int, rows: int, design: Design) -> list[Burst]:
@@ -139,7 +131,7 @@ class NaiveMachine:
                 if burst is not None and 0 <= burst.ready <= now:
                     burst.beats -= 1
                     if burst.beats == 0:
-                        burst.over = now + 1
+                        burst.over = self.masters[u].last_over = now + 1
                     moved = True
                     break
         return moved
@@ -147,25 +139,26 @@ class NaiveMachine:
     def request_bursts(self, now: int) -> bool:
         requested = False
         for u, master in enumerate(self.masters):
-            burst = master.pending()
-            if burst is None or now < master.may_request_from:
+            if not master.waiting or now < master.may_request_from:
                 continue
-            if u != STORE and master.in_flight(now) >= self.design.memory.outstanding:
+            master.flying = [b for b in master.flying if b.over < 0 or b.over > now]
+            if u != STORE and len(master.flying) >= self.design.memory.outstanding:
                 continue
+            burst = master.waiting.pop(0)
             burst.ready = now + (WRITE_SETUP if u == STORE else self.design.memory.read_latency)
+            master.flying.append(burst)
             requested = True
-            master.forget(now)
         return requested
 
     def fetch_blocks(self, now: int) -> bool:
         """Ask for the next block when the one whose place it takes was dispatched in an earlier cycle."""
         first, master = self.blocks_requested * FETCH_BLOCK, self.masters[FETCH]
-        dispatched_before_now = sum(t < now for t in self.dispatch_time)
-        if first >= len(self.columns) or dispatched_before_now < first - (FETCH_BUFFER_BLOCKS - 1) * FETCH_BLOCK:
+        free = first - (FETCH_BUFFER_BLOCKS - 1) * FETCH_BLOCK  # so many must have left the buffer
+        if first >= len(self.columns) or free > len(self.dispatch_time) or (free > 0 and self.dispatch_time[free - 1] >= now):
             return False
         size = min(FETCH_BLOCK, len(self.columns) - first) * INSTRUCTION_BYTES
         bursts = split(first * INSTRUCTION_BYTES, size, 0, 1, self.design)
-        master.bursts += bursts
+        master.waiting += bursts
         self.block_last_burst.append(bursts[-1])
         self.blocks_requested += 1
         return True
@@ -227,7 +220,7 @@ class NaiveMachine:
             width = tile_bytes(self.design, Buffer(f["buffer"]))
             master = self.masters[q + 1]
             address, row, stride = (int(f[name]) * width for name in ("dram_base", "x_size", "x_stride"))
-            master.bursts += split(address, row, stride, int(f["y_size"]), self.design)
+            master.waiting += split(address, row, stride, int(f["y_size"]), self.design)
             master.may_request_from = now + DECODE
             self.notice_end(q, unit)
 
@@ -238,7 +231,7 @@ class NaiveMachine:
         if unit.ends >= 0 or not master.all_over():
             return
         moved = int(f["x_size"]) * int(f["y_size"]) > 0
-        last = max(b.over for b in master.bursts) if moved else 0
+        last = master.last_over
         if f["opcode"] == Opcode.STORE:
             self.end(q, unit, last + self.design.memory.write_latency if moved else self.start[i] + DECODE)
         else:

@@ -49,10 +49,15 @@ def compare_memories(slow: naive.Machine, fast: Memories, where: str) -> None:
         np.testing.assert_array_equal(found, expected, err_msg=f"{where}: {name}")
 
 
+def length_of(seed: int) -> int:
+    """Mostly short; every tenth long enough to fill a command queue."""
+    return 150 if seed % 10 == 9 else 5 + seed % 40
+
+
 @pytest.mark.parametrize("batch", range(-(-COUNT // BATCH)))
 def test_same_memories_and_times(batch: int) -> None:
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         rng = np.random.default_rng(seed)
         design = random_design(rng)
-        program = random_program(design, rng, int(rng.integers(5, 45)), str(rng.choice(["exact", "exact", "serial"])))
+        program = random_program(design, rng, length_of(seed), str(rng.choice(["exact", "exact", "serial"])))
         compare(program, random_inputs(program, rng), f"seed {seed}")

@@ -53,6 +53,9 @@ def exact_bounds(node: Expr, below: tuple[Interval, ...]) -> Interval:
             return below[1] if below[0] == (1, 1) else below[2] if below[0] == (0, 0) else hull(below[1], below[2])
         case Cast(dtype, value) if value.dtype in FULL_RANGE and dtype != "bool":
             return below[0]
+        case Call("abs"):
+            low, high = below[0]
+            return (max(low, -high, 0), max(-low, high))
         case Call("requantise", _, _, attributes):
             limits = dict(attributes)
             return (int(limits.get("low", UNKNOWN[0])), int(limits.get("high", UNKNOWN[1])))

@@ -15,7 +15,7 @@ It looks only at the program and the instruction set's definition. Statically an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ from vdla.isa.layout import layout_of
 from vdla.isa.program import Program
 from vdla.isa.tokens import FIFOS, Order, order_of, pops_of, pushes_of, queues_of
 
-PROBLEMS_REPORTED = 50
+PROBLEMS_REPORTED, PROBLEMS_TOLD = 50, 5
 PAD_COLUMNS = ("y_pad_before", "y_pad_after", "x_pad_before", "x_pad_after", "pad_value")
 _MEMORY_NAMES = ("uop", "wgt", "inp", "acc", "DRAM")
 
@@ -41,7 +41,16 @@ class ProgramProblem(IsaError):
 
 
 class RefusedProgram(ProblemList, IsaError):
-    """The checker found problems."""
+    """The checker found problems. The message tells the first PROBLEMS_TOLD of `problems`; `found` were counted."""
+
+    def __init__(self, problems: Sequence[VdlaError], found: int) -> None:
+        super().__init__("the program checker refuses this program", list(problems))
+        self.found = found
+
+    def __str__(self) -> str:
+        told = " | ".join(map(str, self.problems[:PROBLEMS_TOLD]))
+        more = f" | and {self.found - PROBLEMS_TOLD} more" if self.found > PROBLEMS_TOLD else ""
+        return f"{self.what}: {self.found} problem{'s' if self.found > 1 else ''}: {told}{more}"
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,7 @@ class CheckReport:
     def require(self) -> CheckReport:
         """This report. Raises `RefusedProgram` listing all problems when there are any."""
         if self.problems:
-            more = f" (the first {len(self.problems)} of {self.found})" if self.found > len(self.problems) else ""
-            raise RefusedProgram(f"the program checker refuses this program{more}", list(self.problems))
+            raise RefusedProgram(self.problems, self.found)
         return self
 
 

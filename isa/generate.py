@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from vdla.design import load_design
@@ -43,7 +44,8 @@ def write_files(root: Path) -> list[str]:
             beside.write_text(files[path], encoding="utf-8")
             beside.replace(root / path)
         except OSError as problem:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink()
             raise OutputError(f"cannot write ({problem.strerror})", where=str(root / path)) from None
     return stale
 

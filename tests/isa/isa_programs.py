@@ -58,10 +58,11 @@ def program_of(design: Design, columns: np.ndarray, uops: list[tuple[int, int, i
     return Program(design, layout.encode(columns), dram_bytes, (Segment("uops", 0, words.view(np.uint8)),))
 
 
-def double_buffered(tiles: int, uops: int = 2, loops: tuple[int, int] = (1, 2)) -> str:
+def double_buffered(tiles: int, uops: int = 2, loops: tuple[int, int] = (1, 2), stored: int = 1024) -> str:
     """Assembly that streams `tiles` tiles through two halves of every SRAM, with the fewest tokens.
 
-    A tile is 4 inp, 2 wgt and `loops[0] * loops[1]` acc entries. Needs micro-ops in DRAM from byte 0.
+    A tile is 4 inp, 2 wgt and `loops[0] * loops[1]` acc entries. Needs micro-ops in DRAM from byte 0. Outputs go to DRAM
+    from out tile `stored` on.
     """
     outputs = loops[0] * loops[1]
     lines = [f"LOAD uop sram=0 dram=0 y=1 x={2 * uops} stride=0"]
@@ -73,7 +74,7 @@ def double_buffered(tiles: int, uops: int = 2, loops: tuple[int, int] = (1, 2)) 
             f"LOAD wgt sram={2 * half} dram={128 + 2 * (t % 64)} y=1 x=2 push_next",
             f"GEMM overwrite uop={half * uops}:{(half + 1) * uops} loops=({loops[0]},{loops[1]}) dst=({loops[1]},1) "
             f"pop_prev push_next {'push_prev' if frees else ''} {'pop_next' if waits else ''}",
-            f"STORE out sram={outputs * half} dram={1024 + outputs * (t % 64)} y=1 x={outputs} pop_prev "
+            f"STORE out sram={outputs * half} dram={stored + outputs * (t % 64)} y=1 x={outputs} pop_prev "
             f"{'push_prev' if frees or t == tiles - 1 else ''}",
         ]
     return "\n".join([*lines, "FINISH pop_next"])

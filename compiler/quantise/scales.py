@@ -40,6 +40,10 @@ class Affine:
         level = min(max(value / self.scale, -1024.0), 1024.0)
         return int(np.clip(np.rint(level) + self.zero_point, LOW, HIGH))
 
+    def to_real(self, levels: Array) -> Array:
+        """int8 levels → float64."""
+        return self.scale * (levels.astype(np.float64) - self.zero_point)
+
     @property
     def range(self) -> tuple[float, float]:
         """The least and the greatest real value that can be represented."""

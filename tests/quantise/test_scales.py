@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from naive import requantise_one, rescale_one
+from quantise_naive import requantise_one, rescale_one
 
 from vdla.compiler.quantise.integer_reference import requantise_channels, rescale_channels, rescale_int32
 from vdla.compiler.quantise.scales import (

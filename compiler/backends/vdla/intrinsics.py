@@ -1,0 +1,137 @@
+"""VDLA's operations as tensor intrinsics: what `tensorize` may replace, derived from the instruction set and a design.
+
+Keys tell variants of one operation apart by their operands: "load.inp" and "load_padded.inp" by scope filled, "add" (dst,
+x, y) and "add_imm" (dst, x) by operand. The `TensorIntrinsic` carries the name the backend knows, "vdla.load",
+"vdla.alu.add".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vdla.compiler.ir.nodes import Binary, Buffer, Call, Const, Expr, Select, Store, Var
+from vdla.compiler.schedule.tensor_intrinsic import TensorIntrinsic, tile_function
+from vdla.design import Design
+from vdla.isa.definition import AluOp
+
+Tile = tuple[int, int]
+BINARY_OPS = (AluOp.MIN, AluOp.MAX, AluOp.ADD, AluOp.MUL, AluOp.SHL)
+"""ALU operations that are one operator of the IR. SHR is not, as it rounds half up; REQUANTISE and RESCALE shift for it."""
+
+
+def vdla_intrinsics(design: Design) -> dict[str, TensorIntrinsic]:
+    """Every VDLA intrinsic over the tiles of `design`."""
+    inp, wgt, out = inp_tile(design), wgt_tile(design), acc_tile(design)
+    table: dict[str, TensorIntrinsic] = {}
+    for scope, tile, dtype, wide in (
+        ("inp", inp, "int8", "int8"),
+        ("wgt", wgt, "int8", "int8"),
+        ("acc", out, "int32", "int32"),
+    ):
+        table[f"load.{scope}"] = _load(f"vdla.{scope}", tile, dtype, wide)
+        table[f"load_padded.{scope}"] = _load_padded(f"vdla.{scope}", tile, dtype, wide)
+    table["load.out"] = _load("vdla.acc", out, "int8", "int32")
+    table["load_padded.out"] = _load_padded("vdla.acc", out, "int8", "int32")
+    table |= {"store": _store(out), "gemm": _gemm(design), "gemm_reset": _constant("vdla.gemm_reset", out, Const(0))}
+    for op in BINARY_OPS:
+        table[op.name.lower()], table[f"{op.name.lower()}_imm"] = _binary(op, out), _binary_imm(op, out)
+    table |= {"mov": _move(out), "mov_imm": _constant("vdla.alu.mov", out, Var("imm")), "clip": _clip(out)}
+    table |= {"requantise": _per_channel("requantise", out), "rescale": _per_channel("rescale", out)}
+    return table
+
+
+def inp_tile(design: Design) -> Tile:
+    return design.gemm.batch, design.gemm.block_in
+
+
+def wgt_tile(design: Design) -> Tile:
+    return design.gemm.block_out, design.gemm.block_in
+
+
+def acc_tile(design: Design) -> Tile:
+    return design.gemm.batch, design.gemm.block_out
+
+
+def _elementwise(
+    name: str, dst: Buffer, sources: tuple[Buffer, ...], value: Callable[..., Expr], holes: tuple[Var, ...] = ()
+) -> TensorIntrinsic:
+    """dst[b, o] = value(sources[b, o] …)."""
+
+    def body(b: Var, o: Var) -> Store:
+        return Store(dst, (b, o), value(*(s[b, o] for s in sources)))
+
+    return TensorIntrinsic(name, tile_function(name.split(".")[-1], dst.shape, body, sources, dst), (dst, *sources), holes)
+
+
+def _acc(name: str, tile: Tile) -> Buffer:
+    return Buffer(name, tile, "int32", "vdla.acc")
+
+
+def _load(scope: str, tile: Tile, source: str, target: str) -> TensorIntrinsic:
+    dst, src = Buffer("dst", tile, target, scope), Buffer("src", tile, source)
+    return _elementwise("vdla.load", dst, (src,), lambda s: s.astype(target))
+
+
+def _load_padded(scope: str, tile: Tile, source: str, target: str) -> TensorIntrinsic:
+    dst, src = Buffer("dst", tile, target, scope), Buffer("src", tile, source)
+    predicate, pad_value = Var("predicate", "bool"), Var("pad_value", target)
+    return _elementwise(
+        "vdla.load", dst, (src,), lambda s: Select(predicate, s.astype(target), pad_value), (predicate, pad_value)
+    )
+
+
+def _store(tile: Tile) -> TensorIntrinsic:
+    return _elementwise("vdla.store", Buffer("dst", tile, "int8"), (_acc("src", tile),), lambda s: s.astype("int8"))
+
+
+def _gemm(design: Design) -> TensorIntrinsic:
+    acc = _acc("acc", acc_tile(design))
+    inp, wgt = Buffer("inp", inp_tile(design), "int8", "vdla.inp"), Buffer("wgt", wgt_tile(design), "int8", "vdla.wgt")
+
+    def body(b: Var, o: Var, i: Var) -> Store:
+        return Store(acc, (b, o), acc[b, o] + inp[b, i].astype("int32") * wgt[o, i].astype("int32"))
+
+    extents = (design.gemm.batch, design.gemm.block_out, design.gemm.block_in)
+    return TensorIntrinsic("vdla.gemm", tile_function("gemm", extents, body, (inp, wgt), acc), (acc, inp, wgt))
+
+
+def _constant(name: str, tile: Tile, value: Expr) -> TensorIntrinsic:
+    """dst = a constant, or a hole."""
+    return _elementwise(name, _acc("dst", tile), (), lambda: value, (value,) if isinstance(value, Var) else ())
+
+
+def _move(tile: Tile) -> TensorIntrinsic:
+    return _elementwise("vdla.alu.mov", _acc("dst", tile), (_acc("y", tile),), lambda y: y)
+
+
+def _binary(op: AluOp, tile: Tile) -> TensorIntrinsic:
+    name = op.name.lower()
+    sources = (_acc("x", tile), _acc("y", tile))
+    return _elementwise(f"vdla.alu.{name}", _acc("dst", tile), sources, lambda x, y: Binary(name, x, y))
+
+
+def _binary_imm(op: AluOp, tile: Tile) -> TensorIntrinsic:
+    name, imm = op.name.lower(), Var("imm")
+    return _elementwise(f"vdla.alu.{name}", _acc("dst", tile), (_acc("x", tile),), lambda x: Binary(name, x, imm), (imm,))
+
+
+def _clip(tile: Tile) -> TensorIntrinsic:
+    """max with low, then min with high."""
+    low, high = Var("low"), Var("high")
+    return _elementwise(
+        "vdla.alu.clip",
+        _acc("dst", tile),
+        (_acc("x", tile),),
+        lambda x: Binary("min", Binary("max", x, low), high),
+        (low, high),
+    )
+
+
+def _per_channel(name: str, tile: Tile) -> TensorIntrinsic:
+    """requantise and rescale are functions of the IR; requantise carries its bounds as attributes."""
+    holes = (Var("low"), Var("high")) if name == "requantise" else ()
+    attributes = tuple(sorted((h.name, h.name) for h in holes))
+    sources = (_acc("x", tile), _acc("bias", tile), _acc("scale", tile))
+    return _elementwise(
+        f"vdla.alu.{name}", _acc("dst", tile), sources, lambda *tiles: Call(name, tiles, "int32", attributes), holes
+    )

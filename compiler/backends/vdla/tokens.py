@@ -1,0 +1,100 @@
+"""Dependence tokens, placed on the finished instruction list by exact analysis.
+
+*Dependences.* For every instruction and every other queue, the last earlier instruction of that queue with which it
+conflicts: one of the two writes an SRAM entry or DRAM bytes the other touches. In-order queues make the last one enough.
+
+*Tokens.* Within one FIFO let an edge (p → c) mean: p pushes when it retires, c pops before it starts. Going through the
+program in order, c gets an edge from p only when p is later than every producer its queue has waited for on that FIFO. So
+both ends of a FIFO's edges are strictly increasing: the k-th push meets the k-th pop, and one bit at each end is enough.
+
+*Minimal.* Drop a kept edge (p → c): the edges before it come from producers before p, the edges after it arrive at
+consumers after c, and nothing reaches c's queue from p's by way of the third (the queues form a line: whatever STORE knows
+of LOAD it was told by COMPUTE). So p and c would be unordered though they conflict.
+
+*LOAD and STORE* share no FIFO, and may conflict through DRAM. Such a dependence p → c goes by way of a compute instruction m
+between them: p → m → c, or only m → c for the first m which has waited for p already. When the last compute instruction
+lies before p, a no-op (LOAD UOP of zero rows, which touches nothing) is inserted in front of c to be m.
+
+*No deadlock.* Every edge points forwards in program order and so does every queue's own order: the whole is acyclic, and as
+FETCH dispatches in program order, whatever an instruction waits for has been fetched before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vdla.compiler.backends.vdla.token_kernels import Dram, find_dependences, place_edges
+from vdla.design import Design
+from vdla.isa.definition import Buffer, Opcode, queue_of, tile_bytes
+from vdla.isa.layout import COLUMNS, new_columns
+
+TOKEN_COLUMNS = ("pop_prev", "pop_next", "push_prev", "push_next")
+
+
+@dataclass(frozen=True)
+class Tokenised:
+    """columns: with token bits set and no-ops inserted. origin: int64[n], index of each instruction before; -1 for a no-op."""
+
+    columns: np.ndarray
+    origin: np.ndarray
+
+
+def place_tokens(design: Design, columns: np.ndarray, uops: np.ndarray, uop_start: np.ndarray) -> Tokenised:
+    """Order every conflict between queues of COLUMNS[n] in program order; bits already set are discarded.
+
+    uops: UOP_COLUMNS[…], all micro-ops ever loaded. uop_start: int64[n], where in `uops` those of an instruction begin.
+    A FINISH waits for all STOREs before it.
+    """
+    columns = columns.copy()
+    for name in TOKEN_COLUMNS:
+        columns[name] = 0
+    queue = _queues(columns)
+    dram = _stored_range(design, columns)
+    sizes = np.array([tile_bytes(design, b) for b in Buffer], np.int64)
+    table = (
+        np.stack([uops[name].astype(np.int64) for name in ("dst", "src", "wgt")], 1)
+        if len(uops)
+        else np.zeros((1, 3), np.int64)
+    )
+    required = find_dependences(
+        columns, queue, table, uop_start, sizes, dram, (design.inp_depth, design.wgt_depth, design.acc_depth)
+    )
+    edges, inserted = place_edges(queue, required)
+    return _apply(columns, edges, inserted)
+
+
+def _queues(columns: np.ndarray) -> np.ndarray:
+    table = np.array([[queue_of(opcode, buffer) for buffer in Buffer] for opcode in Opcode], np.int64)
+    return table[columns["opcode"], columns["buffer"]]
+
+
+def _stored_range(design: Design, columns: np.ndarray) -> Dram:
+    """Only DRAM that some STORE writes can carry a dependence."""
+    stores = columns[columns["opcode"] == Opcode.STORE]
+    granule = design.out_tile_bytes
+    if not len(stores):
+        return Dram(granule, 0, 0)
+    ends = stores["dram_base"] + (stores["y_size"].astype(np.int64) - 1) * stores["x_stride"] + stores["x_size"]
+    return Dram(granule, int(stores["dram_base"].min()), int(ends.max()))
+
+
+def _apply(columns: np.ndarray, edges: np.ndarray, inserted: np.ndarray) -> Tokenised:
+    """Set the bits of `edges`, int64[e, 4]: producer key and queue, consumer key and queue.
+
+    The key of instruction i is 2·i + 1, that of a no-op in front of it 2·i.
+    """
+    keys = np.concatenate([2 * np.arange(len(columns)) + 1, inserted])
+    no_ops = new_columns(len(inserted), Opcode.LOAD)
+    no_ops["buffer"] = Buffer.UOP
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    result = np.concatenate([columns, no_ops]).astype(COLUMNS)[order]
+    producer, consumer = np.searchsorted(keys, edges[:, 0]), np.searchsorted(keys, edges[:, 2])
+    forward = edges[:, 3] > edges[:, 1]
+    result["push_next"][producer[forward]] = 1
+    result["pop_prev"][consumer[forward]] = 1
+    result["push_prev"][producer[~forward]] = 1
+    result["pop_next"][consumer[~forward]] = 1
+    return Tokenised(result, np.where(keys % 2 == 1, keys // 2, -1))

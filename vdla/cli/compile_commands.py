@@ -8,7 +8,15 @@ import typer
 
 from vdla.cli.console import print_json, progress, say, table
 from vdla.cli.run_commands import (
-    BatchOption, CalibrationOption, DesignOption, DumpOption, HidingOption, JsonOption, ModelArgument, SeedOption, ShapeOption,
+    BatchOption,
+    CalibrationOption,
+    DesignOption,
+    DumpOption,
+    HidingOption,
+    JsonOption,
+    ModelArgument,
+    SeedOption,
+    ShapeOption,
 )  # fmt: skip
 
 
@@ -79,13 +87,18 @@ def simulate(
     programs = [read_assembly(program, design)] if program.suffix == ".s" else read_programs(program)
     results = simulate_programs(programs, seed=seed, functional=not timing_only, sanitize=sanitize)
     if trace is not None:
-        write_program_trace(trace, programs, results)
+        write_program_trace(trace, programs, [r.profile for r in results if r.profile is not None])
     documents = simulation_documents(programs, results)
     if json:
         return print_json({"file": str(program), "programs": documents, "cycles": sum(d["cycles"] for d in documents)})
     for document in documents:
         rows = [
-            [layer["name"], f"{layer['cycles']:,}", *(f"{layer['busy'][u]:,}" for u in ("load", "compute", "store")), f"{layer['dram_bytes']:,}"]
+            [
+                layer["name"],
+                f"{layer['cycles']:,}",
+                *(f"{layer['busy'][u]:,}" for u in ("load", "compute", "store")),
+                f"{layer['dram_bytes']:,}",
+            ]
             for layer in document["layers"]
         ]
         headings = [("layer", "left"), *((h, "right") for h in ("cycles", "load", "compute", "store", "DRAM bytes"))]

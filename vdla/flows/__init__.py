@@ -1,0 +1,30 @@
+"""The flows that join compiler, simulator and hardware. Each is imported when first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vdla.flows.compilation import CompileOptions, compile, compile_to_model, load, save
+    from vdla.flows.report import write_report, write_trace
+    from vdla.flows.run import Run, run_model
+
+_HOMES = {
+    "CompileOptions": "compilation",
+    "compile": "compilation",
+    "compile_to_model": "compilation",
+    "load": "compilation",
+    "save": "compilation",
+    "Run": "run",
+    "run_model": "run",
+    "write_report": "report",
+    "write_trace": "report",
+}
+__all__ = ["CompileOptions", "Run", "compile", "compile_to_model", "load", "run_model", "save", "write_report", "write_trace"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vdla.flows' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"vdla.flows.{_HOMES[name]}"), name)

@@ -45,7 +45,9 @@ def load_calibration(path: Path | None) -> list[Inputs] | None:
         ) from None
     counts = {name: len(a) if a.ndim else 0 for name, a in arrays.items()}
     if not counts or len(set(counts.values())) != 1 or not min(counts.values()):
-        raise RunError("calibration arrays disagree", where=str(path), found=counts, expected="one number of samples, first axis")
+        raise RunError(
+            "calibration arrays disagree", where=str(path), found=counts, expected="one number of samples, first axis"
+        )
     return [{name: a[k : k + 1] for name, a in arrays.items()} for k in range(min(counts.values()))]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import TensorType
-from vdla.device import DeviceResult
+from vdla.device import DeviceResult, Profile
 from vdla.files import write_file
 from vdla.flows.inputs import generated_inputs
 from vdla.isa.program import Program
@@ -66,8 +66,8 @@ def _digest(value: np.ndarray) -> dict[str, Any]:
     return {"shape": list(value.shape), "dtype": str(value.dtype), "sum": int(value.sum(dtype=np.int64))}
 
 
-def write_program_trace(path: Path, programs: Sequence[Program], results: Sequence[DeviceResult]) -> None:
+def write_program_trace(path: Path, programs: Sequence[Program], profiles: Sequence[Profile]) -> None:
     """One Chrome/Perfetto trace of all programs."""
     from vdla.sim.trace import trace_json
 
-    write_file(path, trace_json([(p, r.profile) for p, r in zip(programs, results, strict=True) if r.profile is not None]))
+    write_file(path, trace_json(list(zip(programs, profiles, strict=True))))

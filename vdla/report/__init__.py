@@ -1,0 +1,1 @@
+"""Reports of a run: records, figures, one HTML page."""

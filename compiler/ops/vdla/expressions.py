@@ -88,11 +88,10 @@ def max_pool2d(w: PoolWorkload, design: Design) -> Function:
     rows = (w.out_height - 1) * w.strides[0] + w.kernel[0]
     columns = (w.out_width - 1) * w.strides[1] + w.kernel[1]
     top, left, _, _ = w.pads
-    row_pads, column_pads = (top, rows - w.height - top), (left, columns - w.width - left)
     wide = te.compute(
         (w.batch, w.blocks, rows, columns, *tile),
         lambda n, c, h, v, b, i: inside(
-            te.cast(x[n, c, h - top, v - left, b, i], "int32"), (h, w.height, row_pads), (v, w.width, column_pads), -128
+            te.cast(x[n, c, h - top, v - left, b, i], "int32"), (h, w.height, w.row_pads), (v, w.width, w.column_pads), -128
         ),
         "wide",
     )

@@ -6,12 +6,12 @@ the first tile's load and the last tile's store, which nothing hides. It ranks t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import ceil
 
-from vdla.compiler.ops.vdla.workload import ConvWorkload
+from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.design import Design
 from vdla.errors import CompileError
 
@@ -169,5 +169,58 @@ def choose_tiling(w: ConvWorkload, design: Design, latency_hiding: bool = True) 
     return min(tilings, key=lambda t: (estimate_cycles(w, t, design), -t.rows * t.columns))
 
 
-def single_buffered(t: ConvTiling) -> ConvTiling:
-    return replace(t, inp_buffers=1, wgt_buffers=1, acc_buffers=1)
+@dataclass(frozen=True, slots=True)
+class ElementwiseTiling:
+    """blocks × positions of one tile; `buffers` of 2 lets the store of one tile run beside the next."""
+
+    blocks: int
+    positions: int
+    buffers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTiling:
+    """blocks × output rows of one tile, whole rows wide."""
+
+    blocks: int
+    rows: int
+    buffers: int = 2
+
+
+OVERLAPPED_TILES = 4
+"""Enough tiles in a layer that loads, computation and stores of different ones overlap; more only costs instructions."""
+
+
+@lru_cache(maxsize=4096)
+def choose_elementwise_tiling(w: ElementwiseWorkload, design: Design, latency_hiding: bool = True) -> ElementwiseTiling:
+    """The largest tile that fits and still leaves OVERLAPPED_TILES of them."""
+    buffers, operands = (2 if latency_hiding else 1), (2 if w.op == "qadd" else 1)
+    parameter_tiles = 6 if w.op == "qadd" else 2
+    fitting = [
+        ElementwiseTiling(c, p, buffers)
+        for c, p in product(balanced_tiles(w.blocks), balanced_tiles(w.positions))
+        if buffers * operands * c * p + parameter_tiles * c <= design.acc_depth
+    ]
+    wanted = w.out_tiles / w.batch / (OVERLAPPED_TILES if latency_hiding else 1)
+    return max(fitting, key=lambda t: (min(t.blocks * t.positions, wanted), -t.blocks * t.positions, t.positions))
+
+
+@lru_cache(maxsize=4096)
+def choose_pool_tiling(w: PoolWorkload, design: Design, latency_hiding: bool = True) -> PoolTiling:
+    """The largest tile that fits and still leaves OVERLAPPED_TILES of them. Raises `CompileError` when one row does not."""
+    buffers = 2 if latency_hiding else 1
+    columns = (w.out_width - 1) * w.strides[1] + w.kernel[1]
+
+    def tiles(c: int, rows: int) -> int:
+        rows_in = (rows - 1) * w.strides[0] + w.kernel[0]
+        return c * (rows_in * (columns + w.out_width) + buffers * rows * w.out_width)
+
+    candidates = list(product(balanced_tiles(w.blocks), balanced_tiles(w.out_height)))
+    fitting = [PoolTiling(c, r, buffers) for c, r in candidates if tiles(c, r) <= design.acc_depth]
+    if not fitting:
+        raise CompileError(
+            "one row of the pooling window does not fit acc", where=design.name, found=tiles(1, 1),
+            expected=f"at most {design.acc_depth} tiles", hint="a larger acc SRAM",
+        )  # fmt: skip
+    wanted = w.out_height * w.blocks / (OVERLAPPED_TILES if latency_hiding else 1)
+    return max(fitting, key=lambda t: (min(t.blocks * t.rows, wanted), t.rows, -t.blocks))

@@ -104,3 +104,13 @@ class PoolWorkload:
     @property
     def out_tiles(self) -> int:
         return self.batch * self.blocks * self.out_height * self.out_width
+
+    @property
+    def row_pads(self) -> tuple[int, int]:
+        """Padding rows above and below that the windows really cover; negative below when they end before the image."""
+        return self.pads[0], (self.out_height - 1) * self.strides[0] + self.kernel[0] - self.height - self.pads[0]
+
+    @property
+    def column_pads(self) -> tuple[int, int]:
+        """As `row_pads`, left and right."""
+        return self.pads[1], (self.out_width - 1) * self.strides[1] + self.kernel[1] - self.width - self.pads[1]

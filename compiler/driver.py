@@ -1,0 +1,50 @@
+"""From a quantised graph to a `CompiledModel`: place, fold first layers, partition, lay out, build programs.
+
+quantised ─ fold_first_layers ─ place ─ partition ─ insert_layout_operators ─▶ steps: host operators and programs
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vdla.compiler.graph.graph import Graph
+from vdla.compiler.graph.placement import Run, partition, place
+from vdla.compiler.layout import insert_layout_operators
+from vdla.compiler.model import CompiledModel, HostStep, Step, VdlaStep
+from vdla.compiler.ops.vdla.first_layer import fold_first_layers
+from vdla.compiler.ops.vdla.layers import refusal
+from vdla.compiler.program import build_program
+from vdla.design import Design
+
+Dump = Callable[[str, str], None]
+"""Receives the name of a stage and its text (for --dump-ir)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """latency_hiding: double-buffer tiles so that loads, computation and stores overlap."""
+
+    latency_hiding: bool = True
+    dump: Dump | None = None
+
+
+def build_model(quantised: Graph, design: Design, options: BuildOptions, float_graph: Graph | None = None) -> CompiledModel:
+    """Compile `quantised` for `design`. Raises `CompileError` when a layer cannot be lowered."""
+    begun = time.perf_counter()
+    folded = fold_first_layers(quantised, design)
+    placement = place(folded, lambda node, graph: refusal(node, graph, design))
+    runs = partition(folded, placement)
+    placed, laid_out = insert_layout_operators(folded, runs, design)
+    steps = [step for run in laid_out for step in _steps(run, folded, design, options)]
+    seconds = {"compile_s": time.perf_counter() - begun}
+    return CompiledModel(design, quantised, placed, placement, tuple(steps), float_graph, seconds)
+
+
+def _steps(run: Run, folded: Graph, design: Design, options: BuildOptions) -> list[Step]:
+    if run.target == "cpu":
+        return [HostStep(node) for node in run.nodes]
+    originals = {node.name: node for node in folded.nodes}
+    program = build_program([originals[node.name] for node in run.nodes], folded, design, options.latency_hiding, options.dump)
+    return [VdlaStep(run.nodes[0].name, program, run.nodes)]

@@ -1,0 +1,78 @@
+"""One graph node → a kernel: define, schedule, lower, compile. Kernels are remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from vdla.compiler import te
+from vdla.compiler.backends.llvm import CpuKernel, compile_function
+from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.graph.opset import with_defaults
+from vdla.compiler.ir.nodes import Function
+from vdla.compiler.ops.cpu.definition import Definition, Types
+from vdla.compiler.ops.cpu.operators import OPERATORS
+from vdla.compiler.passes.lower import lower
+from vdla.compiler.schedule import Schedule
+from vdla.errors import CompileError
+
+
+class NodeKernel:
+    """Call it with the node's present inputs, in order, then its output."""
+
+    def __init__(self, kernel: CpuKernel, constants: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> None:
+        self.kernel, self.constants, self.shape = kernel, constants, shape
+
+    def __call__(self, *arrays: np.ndarray) -> None:
+        """Raises `RunError` when an array's shape, dtype or layout is not the kernel's."""
+        *inputs, output = arrays
+        self.kernel(*inputs, *self.constants, output.reshape(self.shape))
+
+    def run(self, *inputs: np.ndarray) -> np.ndarray:
+        """Call with a new output, and return it."""
+        output = np.empty(self.shape, self.kernel.params[-1].dtype)
+        self(*inputs, output)
+        return output
+
+
+def definition_of(op: str, types: Types, attributes: Mapping[str, Any]) -> Definition:
+    """Raises `CompileError` for an operator the CPU does not have."""
+    if op not in OPERATORS:
+        raise CompileError("no CPU operator", found=op, expected=", ".join(sorted(OPERATORS)))
+    return OPERATORS[op].define(types, with_defaults(op, attributes))
+
+
+def scheduled_function(op: str, types: Types, attributes: Mapping[str, Any], definition: Definition) -> Function:
+    """The operator's loops, tiled, vectorised and parallel, not yet lowered."""
+    schedule = Schedule(te.create_function(op, definition.inputs, [definition.output]))
+    OPERATORS[op].schedule(schedule, definition, types, with_defaults(op, attributes))
+    return schedule.func
+
+
+def build_cpu_kernel(
+    op: str,
+    input_types: tuple[TensorType | None, ...],
+    output_types: tuple[TensorType, ...],
+    attributes: Mapping[str, Any],
+) -> NodeKernel:
+    """The kernel of one node; equal nodes share one. An absent optional input has type None and is left out of calls."""
+    key = (op, input_types, output_types, frozen(attributes))
+    if key not in _kernels:
+        definition = definition_of(op, input_types, attributes)
+        func = lower(scheduled_function(op, input_types, attributes, definition))
+        _kernels[key] = NodeKernel(compile_function(func), definition.constants, output_types[0].shape)
+    return _kernels[key]
+
+
+_kernels: dict[tuple[Any, ...], NodeKernel] = {}
+
+
+def frozen(value: Any) -> Any:
+    """A hashable stand-in for attribute values."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((k, frozen(v)) for k, v in value.items()))
+    if isinstance(value, np.ndarray):
+        return (value.shape, str(value.dtype), value.tobytes())
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value

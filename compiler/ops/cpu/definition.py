@@ -1,0 +1,72 @@
+"""What an operator's definition is made of: typed inputs, tensor-expression stages, and small index helpers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vdla.compiler import te
+from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.ir.nodes import Const, Expr, Scalar, all_of
+
+Types = Sequence[TensorType | None]
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """inputs: a placeholder for each present input, then one for each constant. output: the last stage, named "y".
+
+    constants: arrays the kernel is always called with, such as a scale for each channel.
+    """
+
+    inputs: tuple[te.Tensor, ...]
+    output: te.Tensor
+    constants: tuple[np.ndarray, ...] = ()
+
+
+def placeholders(types: Types, *names: str) -> list[te.Tensor | None]:
+    """A placeholder for each type; None for an absent input. Names beyond `types` are absent too."""
+    padded = [*types, *([None] * (len(names) - len(types)))]
+    return [None if t is None else te.placeholder(t.shape, t.dtype, name) for t, name in zip(padded, names, strict=True)]
+
+
+def required(*tensors: te.Tensor | None) -> tuple[te.Tensor, ...]:
+    """The tensors that are there."""
+    return tuple(t for t in tensors if t is not None)
+
+
+def broadcast_index(shape: Sequence[int], at: Sequence[Expr]) -> tuple[Scalar, ...]:
+    """Where a tensor of `shape` is read for element `at` of what it is broadcast to."""
+    return tuple(0 if size == 1 else index for size, index in zip(shape, at[len(at) - len(shape) :], strict=True))
+
+
+def of_channel(parameter: te.Tensor, channel: Expr) -> Expr:
+    """A parameter for each channel, or one for all."""
+    return parameter[0 if parameter.shape[0] == 1 else channel]
+
+
+def inside(checks: Sequence[tuple[Expr, int, int, int]], value: Expr, otherwise: float) -> Expr:
+    """`value` where every padded index (index, size, before, after) lies on the tensor, else `otherwise`."""
+    conditions = [c for index, size, before, after in checks for c in _between(index, size, before, after)]
+    return te.select(all_of(conditions), value, Const(otherwise, value.dtype)) if conditions else value
+
+
+def _between(index: Expr, size: int, before: int, after: int) -> list[Expr]:
+    return ([index >= before] if before > 0 else []) + ([index < before + size] if after > 0 else [])
+
+
+def padded_image(x: te.Tensor, pads: Sequence[int], value: float, name: str = "padded") -> te.Tensor:
+    """x[N, C, H, W] with (top, left, bottom, right) elements of `value` around; x itself when there are none."""
+    top, left, bottom, right = pads
+    if not any(pads):
+        return x
+    n, c, height, width = x.shape
+    return te.compute(
+        (n, c, top + height + bottom, left + width + right),
+        lambda n, c, h, w: inside([(h, height, top, bottom), (w, width, left, right)], x[n, c, h - top, w - left], value),
+        name,
+    )

@@ -1,0 +1,163 @@
+"""CPU schedules: loops tiled, vectorised and made parallel. Each works on a definition's blocks by name.
+
+Products keep a block of accumulators in registers: rows (output channels, unrolled) by columns (positions, vectorised),
+summed over the reduction loops inside, with one broadcast load for each row and one vector load for each vector of
+columns. `register_block` chooses its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from math import prod
+
+from vdla.compiler.ir.nodes import Var
+from vdla.compiler.schedule import Schedule
+
+LANES = 16
+REGISTERS = 28
+"""Vector registers for accumulators, of 32; the others hold loaded columns and temporaries."""
+MOST_PIECES = 64
+"""Iterations of a parallel loop over a flat range."""
+
+
+def divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def vectors(columns: int) -> int:
+    """Instructions for one row of `columns` lanes: full vectors, then halves down to single elements."""
+    return columns // LANES + (columns % LANES).bit_count()
+
+
+@cache
+def register_block(rows: int, columns: int) -> tuple[int, int]:
+    """The rows × columns block, dividing both, that computes most for each instruction issued."""
+
+    def efficiency(block: tuple[int, int]) -> tuple[float, int]:
+        r, c = block
+        useful, issued = r * c / LANES, r * vectors(c) + 0.5 * (r + vectors(c))
+        return useful / issued, c
+
+    fitting = [(r, c) for c in divisors(columns) for r in divisors(rows) if r * vectors(c) <= REGISTERS]
+    return max(fitting, key=efficiency)
+
+
+def axis_loops(s: Schedule, block: str) -> tuple[list[Var], list[Var]]:
+    """The innermost loops, one for each iter of the block as te made it: spatial ones, reduced ones."""
+    iters = s.get(block).iters
+    loops = list(zip(s.loops(block)[-len(iters) :], iters, strict=True))
+    return [v for v, i in loops if i.kind == "spatial"], [v for v, i in loops if i.kind == "reduce"]
+
+
+def fused(s: Schedule, loops: Sequence[Var]) -> Var:
+    return s.fuse(*loops) if len(loops) > 1 else loops[0]
+
+
+def schedule_flat(s: Schedule, block: str, outer_axes: int) -> None:
+    """The first `outer_axes` loops fused and parallel, the others fused and vectorised; with none outside, cut in pieces."""
+    loops, _ = axis_loops(s, block)
+    last = fused(s, loops[outer_axes:])
+    if outer_axes:
+        first = fused(s, loops[:outer_axes])
+    else:
+        total = prod(i.extent for i in s.get(block).iters)
+        first, last = s.split(last, [max(d for d in range(1, MOST_PIECES + 1) if total % d == 0), None])
+    s.parallel(first)
+    s.vectorize(last)
+
+
+def schedule_rows(s: Schedule, block: str) -> None:
+    """A long reduction: the output's loops fused and parallel, the reduced ones left to LLVM's vectoriser."""
+    spatial, _ = axis_loops(s, block)
+    s.parallel(fused(s, spatial))
+
+
+def schedule_window(s: Schedule, block: str) -> None:
+    """A short reduction, over a window: its loops unrolled around one vectorised row of outputs."""
+    spatial, reduced = axis_loops(s, block)
+    s.reorder(*spatial[:-1], *reduced, spatial[-1])
+    s.parallel(fused(s, spatial[:2]))
+    for loop in reduced:
+        s.unroll(loop)
+    s.vectorize(spatial[-1])
+    s.decompose_reduction(block, reduced[0])
+
+
+def register_tiles(s: Schedule, outer: Sequence[Var], row: Var, column: Var, block: tuple[int, int]) -> list[Var]:
+    """Tile "y" by rows × columns, in the order outer loops, column tiles, row tiles, rows, columns. Returns the loops over tiles."""
+    row_0, row_1 = s.split(row, [None, block[0]])
+    column_0, column_1 = s.split(column, [None, block[1]])
+    s.reorder(*outer, column_0, row_0, row_1, column_1)
+    s.vectorize(column_1)
+    return [*outer, column_0, row_0]
+
+
+def schedule_accumulators(s: Schedule, loop: Var, row_axis: int, unrolled: int) -> None:
+    """Compute acc inside `loop` of "y": reduction loops outermost, its rows unrolled, its last axis vectorised.
+
+    unrolled: how many of the innermost reduction loops are unrolled too.
+    """
+    s.compute_at("acc", loop)
+    spatial, reduced = axis_loops(s, "acc")
+    row, column = spatial[row_axis], spatial[-1]
+    others = [v for v in spatial[:-1] if v is not row]
+    s.reorder(*others, *reduced, row, column)
+    init = s.decompose_reduction("acc", reduced[0])
+    for v in reduced[len(reduced) - unrolled :]:
+        s.unroll(v)
+    for block in ("acc", init):
+        *_, row, column = s.loops(block)
+        s.unroll(row)
+        s.vectorize(column)
+
+
+def fill(s: Schedule, block: str, outer_axes: int) -> None:
+    """A copying stage of its own: the first axes fused and parallel, the last one vectorised. Nothing when it is not there."""
+    if block not in s.blocks():
+        return
+    loops, _ = axis_loops(s, block)
+    s.parallel(fused(s, loops[:outer_axes]))
+    s.vectorize(loops[-1])
+
+
+def schedule_convolution(s: Schedule, form: str, rows: int) -> None:
+    """acc and y of a convolution in one of its forms; `rows` output channels share their input channels."""
+    n, o, h, w = axis_loops(s, "y")[0]
+    extents = {i.var.name: i.extent for i in s.get("y").iters}
+    *_, height, width = extents.values()
+    fill(s, "columns", 2)
+    if form == "depthwise":
+        channel = s.fuse(n, o)
+        s.parallel(channel)
+        *_, tile = register_tiles(s, [channel], h, w, register_block(height, width))
+        schedule_accumulators(s, tile, 2, 2)
+        if "padded" in s.blocks():
+            s.compute_at("padded", channel)
+            s.vectorize(s.loops("padded")[-1])
+        return
+    fill(s, "padded", 2)
+    if form == "columns":
+        outer, column, columns = [n], s.fuse(h, w), height * width
+    else:
+        outer, column, columns = [n, h], w, width
+    task = s.fuse(*register_tiles(s, outer, o, column, register_block(rows, columns)))
+    s.parallel(task)
+    schedule_accumulators(s, task, 1, 0 if form == "columns" else 1)
+
+
+def schedule_matmul(s: Schedule) -> None:
+    """acc and y of a matrix product."""
+    *batch, row, column = axis_loops(s, "y")[0]
+    rows, columns = (i.extent for i in s.get("y").iters[-2:])
+    task = s.fuse(*register_tiles(s, batch, row, column, register_block(rows, columns)))
+    s.parallel(task)
+    schedule_accumulators(s, task, len(batch), 0)
+
+
+def schedule_dense(s: Schedule) -> None:
+    """acc[…, o] as dot products: the inner loop runs along both rows and LLVM vectorises it. One task makes some outputs."""
+    spatial, _ = axis_loops(s, "acc")
+    s.reorder(spatial[-1], *spatial[:-1])
+    s.parallel(spatial[-1])
+    schedule_flat(s, "y", len(spatial) - 1)

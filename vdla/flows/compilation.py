@@ -1,0 +1,123 @@
+"""From a model's name or file to a compiled model: import, simplify, quantise, build."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vdla.compiler.driver import BuildOptions, build_model
+from vdla.compiler.frontend import import_onnx
+from vdla.compiler.graph.graph import Graph
+from vdla.compiler.graph.pipeline import optimise
+from vdla.compiler.model import CompiledModel
+from vdla.compiler.quantise import from_qdq, has_qdq, quantise
+from vdla.design import Design, load_design
+from vdla.files import write_file
+from vdla.flows.dump import Dumper
+from vdla.flows.inputs import CALIBRATION_SAMPLES, Inputs, generated_inputs
+from vdla.runtime.module import Module
+from vdla.runtime.program_file import module_to_bytes, read_module
+from vdla.zoo import build, sample_inputs, zoo_models
+
+if TYPE_CHECKING:
+    pass
+
+Model = "str | Path | onnx.ModelProto"
+OnStage = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """batch: images in a zoo model. input_shapes: for dynamic inputs of a file. calibration: one input dict a sample, or
+    None to generate from `seed`. dump_ir: a folder for every stage's text."""
+
+    batch: int = 1
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    calibration: Sequence[Inputs] | None = None
+    seed: int = 0
+    latency_hiding: bool = True
+    dump_ir: Path | None = None
+
+
+def model_name(model: object) -> str:
+    """How reports call a model: the zoo's name, the file's, or the graph's."""
+    if isinstance(model, str | Path):
+        return str(model) if str(model) in zoo_models() else Path(model).stem
+    return str(getattr(getattr(model, "graph", None), "name", "") or "model")
+
+
+def import_model(model: object, options: CompileOptions) -> Graph:
+    """A zoo name, a path to an .onnx file, or a ModelProto → the float graph as imported.
+
+    Raises `ModelError` when it cannot be read or holds what no backend supports.
+    """
+    if isinstance(model, str) and model in zoo_models() and not Path(model).is_file():
+        return import_onnx(build(model, options.batch))
+    return import_onnx(model, dict(options.input_shapes) or None)  # type: ignore[arg-type]
+
+
+def calibration_inputs(model: object, graph: Graph, options: CompileOptions) -> Sequence[Inputs]:
+    """The user's samples, the zoo's plausible ones, or generated noise; never those that `run` checks with."""
+    if options.calibration is not None:
+        return options.calibration
+    seeds = range(options.seed + 1, options.seed + 1 + CALIBRATION_SAMPLES)
+    if isinstance(model, str) and model in zoo_models():
+        return [sample_inputs(model, options.batch, seed) for seed in seeds]
+    return [generated_inputs({name: graph.type_of(name) for name in graph.inputs}, seed) for seed in seeds]
+
+
+def compile_to_model(
+    model: object, design: str | Path | Design, options: CompileOptions | None = None, *, on_stage: OnStage = lambda stage: None
+) -> CompiledModel:
+    """Import, simplify, quantise and build `model` for `design`.
+
+    Raises `ModelError`, `DesignError`, `CompileError`, or `RunError` for calibration data that does not fit the model.
+    """
+    options = options or CompileOptions()
+    loaded = load_design(design)
+    begun = time.perf_counter()
+    dumper = Dumper(options.dump_ir)
+    on_stage("importing the model")
+    float_graph = optimise(import_model(model, options), dump=dumper.graph)
+    on_stage("quantising")
+    if has_qdq(float_graph):
+        quantised = from_qdq(float_graph)
+    else:
+        quantised = quantise(float_graph, calibration_inputs(model, float_graph, options))
+    dumper.graph("quantised", quantised)
+    on_stage(f"compiling for {loaded.name}")
+    build_options = BuildOptions(options.latency_hiding, dumper.kernel if options.dump_ir else None)
+    compiled = build_model(quantised, loaded, build_options, float_graph)
+    dumper.graph("placed", compiled.placed)
+    return replace(compiled, seconds={"compile_s": time.perf_counter() - begun})
+
+
+def compile(  # noqa: A001 - the public name, as in torch.compile
+    model: object, design: str | Path | Design = "pynq_z1", options: CompileOptions | None = None, *, sanitize: bool = False
+) -> Module:
+    """Compile `model` for `design` and bind it to the simulator. Errors are those of `compile_to_model`.
+
+    module = vdla.compile("model.onnx", "pynq_z1")
+    outputs = module.run({"x": x}).outputs
+    """
+    return simulated(compile_to_model(model, design, options), sanitize=sanitize)
+
+
+def simulated(model: CompiledModel, *, sanitize: bool = False) -> Module:
+    """A compiled model on the simulator of its design."""
+    from vdla.sim.device import Simulator
+
+    return Module(model, Simulator(model.design, sanitize=sanitize))
+
+
+def save(model: CompiledModel, path: Path | str) -> Path:
+    """Write a module file (.vdla). Raises `OutputError` when it cannot be written."""
+    return write_file(path, module_to_bytes(model))
+
+
+def load(path: Path | str) -> Module:
+    """A saved module on the simulator of its design. Raises `RunError` when the file is not one or is damaged."""
+    return simulated(read_module(path))

@@ -1,0 +1,19 @@
+"""Enough about a run for someone else to do it again."""
+
+from __future__ import annotations
+
+import hashlib
+
+from vdla.compiler.graph.graph import Graph
+
+
+def graph_hash(graph: Graph) -> str:
+    """16 hex digits over a graph's nodes, attributes, types and constants."""
+    digest = hashlib.sha256()
+    for node in graph.nodes:
+        digest.update(repr((node.name, node.op, node.inputs, node.outputs, sorted(node.attributes.items()))).encode())
+    for name in sorted(graph.tensors):
+        digest.update(repr((name, graph.tensors[name])).encode())
+    for name in sorted(graph.constants):
+        digest.update(graph.constants[name].tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,63 @@
+"""Write a run's report: `index.html`, `trace.json` for Perfetto, and `run.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from vdla.device import UNITS
+from vdla.files import require_writable_folder, write_file
+from vdla.flows.run import Run
+from vdla.isa.definition import Buffer, Opcode, Queue, queue_of
+from vdla.isa.program import Program
+
+QUEUE_UNITS = {Queue.LOAD: "load", Queue.COMPUTE: "compute", Queue.STORE: "store"}
+
+
+def write_report(folder: Path, run: Run) -> None:
+    """Raises `OutputError` when `folder` cannot be written; files are written whole or not at all."""
+    require_writable_folder(folder)
+    write_file(folder / "run.json", json.dumps(run.report.json(), indent=2))
+    write_trace(folder / "trace.json", run)
+    write_file(folder / "index.html", report_page(run))
+
+
+def report_page(run: Run) -> str:
+    from vdla.report.figures import cycles_by_cause, roofline, timeline
+    from vdla.report.html import page
+
+    design = run.model.design
+    layers = [layer for layer in run.report.layers if layer.target == "vdla"]
+    figures = []
+    if layers:
+        figures.append(
+            ("Where the cycles go", "What COMPUTE did in each layer, and what it waited for.", cycles_by_cause(layers))
+        )
+        figures.append(
+            ("Roofline", "Each layer's useful GOPS under the design's compute and bandwidth roofs.", roofline(layers, design))
+        )
+    for program, profile in zip(run.model.programs, run.result.profiles, strict=True):
+        ends = np.maximum.accumulate(profile.finish)
+        layer_ends = [(span.name, int(ends[span.end - 1])) for span in program.layers if span.end]
+        drawing = timeline(profile, units_of(program), layer_ends, design.clock_mhz)
+        figures.append(("Timeline", "How busy each unit was: layers overlap where the tokens let them.", drawing))
+    return page(run.report, design, figures)
+
+
+def units_of(program: Program) -> np.ndarray:
+    """Index into UNITS of each instruction's unit, int8[n]."""
+    columns = program.columns()
+    table = np.zeros((max(Opcode) + 1, max(Buffer) + 1), np.int8)
+    for opcode in Opcode:
+        for buffer in Buffer:
+            table[opcode, buffer] = UNITS.index(QUEUE_UNITS[queue_of(opcode, buffer)])
+    return table[columns["opcode"], columns["buffer"]]
+
+
+def write_trace(path: Path, run: Run) -> None:
+    """A Chrome/Perfetto trace of every program of the run."""
+    from vdla.flows.simulate import write_program_trace
+
+    write_program_trace(path, run.model.programs, run.result.profiles)

@@ -1,0 +1,122 @@
+"""`vdla run`: compile, simulate bit-exactly, check against the references, report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vdla import __version__
+from vdla.compiler.graph.reference import run_reference
+from vdla.compiler.model import CompiledModel
+from vdla.compiler.quantise import run_integer_reference
+from vdla.design import Design
+from vdla.flows.compilation import CompileOptions, compile_to_model, model_name, simulated
+from vdla.flows.inputs import Inputs, generated_inputs
+from vdla.flows.provenance import graph_hash
+from vdla.report.run_report import RunReport, layer_reports, network_bound, totals
+from vdla.runtime.module import Module, Result
+from vdla.zoo import sample_inputs, zoo_models
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a run left: for the report, the trace, and tests."""
+
+    report: RunReport
+    module: Module
+    result: Result
+    inputs: Mapping[str, np.ndarray]
+
+    @property
+    def model(self) -> CompiledModel:
+        return self.module.model
+
+
+def run_model(
+    model: object,
+    design: str | Path | Design = "pynq_z1",
+    options: CompileOptions | None = None,
+    *,
+    inputs: Inputs | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Run:
+    """Compile `model`, run it once on the simulator, and compare every VDLA layer with the integer reference.
+
+    inputs: by default the zoo's sample of the seed, or generated. Errors are those of `compile_to_model` and `Module.run`.
+    """
+    options = options or CompileOptions()
+    compiled = compile_to_model(model, design, options, on_stage=on_stage)
+    module = simulated(compiled)
+    inputs = inputs or _default_inputs(model, compiled, options)
+
+    on_stage("running the references")
+    begun = time.perf_counter()
+    expected = run_integer_reference(compiled.quantised, inputs, keep="all")
+    assert compiled.float_graph is not None
+    exact_floats = run_reference(compiled.float_graph, inputs)
+    reference_seconds = time.perf_counter() - begun
+
+    on_stage("simulating")
+    exact: dict[str, bool] = {}
+
+    def compare(tensor: str, value: np.ndarray) -> None:
+        exact[tensor] = bool(np.array_equal(value, expected[tensor]))
+
+    result = module.run(inputs, observe=compare)
+    cycles = result.cycles
+    largest, relative = float_error(exact_floats, result.outputs)
+    report = RunReport(
+        model=model_name(model),
+        design=compiled.design.name,
+        batch=options.batch,
+        latency_hiding=options.latency_hiding,
+        cycles=cycles,
+        **totals(compiled, cycles),
+        bound_cycles=network_bound(compiled),
+        bit_exact=bool(exact) and all(exact.values()) and _same_outputs(expected, result.outputs),
+        max_abs_err=largest,
+        rel_err=relative,
+        layers=tuple(layer_reports(compiled, result.profiles, exact)),
+        wall={
+            "compile_s": compiled.seconds["compile_s"],
+            "simulate_s": result.device_seconds,
+            "host_s": result.host_seconds,
+            "reference_s": reference_seconds,
+        },
+        provenance={
+            "version": __version__,
+            "design_hash": compiled.design.hash_hex,
+            "model_hash": graph_hash(compiled.float_graph),
+            "seed": options.seed,
+            "command": shlex.join(["vdla", *sys.argv[1:]]),
+        },
+    )
+    return Run(report, module, result, inputs)
+
+
+def _default_inputs(model: object, compiled: CompiledModel, options: CompileOptions) -> Inputs:
+    if isinstance(model, str) and model in zoo_models():
+        return sample_inputs(model, options.batch, options.seed)
+    return generated_inputs(compiled.inputs, options.seed)
+
+
+def _same_outputs(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> bool:
+    """The final outputs went through the host's float operators too, which differ from NumPy's in the last bits."""
+    return all(np.allclose(expected[name], value, rtol=1e-4, atol=1e-5) for name, value in found.items())
+
+
+def float_error(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """Largest absolute difference over all outputs, and ‖found − expected‖ / ‖expected‖ over all of them together."""
+    differences = [
+        np.asarray(found[name], np.float64).ravel() - np.asarray(expected[name], np.float64).ravel() for name in found
+    ]
+    difference = np.concatenate(differences)
+    norm = float(np.linalg.norm(np.concatenate([np.asarray(expected[name], np.float64).ravel() for name in found])))
+    largest = float(np.abs(difference).max(initial=0.0))
+    return largest, float(np.linalg.norm(difference)) / norm if norm else largest

@@ -54,6 +54,15 @@ def test_binary_operations_are_those_of_the_dtype(op: str, dtype: str) -> None:
     np.testing.assert_array_equal(evaluate(lambda x, y: Binary(op, x, y), a, b), expected)
 
 
+def test_float32_rounds_at_every_step() -> None:
+    """Not once at the store: products, sums and quotients in between are float32 too."""
+    a, b, c = (RNG.standard_normal(2000).astype(np.float32) for _ in range(3))
+    found = evaluate(lambda x, y, z: (x * y + z) / (y - x) * z, a, b, c)
+    np.testing.assert_array_equal(found, (a * b + c) / (b - a) * c)
+    wide = (a.astype(np.float64) * b + c) / (b.astype(np.float64) - a) * c
+    assert (found != wide.astype(np.float32)).any()
+
+
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_whole_division_rounds_down(dtype: str) -> None:
     a, b = samples(dtype), RNG.permutation(samples(dtype))
@@ -191,6 +200,10 @@ def test_thirty_loops_nest() -> None:
         (
             "block b:\n        axis a = spatial(2, x[0, 0] + 7)\n        y[a] = 0",
             "block b is run outside its domain; found 'a = 8'; expected 0..1",
+        ),
+        (
+            "for i in range(4):\n        block b:\n            axis a = spatial(2, i)\n            y[a] = 0",
+            "block b is run outside its domain; found 'a = 2'",
         ),
         ("y[0] = 1 // (x[0, 0] - 1)", "function f: whole division by zero"),
         ("go(y[0 +: 1])", "go(y[0 +: 1]): unknown intrinsic go; expected one of vdla.alu.add"),

@@ -24,7 +24,7 @@ from vdla.compiler.ir.nodes import (
     map_stmt_exprs,
     rebuild_stmt,
     stmt_children,
-)  # fmt: skip
+)
 from vdla.compiler.passes.affine import Interval
 from vdla.compiler.passes.region import Access, Box, accesses, union_box
 from vdla.compiler.passes.simplify import simplify

@@ -17,7 +17,7 @@ from vdla.compiler.ir.nodes import (
     map_stmt,
     seq,
     substitute_stmt,
-)  # fmt: skip
+)
 
 
 def lower_blocks(func: Function) -> Function:

@@ -19,7 +19,7 @@ from vdla.compiler.ir.nodes import (
     seq,
     stmt_children,
     walk_expr,
-)  # fmt: skip
+)
 from vdla.compiler.passes.region import touched_buffers
 
 Path = tuple[Stmt, ...]

@@ -29,7 +29,7 @@ from vdla.compiler.ir.nodes import (
     stmt_exprs,
     substitute,
     walk_expr,
-)  # fmt: skip
+)
 from vdla.compiler.passes.affine import (
     Interval,
     Linear,
@@ -40,7 +40,7 @@ from vdla.compiler.passes.affine import (
     linear_interval,
     recombine,
     to_linear,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +198,29 @@ def union_dimension(touches: list[Access], dim: int, size: int, outer: Ranges) -
     if known is not None and known[0] >= 0:
         extent = min(extent, size - known[0])
     return from_linear(start), extent
+
+
+def exact_box(access: Access, outer: Ranges) -> Box | None:
+    """The box whose every element the access touches, not clipped; None where what it touches is no box."""
+    starts: list[Expr] = []
+    extents: list[int] = []
+    ranges = {**outer, **access.inner}
+    used: set[Expr] = set()
+    for index, size in zip(access.indices, access.extents, strict=True):
+        form = to_linear(index, ranges)
+        inner = sorted((c, a.name, a) for a, c in form.terms.items() if isinstance(a, Var) and a in access.inner)
+        rest = Linear({a: c for a, c in form.terms.items() if a not in access.inner}, form.constant)
+        if any(v in access.inner for a in rest.terms for v in walk_expr(a)) or used & {a for _, _, a in inner}:
+            return None
+        used.update(a for _, _, a in inner)
+        extent = size
+        for coefficient, _, var in inner:
+            if not 0 < coefficient <= extent:
+                return None
+            extent += coefficient * access.inner[var][1]
+        starts.append(from_linear(rest))
+        extents.append(extent)
+    return Box(tuple(starts), tuple(extents))
 
 
 def outer_ranges(path: tuple[Stmt, ...]) -> dict[Var, Interval]:

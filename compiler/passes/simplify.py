@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 from math import gcd
 
 from vdla.compiler.ir.nodes import (
@@ -33,7 +34,7 @@ from vdla.compiler.ir.nodes import (
     seq,
     stmt_children,
     walk_expr,
-)  # fmt: skip
+)
 from vdla.compiler.passes.affine import INDEX_DTYPES, LINEAR_OPS, Linear, Ranges, from_linear, linear_interval, to_linear
 
 EMPTY: frozenset[Expr] = frozenset()
@@ -90,7 +91,7 @@ def simplify_and(a: Expr, b: Expr, facts: Set[Expr] = EMPTY) -> Expr:
 def simplify_or(a: Expr, b: Expr) -> Expr:
     if TRUE in (a, b):
         return TRUE
-    if a == FALSE or a == b:
+    if a in (FALSE, b):
         return b
     return a if b == FALSE else Binary("or", a, b)
 
@@ -226,21 +227,48 @@ def simplify_stmt(stmt: Stmt, ranges: dict[Var, tuple[int, int]], facts: frozens
     return rebuild_stmt(stmt, tuple(x for s in stmt_children(stmt) if (x := simplify_stmt(s, ranges, facts)) is not None))
 
 
+REMOVABLE_KINDS = ("serial", "unrolled", "vectorized", "parallel", "vthread")
+"""Loops that may change their extent: no thread of a launch grid depends on it."""
+
+
 def simplify_loop(loop: For, ranges: dict[Var, tuple[int, int]], facts: frozenset[Expr]) -> Stmt | None:
-    """A loop of one iteration becomes its body; a test that does not depend on the loop goes outside it."""
+    """A loop of one iteration becomes its body; a test that does not depend on the loop goes outside it, `v < 3` into its extent."""
     body = simplify_stmt(loop.body, {**ranges, loop.var: (0, loop.extent - 1)}, facts)
     if body is None or loop.extent == 0:
         return None
-    if loop.extent == 1 and loop.kind in ("serial", "unrolled", "vectorized", "parallel", "vthread"):
+    if loop.extent == 1 and loop.kind in REMOVABLE_KINDS:
+        return body
+    if not isinstance(body, If) or body.otherwise is not None:
+        return replace(loop, body=body)
+    terms = conjuncts(body.condition)
+    inside = [t for t in terms if depends_on(t, loop.var)]
+    outside = [t for t in terms if not depends_on(t, loop.var)]
+    limits = [limit for t in inside if (limit := upper_limit(t, loop.var)) is not None]
+    if limits and min(limits) < loop.extent and loop.kind in REMOVABLE_KINDS:
+        inside = [t for t in inside if upper_limit(t, loop.var) is None]
+        shorter = replace(loop, extent=min(limits), body=guarded(inside, body.then))
+        kept = simplify_loop(shorter, ranges, facts | frozenset(outside))
+        return None if kept is None else guarded(outside, kept)
+    return guarded(outside, replace(loop, body=guarded(inside, body.then)))
+
+
+def guarded(terms: list[Expr], body: Stmt) -> Stmt:
+    """`body` where all of `terms` hold; tests directly inside it are joined with them."""
+    if not terms:
         return body
     if isinstance(body, If) and body.otherwise is None:
-        terms = conjuncts(body.condition)
-        inside = [t for t in terms if depends_on(t, loop.var)]
-        outside = [t for t in terms if not depends_on(t, loop.var)]
-        if outside:
-            inner = If(all_of(inside), body.then) if inside else body.then
-            return If(all_of(outside), For(loop.var, loop.extent, inner, loop.kind, loop.annotations))
-    return For(loop.var, loop.extent, body, loop.kind, loop.annotations)
+        return If(all_of([*terms, *conjuncts(body.condition)]), body.then)
+    return If(all_of(terms), body)
+
+
+def upper_limit(term: Expr, var: Var) -> int | None:
+    """n where `term` says var < n."""
+    match term:
+        case Binary("lt", v, Const(limit, _)) if v is var:
+            return max(0, int(limit))
+        case Binary("le", v, Const(limit, _)) if v is var:
+            return max(0, int(limit) + 1)
+    return None
 
 
 def depends_on(expr: Expr, var: Var) -> bool:

@@ -31,7 +31,7 @@ from vdla.compiler.ir.nodes import (
     substitute_stmt,
     walk_expr,
     walk_stmt,
-)  # fmt: skip
+)
 from vdla.compiler.passes.region import is_nest, touched_buffers
 
 
@@ -154,32 +154,34 @@ def is_repeatable(stmt: Stmt) -> bool:
 
 
 def inject_double_buffers(func: Function) -> Function:
-    """Two copies of each buffer annotated double_buffer, used in turn by the iterations of the loop around its allocation.
+    """Two copies of each buffer annotated double_buffer, used in turn each time its allocation is entered.
 
-        for o in range(4):                           allocate P: int8[2, 6]
-            allocate P: int8[6] {double_buffer=1}    for o in range(4):
-            … P[i] …                            →        … P[o % 2, i] …
+        for h in range(3):                               for h in range(3):
+            for o in range(5):                               allocate P: int8[2, 6]
+                allocate P: int8[6] {double_buffer=1}        for o in range(5):
+                … P[i] …                            →            … P[(h * 5 + o) % 2, i] …
 
-    An annotation outside any loop has no effect.
+    The copy is the number of the iteration modulo 2, counted over all serial loops around, so that it alternates from the
+    last iteration of an inner loop to the first of the next too. An annotation outside any loop has no effect.
     """
-    return replace(func, body=lift_double_buffers(func.body))
+    return replace(func, body=lift_double_buffers(func.body, Const(0)))
 
 
-def lift_double_buffers(stmt: Stmt) -> Stmt:
+def lift_double_buffers(stmt: Stmt, count: Expr) -> Stmt:
+    """count: the number of the iteration of the serial loops around."""
     children = stmt_children(stmt)
     if not children:
         return stmt
-    stmt = rebuild_stmt(stmt, tuple(lift_double_buffers(s) for s in children))
     if not isinstance(stmt, For):
-        return stmt
-    kept, lifted, body = outer_allocations(stmt.body)
-    if not lifted:
-        return stmt
-    copy = Binary("floormod", stmt.var, Const(2, stmt.var.dtype))
-    new: dict[Buffer, tuple[Buffer, Expr | None]] = {
-        a.buffer: (replace(a.buffer, shape=(2, *a.buffer.shape)), copy) for a in lifted
-    }
-    body = with_leading_index(body, new)
+        return rebuild_stmt(stmt, tuple(lift_double_buffers(s, count) for s in children))
+    counted = stmt.kind in ("serial", "unrolled") and stmt.var.dtype == "int32"
+    count = count * stmt.extent + stmt.var if counted else stmt.var
+    kept, lifted, body = outer_allocations(lift_double_buffers(stmt.body, count))
+    copy = Binary("floormod", count, Const(2, count.dtype))
+    new: dict[Buffer, tuple[Buffer, Expr | None]] = {}
+    for allocation in lifted:
+        new[allocation.buffer] = replace(allocation.buffer, shape=(2, *allocation.buffer.shape)), copy
+    body = with_leading_index(body, new) if new else body
     for allocation in reversed(kept):
         body = Allocate(allocation.buffer, body, allocation.annotations)
     result: Stmt = replace(stmt, body=body)

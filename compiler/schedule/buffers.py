@@ -19,7 +19,7 @@ from vdla.compiler.ir.nodes import (
     seq,
     walk_stmt,
     with_attribute,
-)  # fmt: skip
+)
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.schedule.locate import (
     Names,
@@ -33,7 +33,7 @@ from vdla.compiler.schedule.locate import (
     replace_in,
     with_body,
     written_buffer,
-)  # fmt: skip
+)
 from vdla.errors import CompileError
 
 BufferRef = Buffer | str

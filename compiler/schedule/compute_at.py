@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vdla.compiler.ir.nodes import (
+    TRUE,
     Allocate,
     Block,
     Buffer,
@@ -25,10 +26,11 @@ from vdla.compiler.ir.nodes import (
     stmt_exprs,
     walk_expr,
     walk_stmt,
-)  # fmt: skip
+)
+from vdla.compiler.ir.printer import to_text
 from vdla.compiler.passes.affine import Interval, Ranges
-from vdla.compiler.passes.region import Box, accesses, outer_ranges, touched_buffers, union_box
-from vdla.compiler.passes.simplify import TRUE, simplify
+from vdla.compiler.passes.region import Box, accesses, exact_box, outer_ranges, touched_buffers, union_box
+from vdla.compiler.passes.simplify import conjuncts, simplify
 from vdla.compiler.schedule.locate import (
     LoopRef,
     Names,
@@ -42,7 +44,7 @@ from vdla.compiler.schedule.locate import (
     refuse,
     replace_in,
     written_buffer,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +134,20 @@ def regenerate(func: Function, block: Block, dims: list[Dimension], box: Box, ra
     return nest_over(func, block, wanted, ranges, prefix)
 
 
-def nest_over(func: Function, block: Block, wanted: dict[Var, tuple[Expr, int]], ranges: Ranges, prefix: str) -> Stmt:
+def nest_over(
+    func: Function,
+    block: Block,
+    wanted: dict[Var, tuple[Expr, int]],
+    ranges: Ranges,
+    prefix: str,
+    condition: Expr = TRUE,
+) -> Stmt:
     """Loops over (start, extent) of each iter, the whole iter where nothing is said, with the predicate that keeps to its domain."""
     names = Names(func)
     inner: dict[Var, Interval] = dict(ranges)
     loops: list[tuple[Var, int]] = []
     bindings: list[Expr] = []
-    tests: list[Expr] = []
+    tests: list[Expr] = conjuncts(condition)
     for it in block.iters:
         start, extent = wanted.get(it.var, (Const(0, it.var.dtype), it.extent))
         loop = names.var(prefix + it.var.name.rpartition(".")[2], it.var.dtype)
@@ -188,12 +197,34 @@ def reverse_compute_at(func: Function, block: str, loop: LoopRef) -> Function:
         refuse(step, f"it has to read exactly one buffer written in the loop; found {found}", loop_path)
     check_ready(func, step, reader, reader_path, loop_path, sources[0])
     ranges = outer_ranges(loop_path)
-    touches = [a for a in accesses(target.body) if a.buffer is sources[0] and a.is_write]
-    box = union_box(touches, sources[0], ranges)
+    box, condition = written_box(step, func, loop_path, sources[0])
     wanted = wanted_iters(step, reader_path, sources[0], box)
-    nest = nest_over(func, reader, wanted, ranges, f"{written_buffer(reader).name}_")
+    nest = nest_over(func, reader, wanted, ranges, f"{written_buffer(reader).name}_", condition)
     moved = replace(target, body=insert_after_write(target.body, sources[0], nest))
     return replace_in(func, (target, moved), (nest_of(reader_path), None))
+
+
+def written_box(step: str, func: Function, loop_path: Path, source: Buffer) -> tuple[Box, Expr]:
+    """What one iteration of the loop writes of `source`, and when it does."""
+    target = loop_of(loop_path)
+    writers = [b for b in blocks_in(func.body) if source in touched_buffers(b)[1]]
+    if len(writers) != 1:
+        why = f"{source.name} is written by {' and '.join(b.name for b in writers)}"
+        refuse(step, why, loop_path, hint="reverse_compute_at before decompose_reduction")
+    outer = outer_ranges(loop_path)
+    written = next(a for a in accesses(target.body) if a.buffer is source and a.is_write)
+    box = exact_box(written, outer)
+    if box is None:
+        refuse(step, f"what {writers[0].name} writes in one iteration is no box", (*loop_path, writers[0]))
+    tests = [t for i, n in zip(written.indices, source.shape, strict=True) for t in (i >= 0, i < n)]
+    domain = conjuncts(simplify(all_of(tests), {**outer, **written.inner}))
+    condition: list[Expr] = []
+    for term in conjuncts(writers[0].predicate or TRUE):
+        if not any(v in written.inner for v in walk_expr(term)):
+            condition.append(term)
+        elif term not in domain:
+            refuse(step, f"{writers[0].name} writes only where {to_text(term)}", (*loop_path, writers[0]))
+    return box, all_of(condition)
 
 
 def check_ready(func: Function, step: str, reader: Block, reader_path: Path, loop_path: Path, source: Buffer) -> None:

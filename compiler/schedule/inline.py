@@ -19,7 +19,7 @@ from vdla.compiler.ir.nodes import (
     stmt_exprs,
     substitute,
     walk_expr,
-)  # fmt: skip
+)
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.schedule.locate import (
     Path,
@@ -31,7 +31,7 @@ from vdla.compiler.schedule.locate import (
     refuse,
     replace_in,
     with_body,
-)  # fmt: skip
+)
 
 
 def elementwise_store(step: str, path: Path) -> Store:

@@ -29,7 +29,7 @@ from vdla.compiler.ir.nodes import (
     stmt_children,
     substitute,
     walk_stmt,
-)  # fmt: skip
+)
 from vdla.compiler.ir.printer import print_head
 from vdla.compiler.passes.affine import Interval
 from vdla.compiler.passes.simplify import simplify, simplify_and

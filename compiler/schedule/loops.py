@@ -17,7 +17,7 @@ from vdla.compiler.schedule.locate import (
     rebind,
     refuse,
     replace_in,
-)  # fmt: skip
+)
 
 
 def split(func: Function, loop: LoopRef, factors: Sequence[int | None]) -> tuple[Function, list[Var]]:

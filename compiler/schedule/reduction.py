@@ -26,21 +26,22 @@ from vdla.compiler.ir.nodes import (
     seq,
     substitute,
     walk_expr,
-)  # fmt: skip
+)
+from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.passes.simplify import conjuncts
 from vdla.compiler.schedule.locate import (
     LoopRef,
     Names,
     Path,
     block_of,
+    blocks_in,
     loop_of,
-    nest_of,
     path_to_block,
     path_to_loop,
     refuse,
     replace_in,
     with_body,
-)  # fmt: skip
+)
 
 
 def variables(expr: Expr) -> set[Var]:
@@ -134,25 +135,29 @@ def rfactor(func: Function, block: str, loop: LoopRef) -> tuple[Function, str]:
     assert isinstance(old.init, Store)
     if target.var not in reduce_loops(old) or target.var in spatial_loops(old):
         refuse(step, f"loop {target.var.name} does not (only) reduce", path)
-    names = Names(func)
     source = old.body.buffer
+    outermost = next((x for x in path if isinstance(x, For)), old)
+    for other in blocks_in(outermost):
+        if other is not old and source in touched_buffers(other)[0]:
+            refuse(step, f"{other.name} reads {source.name} inside the same loops", path, hint="rfactor before compute_at")
+    names = Names(func)
     buffer = Buffer(names.fresh(f"{source.name}_rf"), (target.extent, *source.shape), source.dtype)
     partial = partial_block(names, path, target, buffer, op, value)
     final = final_nest(names, old, target, buffer, op)
-    nest = nest_of(path)
-    kept = replace_in(replace(func, body=nest), (old, partial)).body
-    func = replace_in(func, (nest, seq(kept, final)))
+    kept = replace_in(replace(func, body=outermost), (old, partial)).body
+    func = replace_in(func, (outermost, seq(kept, final)))
     return with_body(func, Allocate(buffer, func.body)), partial.name
 
 
 def reduction_body(step: str, path: Path) -> tuple[str, Expr]:
     """(op, value) of a block whose body is out[…] = out[…] op value."""
-    block = block_of(path)
-    match block.body:
-        case Store(buffer, indices, Binary(op, Load(same, read), value)) if same is buffer and read == indices:
-            if op in ("add", "mul", "min", "max") and isinstance(block.init, Store) and isinstance(block.init.value, Const):
-                return op, value
-    refuse(step, "it is not out = out op value with a constant initialisation", path)
+    match block_of(path):
+        case Block(_, _, _, Store(buffer, indices, Binary(op, Load(same, read), value)), Store(_, _, Const()), _, _) if (
+            same is buffer and read == indices and op in ("add", "mul", "min", "max")
+        ):
+            return op, value
+        case _:
+            refuse(step, "it is not out = out op value with a constant initialisation", path)
 
 
 def partial_block(names: Names, path: Path, target: For, buffer: Buffer, op: str, value: Expr) -> Block:

@@ -57,7 +57,7 @@ from vdla.compiler.ir.nodes import (
     Var,
     walk_expr,
     walk_stmt,
-)  # fmt: skip
+)
 from vdla.compiler.ir.printer import to_text
 from vdla.compiler.passes.affine import Linear, Ranges, from_linear, to_linear
 from vdla.compiler.passes.simplify import is_index

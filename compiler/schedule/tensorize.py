@@ -18,7 +18,7 @@ from vdla.compiler.ir.nodes import (
     substitute_stmt,
     walk_expr,
     walk_stmt,
-)  # fmt: skip
+)
 from vdla.compiler.ir.printer import to_text
 from vdla.compiler.passes.affine import Linear, Ranges, from_linear, to_linear
 from vdla.compiler.passes.region import outer_ranges
@@ -35,7 +35,7 @@ from vdla.compiler.schedule.locate import (
     path_to_loop,
     refuse,
     replace_in,
-)  # fmt: skip
+)
 from vdla.compiler.schedule.tensor_intrinsic import Match, Mismatch, TensorIntrinsic, match_store
 from vdla.errors import CompileError
 

@@ -1,0 +1,163 @@
+"""Random tensor expressions under random schedules: each program computes what the unscheduled one does."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from vdla.compiler import te
+from vdla.compiler.ir.interpreter import interpret
+from vdla.compiler.ir.nodes import For, Function, walk_stmt
+from vdla.compiler.ir.printer import to_text
+from vdla.compiler.ir.verify import verify
+from vdla.compiler.passes import lower
+from vdla.compiler.schedule import Schedule
+from vdla.errors import CompileError
+
+SEEDS = range(2000 if os.environ.get("VDLA_LONG") else 120)
+
+
+def random_function(r: random.Random) -> Function:
+    """A few stages over one or two inputs of rank 1 to 3: elementwise, stencil, pad, gather by quotient, reduction."""
+    rank = r.randint(1, 3)
+    shape = tuple(r.randint(1, 7) for _ in range(rank))
+    inputs = [te.placeholder(shape, "int32", "x")]
+    tensors = list(inputs)
+    for k in range(r.randint(1, 4)):
+        stage = r.choice([elementwise, elementwise, stencil, pad, strided, reduction, transpose])(r, tensors, f"s{k}")
+        tensors.append(stage)
+    if r.random() < 0.3:
+        tensors.append(te.compute(tensors[-1].shape, lambda *e: tensors[-1][e] + 1, "last"))
+    return te.create_function("random", inputs, [tensors[-1]])
+
+
+def pick(r: random.Random, tensors: list[te.Tensor]) -> te.Tensor:
+    return tensors[-1] if r.random() < 0.7 else r.choice(tensors)
+
+
+def elementwise(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    a = pick(r, tensors)
+    same = [t for t in tensors if t.shape == a.shape]
+    b = r.choice(same)
+    kind = r.randint(0, 2)
+    return te.compute(a.shape, lambda *e: [a[e] * 3 + b[e], te.maximum(a[e], b[e] - 5), te.select(e[0] < 2, a[e], b[e])][kind], name)
+
+
+def stencil(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    a = pick(r, tensors)
+    width = r.randint(1, min(3, a.shape[0]))
+    k = te.reduce_axis(width, "k")
+    return te.compute((a.shape[0] - width + 1, *a.shape[1:]), lambda i, *e: te.sum(a[(i + k, *e)], k), name)
+
+
+def pad(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    a = pick(r, tensors)
+    low, high = r.randint(0, 2), r.randint(0, 2)
+
+    def value(i, *e):  # type: ignore[no-untyped-def]
+        inside = te.logical_and(i - low >= 0, i - low < a.shape[0])
+        return te.select(inside, a[(i - low, *e)], 7)
+
+    return te.compute((a.shape[0] + low + high, *a.shape[1:]), value, name)
+
+
+def strided(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    a = pick(r, tensors)
+    if r.random() < 0.5:
+        return te.compute(((a.shape[0] + 1) // 2, *a.shape[1:]), lambda i, *e: a[(i * 2, *e)] - 1, name)
+    return te.compute((a.shape[0] * 2, *a.shape[1:]), lambda i, *e: a[(i // 2, *e)] + i % 2, name)
+
+
+def reduction(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    a = pick(r, tensors)
+    axes = [te.reduce_axis(n, f"r{d}") for d, n in enumerate(a.shape)]
+    kept = r.randint(0, len(axes) - 1)
+    fold = r.choice([te.sum, te.max, te.min])
+    shape = (r.randint(1, 5), *a.shape[:kept])
+    return te.compute(shape, lambda m, *e: fold(a[(*e, *axes[kept:])] * (m + 1), axes[kept:]), name)
+
+
+def transpose(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    a = pick(r, tensors)
+    return te.compute(a.shape[::-1], lambda *e: a[e[::-1]], name)
+
+
+def random_step(r: random.Random, s: Schedule) -> str:
+    """Try one step; its text."""
+    loops = [x.var for x in walk_stmt(s.func.body) if isinstance(x, For)]
+    blocks = s.blocks()
+    block = r.choice(blocks)
+    own = s.loops(block) or loops
+    loop, other = r.choice(loops), r.choice(own)
+    reads = sorted({b.name for b in s.func.params} | set(blocks))
+    several = r.sample(own, min(len(own), r.randint(2, 4)))
+    adjacent = own.index(other)
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("split", lambda: s.split(other, r.choice([[None, 2], [None, 3], [2, None], [None, 4, 2], [None, 16]]))),
+        ("split", lambda: s.split(other, [None, r.randint(1, 5)])),
+        ("fuse", lambda: s.fuse(*own[adjacent : adjacent + r.randint(1, 3)])),
+        ("reorder", lambda: s.reorder(*several)),
+        ("compute_at", lambda: s.compute_at(block, loop)),
+        ("compute_at", lambda: s.compute_at(block, loop)),
+        ("compute_at", lambda: s.compute_at(block, loop)),
+        ("reverse_compute_at", lambda: s.reverse_compute_at(block, loop)),
+        ("compute_inline", lambda: s.compute_inline(block)),
+        ("reverse_compute_inline", lambda: s.reverse_compute_inline(block)),
+        ("cache_read", lambda: s.cache_read(block, r.choice(reads), r.choice(["local", "shared", "global"]))),
+        ("cache_write", lambda: s.cache_write(block, "local")),
+        ("set_scope", lambda: s.set_scope(block, r.choice(["local", "shared"]))),
+        ("decompose_reduction", lambda: s.decompose_reduction(block, other)),
+        ("rfactor", lambda: s.rfactor(block, other)),
+        ("unroll", lambda: s.unroll(other)),
+        ("vthread", lambda: s.vthread(other)),
+        ("parallel", lambda: s.parallel(other)),
+        ("vectorize", lambda: s.vectorize(other)),
+        ("double_buffer", lambda: s.double_buffer(block)),
+        ("storage_align", lambda: s.storage_align(block, 8)),
+    ]
+    name, apply = r.choice(steps)
+    before = to_text(s.func)
+    try:
+        apply()
+    except CompileError as refusal:
+        assert str(refusal).count("\n") == 0, "a refusal is one line"
+        assert to_text(s.func) == before, "a refused step changes nothing"
+        return ""
+    return name
+
+
+def check_seed(seed: int) -> list[str]:
+    r = random.Random(seed)
+    func = random_function(r)
+    verify(func)
+    arrays = [np.random.default_rng(seed).integers(-50, 50, p.shape, dtype=np.int32) for p in func.params[:-1]]
+    expected = interpret(func, arrays)[0]
+    schedule = Schedule(func)
+    done: list[str] = []
+    for _ in range(r.randint(3, 14)):
+        done += filter(None, [random_step(r, schedule)])
+        where = f"seed {seed}, after {done}\n{to_text(schedule.func)}"
+        try:
+            verify(schedule.func)
+        except CompileError as problem:
+            raise AssertionError(f"{problem}; {where}") from problem
+        np.testing.assert_array_equal(interpret(schedule.func, arrays)[0], expected, err_msg=f"scheduled, {where}")
+
+    def compare(name: str, lowered: Function) -> None:
+        got = interpret(lowered, arrays)[0]
+        np.testing.assert_array_equal(got, expected, err_msg=f"{name}, {where}\n{to_text(lowered)}")
+
+    try:
+        lower(schedule.func, compare)
+    except CompileError as problem:
+        raise AssertionError(f"{problem}; {where}") from problem
+    return done
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_schedule(seed: int) -> None:
+    check_seed(seed)

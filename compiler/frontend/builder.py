@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +37,12 @@ class Value:
         return self.type.dtype
 
 
+def check_size(shape: tuple[int, ...], what: str, where: str = "") -> None:
+    """In Python's integers, which do not overflow. Raises `ModelError`."""
+    if prod(shape) > MAX_ELEMENTS or min(shape, default=1) < 1:
+        raise ModelError(what, where=where, found=shape, expected=f"1 to {MAX_ELEMENTS} elements")
+
+
 @dataclass
 class GraphBuilder:
     """Names handed out are provisional until `call` binds them to the model's own."""
@@ -48,6 +55,7 @@ class GraphBuilder:
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     final_name: dict[str, str] = field(default_factory=dict)  # provisional name → the model's
     node_names: set[str] = field(default_factory=set)
+    output_names: list[str] = field(default_factory=list)
 
     def input(self, name: str, tensor_type: TensorType) -> Value:
         self.inputs.append(name)
@@ -65,8 +73,7 @@ class GraphBuilder:
             read.pop()
         merged = with_defaults(op, attributes)
         result = infer_type(op, tuple(None if v is None else v.type for v in read), merged)
-        if result.elements > MAX_ELEMENTS or min(result.shape, default=1) < 1:
-            raise ModelError(f"{op} gives a tensor of impossible size", found=result.shape, expected=f"1 to {MAX_ELEMENTS} elements")
+        check_size(result.shape, f"{op} gives a tensor of impossible size")
         unsigned = op in MOVEMENT and self.same_sign(op, read)
         output = self.fresh(f"{self.source}.{suffix or op}")
         self.tensors[output] = result
@@ -108,8 +115,6 @@ class GraphBuilder:
             copy = self.emit("reshape", [value], shape=value.shape)
             self.final_name[copy.name] = name
         self.output_names.append(name)
-
-    output_names: list[str] = field(default_factory=list)
 
     def fresh(self, base: str) -> str:
         name, count = base, 1

@@ -116,6 +116,7 @@ def transpose(node: OnnxNode) -> np.ndarray:
 
 def cast(node: OnnxNode) -> np.ndarray:
     node.int_("saturate", 1)
+    node.string("round_mode", "up")  # both about float8 alone
     return data(node).astype(helper.tensor_dtype_to_np_dtype(node.int_("to", onnx.TensorProto.UNDEFINED)))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
+from onnx import TensorProto
 
 from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.compiler.frontend.node import OnnxNode
@@ -63,6 +64,14 @@ def identity(builder: GraphBuilder, node: OnnxNode) -> Value:
     return value
 
 
+def cast(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """Between float32 and float32 only: a leftover of some exporters."""
+    node.int_("saturate", 1)
+    node.string("round_mode", "up")
+    node.require("to", node.int_("to", TensorProto.UNDEFINED), TensorProto.FLOAT)
+    return node.input(0)
+
+
 def dropout(builder: GraphBuilder, node: OnnxNode) -> Value:
     """Nothing at inference, which is all there is here."""
     node.float_("ratio", 0.5)
@@ -86,4 +95,5 @@ IMPORTERS = {
     "Sum": sum_,
     "Identity": identity,
     "Dropout": dropout,
+    "Cast": cast,
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
+from vdla.compiler.frontend.builder import check_size
 from vdla.compiler.graph.graph import TensorType
 from vdla.errors import ModelError
 
@@ -36,7 +37,9 @@ def input_type(info: onnx.ValueInfoProto, given: Sequence[int] | None, where: st
         hint = "export with float32 inputs; quantised models keep QuantizeLinear as their first node"
         raise ModelError("unsupported dtype", where=where, found=dtype_name(tensor.elem_type), expected="float32 or int8", hint=hint)
     declared = [declared_dim(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None
-    return TensorType(static_shape(info.name, declared, given, where), DTYPES[tensor.elem_type])
+    shape = static_shape(info.name, declared, given, where)
+    check_size(shape, "an input of impossible size", where)
+    return TensorType(shape, DTYPES[tensor.elem_type])
 
 
 def dtype_name(number: int) -> str:

@@ -21,7 +21,7 @@ def load_model(source: ModelSource) -> tuple[onnx.ModelProto, str]:
     Raises `ModelError` when it cannot be read, is not ONNX, is older than opset 7 or lacks its external data.
     """
     if isinstance(source, onnx.ModelProto):
-        model, where, folder = source, source.graph.name or "model", None
+        model, where, folder = source, " ".join(source.graph.name.split()) or "model", None
     elif isinstance(source, bytes):
         model, where, folder = parse(source, "model"), "model", None
     else:

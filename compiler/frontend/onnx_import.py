@@ -39,7 +39,8 @@ def import_onnx(source: ModelSource, input_shapes: Shapes | None = None) -> Grap
     """
     model, where = load_model(source)
     try:
-        return import_graph(model, where, input_shapes or {})
+        with np.errstate(all="ignore"):  # a model's infinities are its own affair
+            return import_graph(model, where, input_shapes or {})
     except ModelError as error:
         if error.where.startswith(where):
             raise
@@ -55,7 +56,7 @@ def import_graph(model: onnx.ModelProto, where: str, input_shapes: Shapes) -> Gr
     builder = GraphBuilder(taken=tensor_names(proto))
     values: dict[str, Value | None] = {"": None}
     for tensor in proto.initializer:
-        values[tensor.name] = builder.constant(numpy_helper.to_array(tensor), tensor.name)
+        values[tensor.name] = builder.constant(stored_array(tensor), tensor.name)
     for name, tensor_type in types.items():
         values[name] = builder.input(name, tensor_type)
     read = {name for node in proto.node for name in node.input} | {info.name for info in proto.output}
@@ -72,6 +73,15 @@ def import_graph(model: onnx.ModelProto, where: str, input_shapes: Shapes) -> Gr
             raise ModelError("unsupported dtype of an output", found=f"{info.name}: {'uint8' if value.unsigned else value.dtype}", expected="float32 or int8")
         builder.output(info.name, value)
     return builder.graph(proto.name or "model")
+
+
+def stored_array(tensor: onnx.TensorProto) -> np.ndarray:
+    """An initialiser's data. Raises `ModelError` when it does not fit its shape and type."""
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:  # onnx raises many types here
+        found = f"{type(error).__name__}: {error}"
+        raise ModelError("an initialiser is malformed", where=f"initialiser {tensor.name!r}", found=found) from error
 
 
 def import_node(builder: GraphBuilder, values: dict[str, Value | None], proto: onnx.NodeProto, index: int, opset: int) -> None:

@@ -1,0 +1,152 @@
+"""Quantised models, int8 and uint8, in QDQ and QLinear form, against onnxruntime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+from onnx_models import model_of, node, opsets_of, random, run_onnxruntime
+
+from vdla.compiler.frontend.onnx_import import import_onnx
+from vdla.compiler.graph.pipeline import optimise
+from vdla.compiler.graph.reference import run_reference
+from vdla.compiler.graph.verify import verify_graph
+from vdla.errors import ModelError
+
+OUT_SCALE = 0.11
+
+
+def scale(*values: float) -> np.ndarray:
+    return np.array(values[0] if len(values) == 1 else values, np.float32)
+
+
+def integers(dtype: str, *shape: int, seed: int = 5) -> np.ndarray:
+    info = np.iinfo(dtype)
+    return np.random.default_rng([seed, *shape]).integers(max(info.min, -900), min(info.max, 900), shape, dtype, endpoint=True)
+
+
+def check(model, inputs, step: float = 0.0) -> list[str]:
+    """Agreement with onnxruntime, imported and optimised, but for one quantisation `step` in one element of a hundred."""
+    expected = run_onnxruntime(model, inputs)["y"]
+    graph = import_onnx(model)
+    verify_graph(graph)
+    for version in (graph, optimise(graph)):
+        error = np.abs(run_reference(version, inputs)["y"].astype(np.float64) - expected)
+        assert error.max() <= 1.001 * step + 1e-5 * np.abs(expected).max()
+        assert (error > 1e-5 * np.abs(expected).max()).mean() <= 0.01
+    return [n.op for n in optimise(graph).nodes]
+
+
+@pytest.mark.parametrize("opset", opsets_of("QuantizeLinear", 10))
+@pytest.mark.parametrize(("dtype", "zero_point"), [("int8", -3), ("uint8", 131), ("uint8", None)])
+def test_quantise_and_back(dtype: str, zero_point: int | None, opset: int) -> None:
+    operands = "s" if zero_point is None else "s z"
+    constants = {"s": scale(0.013)} | ({} if zero_point is None else {"z": np.array(zero_point, dtype)})
+    nodes = [node("QuantizeLinear", f"x {operands}", "q"), node("DequantizeLinear", f"q {operands}")]
+    inputs = {"x": random(2, 3, 4, 5)}
+    assert check(model_of(nodes, inputs, ["y"], constants, opset), inputs, 0.013) == ["quantize", "dequantize"]
+
+
+def test_output_dtype_attribute() -> None:
+    nodes = [node("QuantizeLinear", "x s", "q", output_dtype=TensorProto.INT8), node("DequantizeLinear", "q s")]
+    inputs = {"x": random(2, 3)}
+    check(model_of(nodes, inputs, ["y"], {"s": scale(0.02)}, 21), inputs, 0.02)
+
+
+@pytest.mark.parametrize("channel_zero_points", [(0, 0, 0), (1, -2, 3)])
+@pytest.mark.parametrize("activation", ["int8", "uint8"])
+def test_qdq_convolution(activation: str, channel_zero_points: tuple[int, ...]) -> None:
+    """x and y per tensor, weights per channel, the bias int32 in units of the product's scale."""
+    wscale = scale(0.01, 0.02, 0.03)
+    constants = {
+        "xs": scale(0.017), "xz": np.array(7, activation), "w": integers("int8", 3, 4, 3, 3), "ws": wscale,
+        "wz": np.array(channel_zero_points, np.int8), "b": integers("int32", 3), "bs": wscale * np.float32(0.017),
+        "bz": np.zeros(3, np.int32), "ys": scale(OUT_SCALE), "yz": np.array(9, activation),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x xs xz", "xq"),
+        node("DequantizeLinear", "xq xs xz", "xd"),
+        node("DequantizeLinear", "w ws wz", "wd", axis=0),
+        node("DequantizeLinear", "b bs bz", "bd", axis=0),
+        node("Conv", "xd wd bd", "c", pads=[1, 1, 1, 1]),
+        node("Relu", "c", "r"),
+        node("QuantizeLinear", "r ys yz", "yq"),
+        node("DequantizeLinear", "yq ys yz"),
+    ]
+    inputs = {"x": random(1, 4, 8, 8)}
+    ops = check(model_of(nodes, inputs, ["y"], constants), inputs, OUT_SCALE)
+    weights = [] if any(channel_zero_points) else ["dequantize"]  # differing zero points leave float weights
+    assert ops == ["quantize", "dequantize", *weights, "conv2d", "relu", "quantize", "dequantize"]
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+@pytest.mark.parametrize("weight", ["int8", "uint8"])
+def test_qdq_dense(weight: str, transposed: int) -> None:
+    """Weights stay `dense(x, dequantize(constant))`, whichever way round they were stored."""
+    shape = (5, 6) if transposed else (6, 5)
+    constants = {"w": integers(weight, *shape), "ws": scale(0.01, 0.02, 0.03, 0.04, 0.05), "wz": np.full(5, 128 if weight == "uint8" else 0, weight), "b": random(5)}
+    nodes = [node("DequantizeLinear", "w ws wz", "wd", axis=0 if transposed else 1), node("Gemm", "x wd b", transB=transposed)]
+    inputs = {"x": random(3, 6)}
+    assert check(model_of(nodes, inputs, ["y"], constants), inputs) == ["dequantize", "dense"]
+
+
+def test_weights_quantised_in_the_model() -> None:
+    """float weights → QuantizeLinear → DequantizeLinear, as quantisation-aware training exports them."""
+    constants = {"w": random(3, 4, 1, 1), "ws": scale(0.01, 0.02, 0.03), "wz": np.zeros(3, np.int8)}
+    nodes = [node("QuantizeLinear", "w ws wz", "wq", axis=0), node("DequantizeLinear", "wq ws wz", "wd", axis=0), node("Conv", "x wd")]
+    inputs = {"x": random(1, 4, 5, 5)}
+    assert check(model_of(nodes, inputs, ["y"], constants), inputs) == ["dequantize", "conv2d"]
+
+
+@pytest.mark.parametrize("opset", opsets_of("QLinearConv", 10))
+@pytest.mark.parametrize(("x", "w"), [("uint8", "uint8"), ("uint8", "int8"), ("int8", "int8")])
+def test_qlinear_conv(x: str, w: str, opset: int) -> None:
+    per_channel = w == "int8"
+    constants = {
+        "xs": scale(0.017), "xz": np.array(5, x), "w": integers(w, 6, 2, 3, 3), "ws": scale(*[0.01, 0.02, 0.03] * 2) if per_channel else scale(0.02),
+        "wz": np.zeros(6, w) if per_channel else np.array(99, w), "ys": scale(OUT_SCALE), "yz": np.array(17, x), "b": integers("int32", 6),
+    }  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x xs xz", "q"),
+        node("QLinearConv", "q xs xz w ws wz ys yz b", "r", group=2, strides=[2, 1], pads=[1, 0, 1, 2]),
+        node("DequantizeLinear", "r ys yz"),
+    ]
+    inputs = {"x": random(2, 4, 7, 6)}
+    check(model_of(nodes, inputs, ["y"], constants, opset), inputs, OUT_SCALE)
+
+
+@pytest.mark.parametrize(("opset", "constant"), [(10, True), (21, True), (21, False)])
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_qlinear_matmul(dtype: str, constant: bool, opset: int) -> None:
+    constants = {
+        "as": scale(0.017), "az": np.array(5, dtype), "bs": scale(0.02), "bz": np.array(3, dtype), "ys": scale(OUT_SCALE), "yz": np.array(17, dtype),
+    }  # fmt: skip
+    inputs = {"x": random(3, 6)}
+    if constant:
+        constants["b"] = integers(dtype, 6, 5)
+    else:
+        inputs["x2"] = random(6, 5)
+    nodes = [] if constant else [node("QuantizeLinear", "x2 bs bz", "b")]
+    nodes += [node("QuantizeLinear", "x as az", "a"), node("QLinearMatMul", "a as az b bs bz ys yz", "r"), node("DequantizeLinear", "r ys yz")]
+    check(model_of(nodes, inputs, ["y"], constants, opset), inputs, OUT_SCALE)
+
+
+def test_uint8_passes_through_moves_and_max_pool() -> None:
+    constants = {"s": scale(0.01), "z": np.array(128, np.uint8), "shape": np.array([1, 6, 2, 4]), "more": integers("uint8", 1, 2, 2, 4)}
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"),
+        node("Transpose", "q", "t", perm=[0, 1, 3, 2]),
+        node("MaxPool", "t", "p", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        node("Reshape", "p shape", "r"),
+        node("Concat", "r more", "c", axis=1),
+        node("DequantizeLinear", "c s z"),
+    ]
+    inputs = {"x": random(1, 3, 16, 4)}
+    assert "qmax_pool2d" in check(model_of(nodes, inputs, ["y"], constants), inputs, 0.01)
+
+
+def test_mixed_signs_are_refused() -> None:
+    constants = {"s": scale(0.01), "z": np.array(128, np.uint8), "k": integers("int8", 2, 3)}
+    nodes = [node("QuantizeLinear", "x s z", "q"), node("Concat", "q k", "c", axis=0), node("DequantizeLinear", "c s z")]
+    with pytest.raises(ModelError, match=r"node 'c_Concat' \(Concat, opset 17\): concat mixes int8 and uint8"):
+        import_onnx(model_of(nodes, {"x": random(2, 3)}, ["y"], constants))

@@ -166,8 +166,8 @@ def broadcast(b: Builder, x: Value, lanes: int | None) -> Value:
     if isinstance(x, ir.Constant):
         return constant(x.type, x.constant, lanes)
     vector = ir.VectorType(x.type, lanes)
-    first = b.insert_element(ir.Constant(vector, ir.Undefined), x, ir.Constant(I32, 0))
-    return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+    undefined = ir.Constant(vector, ir.Undefined)
+    return b.shuffle_vector(b.insert_element(undefined, x, constant(I32, 0)), undefined, constant(I32, 0, lanes))
 
 
 def unify(b: Builder, *values: Value) -> tuple[Value, ...]:

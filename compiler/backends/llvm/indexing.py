@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Var, walk_expr
-from vdla.compiler.passes.affine import INDEX_DTYPES, LINEAR_OPS, Linear, Ranges, interval, linear_interval, to_linear
+from vdla.compiler.passes.affine import INDEX_DTYPES, LINEAR_OPS, Linear, Ranges, interval, linear_interval, recombine, to_linear
 
 
 def depends(expr: Expr, var: Var) -> bool:
@@ -64,4 +64,4 @@ def offset_of(indices: tuple[Expr, ...], shape: tuple[int, ...], ranges: Ranges)
     for index, size in zip(reversed(indices), reversed(shape), strict=True):
         total = total.plus(to_linear(index, ranges), stride)
         stride *= size
-    return total
+    return recombine(total, ranges)

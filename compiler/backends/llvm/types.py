@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 from llvmlite import ir
 
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -38,6 +41,7 @@ def storage_type(dtype: str) -> ir.Type:
     return I8 if dtype == "bool" else SCALARS[dtype]
 
 
+@cache
 def constant(scalar: ir.Type, value: int | float, lanes: int | None = None) -> ir.Constant:
     """A scalar constant, or the same in every lane."""
     if isinstance(scalar, ir.IntType):
@@ -48,7 +52,10 @@ def constant(scalar: ir.Type, value: int | float, lanes: int | None = None) -> i
             value = value & 1
     else:
         value = float(value)
-    return ir.Constant(scalar, value) if lanes is None else ir.Constant(ir.VectorType(scalar, lanes), [value] * lanes)
+    if lanes is None:
+        return ir.Constant(scalar, value)
+    vector = ir.VectorType(scalar, lanes)
+    return ir.Constant(vector, [value] * lanes if value or math.copysign(1, value) < 0 else None)  # None: zeroinitializer
 
 
 def intrinsic_suffix(type_: ir.Type) -> str:

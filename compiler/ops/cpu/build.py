@@ -61,7 +61,7 @@ def build_cpu_kernel(
     key = (op, input_types, output_types, frozen(attributes))
     if key not in _kernels:
         definition = definition_of(op, input_types, attributes)
-        func = lower(scheduled_function(op, input_types, attributes, definition))
+        func = lower(scheduled_function(op, input_types, attributes, definition), check=False)
         _kernels[key] = NodeKernel(compile_function(func), definition.constants, output_types[0].shape)
     return _kernels[key]
 

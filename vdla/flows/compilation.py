@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vdla.compiler.driver import BuildOptions, build_model
-from vdla.compiler.frontend import import_onnx
+from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.model import CompiledModel
-from vdla.compiler.quantise import from_qdq, has_qdq, quantise
+from vdla.compiler.quantise.qdq import from_qdq, has_qdq
+from vdla.compiler.quantise.quantise import quantise
 from vdla.design import Design, load_design
 from vdla.files import write_file
 from vdla.flows.dump import Dumper

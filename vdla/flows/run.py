@@ -14,7 +14,7 @@ import numpy as np
 from vdla import __version__
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.model import CompiledModel
-from vdla.compiler.quantise import run_integer_reference
+from vdla.compiler.quantise.integer_reference import run_integer_reference
 from vdla.design import Design
 from vdla.flows.compilation import CompileOptions, compile_to_model, model_name, simulated
 from vdla.flows.inputs import Inputs, generated_inputs

@@ -114,7 +114,7 @@ class Histogram:
         inside = self.counts.sum() - n_below[:, None] - n_above[None, :]
         error = below[:, None] + above[None, :] + inside * step**2 / 12
         i, j = np.unravel_index(int(error.argmin()), error.shape)
-        margin = 1 + self.counts.sum() ** -0.5  # few values seen say little about the extremes
+        margin = 1 + float(self.counts.sum()) ** -0.5  # few values seen say little about the extremes
         return float(lows[i]) * margin, float(highs[j]) * margin
 
 

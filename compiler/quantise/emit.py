@@ -5,8 +5,8 @@ Every function returns the node and its constants, named after the node.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -118,6 +118,29 @@ def emit_requantize(target: Target, x: Operand) -> Emitted:
         "scale": scale_words(x.affine.scale / affine.scale, affine.zero_point),
     }
     return _node(target, "requantize", [x.name], constants, target.bounds)
+
+
+def renamed_apart(emitted: Emitted, used: Container[str]) -> Emitted:
+    """The same with those constants renamed whose names are used already."""
+    node, constants = emitted
+    names = {name: unused_name(name, used) for name in constants}
+    inputs = tuple(names.get(name, name) for name in node.inputs)
+    return replace(node, inputs=inputs), {names[name]: value for name, value in constants.items()}
+
+
+def uniquely_named(nodes: Iterable[Node]) -> list[Node]:
+    """The nodes, those renamed whose name an earlier one has."""
+    named: dict[str, Node] = {}
+    for node in nodes:
+        name = unused_name(node.name, named)
+        named[name] = replace(node, name=name)
+    return list(named.values())
+
+
+def unused_name(name: str, used: Container[str]) -> str:
+    while name in used:
+        name += "_"
+    return name
 
 
 def emit_quantize(name: str, source: str, x: str, output: Operand) -> Node:

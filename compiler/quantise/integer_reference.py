@@ -27,8 +27,6 @@ Operands = Sequence[Any]  # an absent optional operand is None
 FLOAT32_EXACT = 1 << 24
 """float32 holds every integer of at most this magnitude."""
 
-Array = np.ndarray
-
 
 def run_integer_reference(graph: Graph, inputs: Mapping[str, Array], *, keep: str = "all") -> dict[str, Array]:
     """Execute a graph of float and quantised operators: every tensor but the constants, or with keep="outputs" those alone.

@@ -6,6 +6,7 @@ A group is one quantised node to be: an anchor, and the add, relu and clip that 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -156,11 +157,11 @@ def can_quantise(graph: Graph, group: Group) -> bool:
         case "add":
             return len({graph.tensors[name].shape for name in node.inputs}) == 1
         case "avg_pool2d":
-            return counts_all(a) and np.prod(a["kernel"]) <= MAX_POOL_WINDOW
+            return counts_all(a) and prod(a["kernel"]) <= MAX_POOL_WINDOW
         case "global_avg_pool":
-            return np.prod(shape[2:]) <= MAX_POOL_WINDOW
+            return prod(shape[2:]) <= MAX_POOL_WINDOW
         case "reduce_mean":
-            return len(shape) == 4 and {axis % 4 for axis in a["axes"]} == {2, 3} and np.prod(shape[2:]) <= MAX_POOL_WINDOW
+            return len(shape) == 4 and {axis % 4 for axis in a["axes"]} == {2, 3} and prod(shape[2:]) <= MAX_POOL_WINDOW
         case "pad":
             return a["value"] == 0
         case _:

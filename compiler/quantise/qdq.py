@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +32,9 @@ from vdla.compiler.quantise.emit import (
     emit_dense,
     emit_dequantize,
     emit_requantize,
+    renamed_apart,
+    uniquely_named,
+    unused_name,
 )
 from vdla.compiler.quantise.plan import INHERITS, MAX_POOL_WINDOW, clip_interval, counts_all, within
 from vdla.compiler.quantise.scales import ACC_LIMIT, BIAS_LIMIT, MAX_MULTIPLIER, Affine, QuantisedWeights, accumulator_reach
@@ -74,6 +78,7 @@ class QdqRewriter:
 
     def __post_init__(self) -> None:
         self.producer, self.consumers = self.graph.producer(), self.graph.consumers()
+        self.names = set(self.graph.tensors)
 
     def add(self, node: Node) -> None:
         """Append a node, or what replaces it."""
@@ -97,7 +102,7 @@ class QdqRewriter:
             if needed & set(node.outputs):
                 kept.append(node)
                 needed |= set(node.inputs)
-        return self.graph.with_nodes(reversed(kept), self.tensors, self.constants)
+        return self.graph.with_nodes(uniquely_named(reversed(kept)), self.tensors, self.constants)
 
     def _add_dequantize(self, node: Node) -> None:
         name = self.same.get(node.inputs[0], node.inputs[0])
@@ -138,8 +143,13 @@ class QdqRewriter:
         if emitted is None:
             self.nodes.append(node)
             return
-        self.nodes.append(emitted[0])
-        self.constants.update(emitted[1])
+        self._append(emitted)
+
+    def _append(self, emitted: Emitted) -> None:
+        node, constants = renamed_apart(emitted, self.names)
+        self.nodes.append(node)
+        self.constants.update(constants)
+        self.names |= set(constants)
 
     def _tail(self, name: str) -> Tail:
         """Walk up from a quantize's input over clips that nobody else reads."""
@@ -182,9 +192,9 @@ class QdqRewriter:
                 return emit_dense(target, operands[0], weights) if weights else None
             case "add" if len({self.graph.tensors[name].shape for name in data}) == 1:
                 return emit_add(target, *operands)
-            case "avg_pool2d" if counts_all(attributes) and np.prod(attributes["kernel"]) <= MAX_POOL_WINDOW:
+            case "avg_pool2d" if counts_all(attributes) and prod(attributes["kernel"]) <= MAX_POOL_WINDOW:
                 return emit_avg_pool2d(target, operands[0], attributes)
-            case "global_avg_pool" if np.prod(shape[2:]) <= MAX_POOL_WINDOW:
+            case "global_avg_pool" if prod(shape[2:]) <= MAX_POOL_WINDOW:
                 return emit_avg_pool2d(target, operands[0], {"kernel": shape[2:]})
             case "concat" if tail.clip == UNCLIPPED:
                 return self._concat(target, operands, attributes)
@@ -213,9 +223,7 @@ class QdqRewriter:
             if operand.affine != target.output.affine:
                 shape = self._shape(operand.name)
                 rescaled = self._new_int8(f"{target.name}.{operand.name}", shape, target.output.affine)
-                node, constants = emit_requantize(Target(rescaled.name, target.source, rescaled), operand)
-                self.nodes.append(node)
-                self.constants.update(constants)
+                self._append(emit_requantize(Target(rescaled.name, target.source, rescaled), operand))
                 operand = rescaled
             inputs.append(operand.name)
         return Node(
@@ -273,8 +281,8 @@ class QdqRewriter:
         return (self.tensors.get(name) or self.graph.tensors[name]).shape
 
     def _new_int8(self, name: str, shape: tuple[int, ...], affine: Affine) -> Operand:
-        while name in self.tensors or name in self.graph.tensors:
-            name += "_"
+        name = unused_name(name, self.names)
+        self.names.add(name)
         self.tensors[name] = TensorType(shape, "int8")
         return Operand(name, affine)
 

@@ -10,7 +10,7 @@ form computes in float between a dequantize and a quantize, each made once for a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -31,6 +31,9 @@ from vdla.compiler.quantise.emit import (
     emit_dequantize,
     emit_quantize,
     emit_requantize,
+    renamed_apart,
+    uniquely_named,
+    unused_name,
 )
 from vdla.compiler.quantise.plan import INHERITS, Group, plan
 from vdla.compiler.quantise.scales import Affine, affine_from_range, quantise_weights
@@ -131,16 +134,20 @@ class Rewriter:
             return
         output = self._int8_operand(group.output)
         target = Target(group.anchor.name, group.source, output, group.clip)
-        node, constants = self._quantised_node(group, target)
+        self._append(self._quantised_node(group, target))
+        self.int8[group.output] = output
+
+    def _append(self, emitted: Emitted) -> None:
+        node, constants = renamed_apart(emitted, self.names)
         self.nodes.append(node)
         self.constants.update(constants)
-        self.int8[group.output] = output
+        self.names |= set(constants)
 
     def finish(self) -> Graph:
         """The rewritten graph, whose outputs are float as they were."""
         for name in self.graph.outputs:
             self._float(name)
-        return self.graph.with_nodes(self.nodes, self.tensors, self.constants)
+        return self.graph.with_nodes(uniquely_named(self.nodes), self.tensors, self.constants)
 
     def _add_float(self, node: Node) -> None:
         for name in node.inputs:
@@ -165,7 +172,7 @@ class Rewriter:
 
     def _int8_operand(self, name: str, affine: Affine | None = None, suffix: str = "") -> Operand:
         """A new int8 tensor of `name`'s shape."""
-        operand = Operand(_unused(f"{name}_q{suffix}", self.names), affine or self.affines[name])
+        operand = Operand(unused_name(f"{name}_q{suffix}", self.names), affine or self.affines[name])
         self.names.add(operand.name)
         self.tensors[operand.name] = TensorType(self.graph.tensors[name].shape, "int8")
         return operand
@@ -236,9 +243,7 @@ class Rewriter:
             return emit_avg_pool2d(target, x, kernel)
         pooled = self._int8_operand(anchor.outputs[0], target.output.affine, ".pooled")
         self.tensors[pooled.name] = TensorType((*shape[:2], 1, 1), "int8")
-        node, constants = emit_avg_pool2d(replace(target, name=f"{target.name}.pool", output=pooled), x, kernel)
-        self.nodes.append(node)
-        self.constants.update(constants)
+        self._append(emit_avg_pool2d(replace(target, name=f"{target.name}.pool", output=pooled), x, kernel))
         return _same_op(target, "reshape", [pooled], {"shape": shape[:2]})
 
     def _at_affine(self, name: str, operand: Operand, affine: Affine) -> Operand:
@@ -246,9 +251,7 @@ class Rewriter:
         if operand.affine == affine:
             return operand
         output = self._int8_operand(name, affine, ".rescaled")
-        node, constants = emit_requantize(Target(output.name, name, output), operand)
-        self.nodes.append(node)
-        self.constants.update(constants)
+        self._append(emit_requantize(Target(output.name, name, output), operand))
         return output
 
 
@@ -256,9 +259,3 @@ def _same_op(target: Target, op: str, inputs: Sequence[Operand], attributes: Map
     """An operator that moves or compares int8 levels and does no arithmetic on them."""
     names = tuple(operand.name for operand in inputs)
     return Node(target.name, op, names, (target.output.name,), MappingProxyType(dict(attributes)), target.source), {}
-
-
-def _unused(name: str, used: Collection[str]) -> str:
-    while name in used:
-        name += "_"
-    return name

@@ -8,8 +8,8 @@ from error_bound import ErrorBound
 from graph_builder import GraphBuilder
 
 from vdla.compiler.graph.graph import Graph
-from vdla.compiler.graph.opset import infer_type, with_defaults
 from vdla.compiler.graph.reference import run_reference
+from vdla.compiler.graph.verify import verify_graph
 from vdla.compiler.quantise.calibrate import Method, generate_calibration
 from vdla.compiler.quantise.integer_reference import run_integer_reference
 from vdla.compiler.quantise.quantise import QuantiseOptions, quantise, quantise_with_report
@@ -26,20 +26,6 @@ def text(graph: Graph) -> str:
         f"{n.op} {n.source} <- {', '.join(producer.get(i, i) for i in n.inputs if i not in graph.constants)}"
         for n in graph.nodes
     )
-
-
-def check_types(graph: Graph) -> None:
-    """Every node's operands and attributes fit its operator, and its output has the type the graph says."""
-    known = {*graph.inputs, *graph.constants}
-    for node in graph.nodes:
-        assert known.issuperset(name for name in node.inputs if name), node
-        inferred = infer_type(
-            node.op, tuple(graph.tensors[i] if i else None for i in node.inputs), with_defaults(node.op, node.attributes)
-        )
-        assert inferred == graph.tensors[node.outputs[0]], node
-        known.add(node.outputs[0])
-    assert known.issuperset(graph.outputs)
-    assert len({node.name for node in graph.nodes}) == len(graph.nodes)
 
 
 def residual_block(project: bool) -> tuple[GraphBuilder, Graph]:
@@ -108,7 +94,7 @@ def test_float_islands_are_minimal() -> None:
     gated = b.op("mul", y, b.op("sigmoid", y))
     graph = b.graph(b.op("softmax", b.op("reshape", b.conv2d(b.op("relu", gated), 2, 3), shape=(1, 72)), axis=1))
     quantised = quantise(graph, b.sample())
-    check_types(quantised)
+    verify_graph(quantised)
     assert (
         text(quantised)
         == """\
@@ -133,7 +119,7 @@ def test_concat_shares_its_scale_or_rescales() -> None:
     left, right = b.conv2d(x, 4, 3), b.op("relu", b.conv2d(x, 4, 1))
     graph = b.graph(b.conv2d(b.op("concat", left, right, axis=1), 2, 1), b.conv2d(right, 2, 1))
     quantised = quantise_with_report(graph, b.sample())
-    check_types(quantised.graph)
+    verify_graph(quantised.graph)
     affine = dict(quantised.int8.values())
     assert affine["conv2d0.out"] == affine["concat0.out"] != affine["relu0.out"]
     ops = [node.op for node in quantised.graph.nodes]
@@ -155,7 +141,7 @@ def test_averages() -> None:
         b.op("reduce_mean", y, axes=(1,), keepdims=True),
     ]
     quantised = quantise_with_report(b.graph(*pools), sample := b.sample(), MINMAX)
-    check_types(quantised.graph)
+    verify_graph(quantised.graph)
     ops = {node.name: node.op for node in quantised.graph.nodes}
     assert [ops[pool.removesuffix(".out")] for pool in pools] == [
         "qavg_pool2d",
@@ -250,7 +236,7 @@ def test_random_graph_is_within_the_bound(seed: int) -> None:
     b, graph = random_graph(seed)
     sample = b.sample()
     quantised = quantise_with_report(graph, sample, MINMAX)
-    check_types(quantised.graph)
+    verify_graph(quantised.graph)
     exact, found = run_reference(graph, sample[0], keep="all"), run_integer_reference(quantised.graph, sample[0])
     bound = ErrorBound(graph, quantised, exact).bound
     for name, (tensor, affine) in quantised.int8.items():

@@ -1,0 +1,291 @@
+"""Models that come quantised, against onnxruntime.
+
+Tolerance: our scales are 18-bit multipliers, off by at most 2⁻¹⁷, and round halves up; onnxruntime's are float32 and round
+halves to even. On results of at most 255 levels that moves a value by under 255·2⁻¹⁷ = 0.002 levels, so an element differs,
+by one level, only when it lies that near to a tie: of evenly spread values at most 0.4 %, besides exact ties.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from vdla.compiler.frontend.onnx_import import import_onnx
+from vdla.compiler.graph.graph import Graph
+from vdla.compiler.graph.pipeline import optimise
+from vdla.compiler.graph.verify import verify_graph
+from vdla.compiler.quantise.integer_reference import run_integer_reference
+from vdla.compiler.quantise.qdq import from_qdq, has_qdq
+
+MAY_DIFFER = 0.01
+
+
+class OnnxBuilder:
+    """An ONNX model of QDQ pieces; int8 or uint8 activations and seeded parameters."""
+
+    def __init__(self, seed: int, activations: type = np.uint8) -> None:
+        self.generator = np.random.default_rng(seed)
+        self.activations = activations
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, value: Any) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def node(self, op: str, inputs: list[str], **attributes: Any) -> str:
+        name = f"{op}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [f"{name}.out"], name=name, **attributes))
+        return f"{name}.out"
+
+    def parameters(self, scale: float, zero_point: int) -> list[str]:
+        return [self.constant(np.float32(scale)), self.constant(self.activations(zero_point))]
+
+    def requantised(self, x: str, scale: float, zero_point: int) -> str:
+        """quantize, then dequantize."""
+        parameters = self.parameters(scale, zero_point)
+        return self.node("DequantizeLinear", [self.node("QuantizeLinear", [x, *parameters]), *parameters])
+
+    def weights(self, shape: tuple[int, ...], axis: int | None) -> str:
+        w = self.generator.integers(-127, 128, shape, dtype=np.int8)
+        scale = self.generator.uniform(0.002, 0.01, () if axis is None else shape[axis]).astype(np.float32)
+        zero = np.zeros(scale.shape, np.int8)
+        attributes = {} if axis is None else {"axis": axis}
+        return self.node("DequantizeLinear", [self.constant(w), self.constant(scale), self.constant(zero)], **attributes)
+
+    def model(self, shape: tuple[int, ...], *outputs: str) -> onnx.ModelProto:
+        graph = helper.make_graph(
+            self.nodes,
+            "qdq",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+            self.constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        return onnx.shape_inference.infer_shapes(model)
+
+
+def onnxruntime_outputs(model: onnx.ModelProto, x: np.ndarray, optimised: bool = True) -> list[np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x})
+
+
+def imported(model: onnx.ModelProto, optimised: bool = True) -> Graph:
+    graph = import_onnx(model)
+    graph = from_qdq(optimise(graph) if optimised else graph)
+    verify_graph(graph, "from_qdq")
+    return graph
+
+
+def compare(model: onnx.ModelProto, x: np.ndarray, levels: list[float]) -> Graph:
+    """Within one level everywhere and equal nearly everywhere, for onnxruntime's integer kernels and its float ones."""
+    graph = imported(model)
+    found = run_integer_reference(graph, {graph.inputs[0]: x}, keep="outputs")
+    for optimised in (False, True):
+        for name, expected, level in zip(graph.outputs, onnxruntime_outputs(model, x, optimised), levels, strict=True):
+            difference = np.rint((found[name] - expected) / level)
+            assert np.abs(difference).max() <= 1, (name, optimised)
+            assert (difference != 0).mean() <= MAY_DIFFER, (name, optimised)
+    return graph
+
+
+def ops(graph: Graph) -> list[str]:
+    return [node.op for node in graph.nodes]
+
+
+CONVS = [
+    ((1, 8, 12, 12), (16, 8, 3, 3), {"pads": [1, 1, 1, 1]}),
+    ((2, 6, 11, 9), (12, 2, 3, 3), {"group": 3, "strides": [2, 1], "pads": [0, 1, 1, 0]}),
+    ((1, 16, 10, 10), (16, 1, 3, 3), {"group": 16, "pads": [1, 1, 1, 1]}),
+    ((1, 32, 7, 7), (24, 32, 1, 1), {}),
+]
+
+
+@pytest.mark.parametrize("activations", [np.uint8, np.int8])
+@pytest.mark.parametrize(("shape", "weight", "attributes"), CONVS)
+@pytest.mark.parametrize("tail", ["", "Relu", "Clip"])
+def test_conv(
+    shape: tuple[int, ...], weight: tuple[int, ...], attributes: dict[str, Any], tail: str, activations: type
+) -> None:
+    b = OnnxBuilder(0, activations)
+    shift = 128 if activations is np.uint8 else 0
+    x = b.requantised("x", 0.03, 7 + shift)
+    w = b.weights(weight, 0)
+    bias = b.constant(b.generator.standard_normal(weight[0]).astype(np.float32))
+    y = b.node("Conv", [x, w, bias], **attributes)
+    if tail:
+        y = b.node(tail, [y] if tail == "Relu" else [y, b.constant(np.float32(-1.5)), b.constant(np.float32(4))])
+    level = 0.05 * np.sqrt(np.prod(weight[1:])) / 4
+    model = b.model(shape, b.requantised(y, level, shift - 11))
+    graph = compare(model, b.generator.standard_normal(shape, np.float32), [level])
+    assert ops(graph) == ["quantize", "qconv2d", "dequantize"]
+
+
+@pytest.mark.parametrize("op", ["Gemm", "MatMul"])
+@pytest.mark.parametrize("axis", [0, None])
+def test_dense(op: str, axis: int | None) -> None:
+    b = OnnxBuilder(1)
+    x = b.requantised("x", 0.03, 120)
+    if op == "Gemm":
+        y = b.node("Gemm", [x, b.weights((10, 64), axis), b.constant(np.ones(10, np.float32))], transB=1)
+    else:
+        y = b.node("MatMul", [x, b.weights((64, 10), None if axis is None else 1)])
+    graph = compare(b.model((50, 64), b.requantised(y, 0.1, 100)), b.generator.standard_normal((50, 64), np.float32), [0.1])
+    assert ops(graph) == ["quantize", "qdense", "dequantize"]
+
+
+def test_add_with_relu_and_different_scales() -> None:
+    b = OnnxBuilder(2)
+    left, right = b.requantised("x", 0.03, 100), b.requantised("x", 0.011, 140)
+    model = b.model((1, 4, 16, 16), b.requantised(b.node("Relu", [b.node("Add", [left, right])]), 0.04, 3))
+    graph = compare(model, b.generator.standard_normal((1, 4, 16, 16), np.float32), [0.04])
+    assert ops(graph) == ["quantize", "quantize", "qadd", "dequantize"]
+
+
+def test_conv_whose_sum_alone_is_quantised_takes_the_residual() -> None:
+    b = OnnxBuilder(3)
+    x = b.requantised("x", 0.03, 128)
+    conv = b.node("Conv", [x, b.weights((8, 8, 3, 3), 0)], pads=[1, 1, 1, 1])
+    model = b.model((1, 8, 9, 9), b.requantised(b.node("Relu", [b.node("Add", [x, conv])]), 0.1, 0))
+    graph = compare(model, b.generator.standard_normal((1, 8, 9, 9), np.float32), [0.1])
+    assert ops(graph) == ["quantize", "qconv2d", "dequantize"]
+
+
+def test_pools_and_movement() -> None:
+    b = OnnxBuilder(4)
+    x = b.requantised("x", 0.03, 128)
+    pooled = b.requantised(b.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), 0.03, 128)
+    average = b.requantised(b.node("AveragePool", [pooled], kernel_shape=[2, 2], strides=[2, 2]), 0.0213, 120)
+    whole = b.requantised(b.node("GlobalAveragePool", [average]), 0.00437, 120)
+    flat = b.requantised(b.node("Flatten", [whole]), 0.00437, 120)
+    model = b.model((2, 8, 16, 16), pooled, average, flat)
+    graph = compare(model, b.generator.standard_normal((2, 8, 16, 16), np.float32), [0.03, 0.0213, 0.00437])
+    assert sorted(ops(graph)) == sorted(
+        ["quantize", "qmax_pool2d", "qavg_pool2d", "qavg_pool2d", "reshape"] + ["dequantize"] * 3
+    )
+
+
+def test_concat_at_another_scale() -> None:
+    b = OnnxBuilder(5)
+    left, right = b.requantised("x", 0.03, 100), b.requantised("x", 0.011, 140)
+    model = b.model((1, 4, 16, 16), b.requantised(b.node("Concat", [left, right], axis=1), 0.03, 100))
+    graph = compare(model, b.generator.standard_normal((1, 4, 16, 16), np.float32), [0.03])
+    assert ops(graph) == ["quantize", "quantize", "requantize", "concat", "dequantize"]
+
+
+def test_qlinear_conv() -> None:
+    b = OnnxBuilder(6)
+    x_parameters, y_parameters = b.parameters(0.03, 130), b.parameters(0.2, 90)
+    w = b.constant(b.generator.integers(-127, 128, (8, 4, 3, 3), dtype=np.int8))
+    w_scale = b.constant(b.generator.uniform(0.002, 0.01, 8).astype(np.float32))
+    zero = b.constant(np.zeros(8, np.int8))
+    bias = b.constant(b.generator.integers(-5000, 5000, 8, dtype=np.int32))
+    x = b.node("QuantizeLinear", ["x", *x_parameters])
+    y = b.node("QLinearConv", [x, *x_parameters, w, w_scale, zero, *y_parameters, bias], pads=[1, 1, 1, 1])
+    model = b.model((1, 4, 14, 14), b.node("DequantizeLinear", [y, *y_parameters]))
+    graph = compare(model, b.generator.standard_normal((1, 4, 14, 14), np.float32), [0.2])
+    assert ops(graph) == ["quantize", "qconv2d", "dequantize"]
+
+
+def test_qlinear_matmul() -> None:
+    b = OnnxBuilder(7)
+    x_parameters, y_parameters = b.parameters(0.03, 130), b.parameters(0.2, 90)
+    w = [
+        b.constant(b.generator.integers(-127, 128, (32, 6), dtype=np.int8)),
+        b.constant(np.float32(0.01)),
+        b.constant(np.int8(0)),
+    ]
+    y = b.node("QLinearMatMul", [b.node("QuantizeLinear", ["x", *x_parameters]), *x_parameters, *w, *y_parameters])
+    model = b.model((40, 32), b.node("DequantizeLinear", [y, *y_parameters]))
+    graph = compare(model, b.generator.standard_normal((40, 32), np.float32), [0.2])
+    assert ops(graph) == ["quantize", "qdense", "dequantize"]
+
+
+def test_what_does_not_match_stays_float() -> None:
+    """sigmoid has no integer form; the weights of the second convolution have a zero point."""
+    b = OnnxBuilder(8)
+    x = b.requantised("x", 0.03, 128)
+    y = b.requantised(b.node("Sigmoid", [x]), 1 / 256, 0)
+    w = b.node(
+        "DequantizeLinear", [b.constant(b.generator.integers(0, 255, (4, 4, 1, 1), dtype=np.uint8)), *b.parameters(0.01, 121)]
+    )
+    model = b.model((1, 4, 8, 8), b.requantised(b.node("Conv", [y, w]), 0.02, 128))
+    graph = compare(model, b.generator.standard_normal((1, 4, 8, 8), np.float32), [0.02])
+    assert [op for op in ops(graph) if not op.endswith("quantize")] == ["sigmoid", "conv2d"]
+
+
+class Reader(CalibrationDataReader):
+    def __init__(self, samples: list[np.ndarray]) -> None:
+        self.samples = iter(samples)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        sample = next(self.samples, None)
+        return None if sample is None else {"x": sample}
+
+
+def small_network() -> tuple[OnnxBuilder, onnx.ModelProto]:
+    """Convolutions, a residual block with a projection, depthwise, pools, concat and a classifier, in float."""
+    b = OnnxBuilder(9)
+
+    def conv(x: str, before: int, after: int, kernel: int, **attributes: Any) -> str:
+        fan_in = before // attributes.get("group", 1)
+        w = b.generator.standard_normal((after, fan_in, kernel, kernel)) * np.sqrt(2 / (fan_in * kernel**2))
+        operands = [
+            x,
+            b.constant(w.astype(np.float32)),
+            b.constant(b.generator.standard_normal(after).astype(np.float32) * 0.1),
+        ]
+        return b.node("Conv", operands, pads=[kernel // 2] * 4, **attributes)
+
+    y = b.node("MaxPool", [b.node("Relu", [conv("x", 3, 8, 3)])], kernel_shape=[2, 2], strides=[2, 2])
+    z = conv(b.node("Relu", [conv(y, 8, 16, 3)]), 16, 16, 3)
+    y = b.node("Relu", [b.node("Add", [z, conv(y, 8, 16, 1)])])
+    y = b.node("Concat", [y, b.node("Relu", [conv(y, 16, 16, 3, group=16)])], axis=1)
+    y = b.node("Flatten", [b.node("GlobalAveragePool", [y])])
+    w = (b.generator.standard_normal((10, 32)) / 6).astype(np.float32)
+    return b, b.model((1, 3, 16, 16), b.node("Gemm", [y, b.constant(w), b.constant(np.zeros(10, np.float32))], transB=1))
+
+
+@pytest.mark.parametrize("kind", [QuantType.QUInt8, QuantType.QInt8])
+def test_network_quantised_by_onnxruntime(tmp_path: Path, kind: QuantType) -> None:
+    """A whole network through onnxruntime's own quantiser: all integer here, and the answers agree to two levels."""
+    b, model = small_network()
+    onnx.save(model, tmp_path / "float.onnx")
+    reader = Reader([b.generator.standard_normal((1, 3, 16, 16), np.float32) for _ in range(8)])
+    quantize_static(
+        tmp_path / "float.onnx",
+        tmp_path / "int8.onnx",
+        reader,
+        quant_format=QuantFormat.QDQ,
+        activation_type=kind,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
+    graph = imported(quantised := onnx.load(tmp_path / "int8.onnx"))
+    level = next(
+        float(node.attributes["scale"]) for node in graph.nodes if node.op == "dequantize" and node.outputs[0] in graph.outputs
+    )
+    float_ops = set(ops(graph)) - {"quantize", "dequantize", "reshape", "concat"}
+    assert float_ops == {"qconv2d", "qadd", "qmax_pool2d", "qavg_pool2d", "qdense"} | ({"requantize"} & float_ops)
+    for _ in range(20):
+        x = b.generator.standard_normal((1, 3, 16, 16), np.float32)
+        found, expected = run_integer_reference(graph, {"x": x})[graph.outputs[0]], onnxruntime_outputs(quantised, x)[0]
+        assert np.abs(found - expected).max() <= 2.01 * level
+
+
+def test_has_qdq() -> None:
+    b, model = small_network()
+    assert not has_qdq(import_onnx(model))
+    b = OnnxBuilder(0)
+    assert has_qdq(import_onnx(b.model((1, 4), b.requantised("x", 0.1, 3))))

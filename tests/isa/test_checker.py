@@ -16,7 +16,7 @@ from isa_programs import (
     program_of,
 )
 
-from vdla.design import load_design
+from vdla.design import Design, load_design, shipped_designs
 from vdla.errors import IsaError, ProblemList
 from vdla.isa import (
     COLUMNS,
@@ -35,6 +35,7 @@ from vdla.isa import (
     order_of,
     queues_of,
 )
+from vdla.isa.definition import tile_bytes
 
 TINY = load_design("tiny")
 TOKEN_BITS = ("pop_prev", "pop_next", "push_prev", "push_next")
@@ -64,6 +65,14 @@ def test_double_buffering_passes(tiles: int) -> None:
     assert report.ok, messages(report)
     assert report.require() is report
     assert (report.instructions, report.gemm_uops, report.alu_uops) == (4 * tiles + 2, 4 * tiles, 0)
+
+
+@pytest.mark.parametrize("name", shipped_designs())
+def test_double_buffering_passes_on_every_design(name: str) -> None:
+    """64-bit micro-ops, wide tiles, deep SRAMs."""
+    design = load_design(name)
+    report = check_program(program_of(design, assemble(double_buffered(9), design), double_buffered_uops(), 16 << 20))
+    assert report.ok, messages(report)
 
 
 @pytest.mark.parametrize("tiles", [1, 2, 5])
@@ -286,18 +295,19 @@ def test_queues_are_those_of_the_definition() -> None:
 # -- against slow twins --------------------------------------------------------------------------------------------------
 
 
-def random_program(rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+def random_program(rng: np.random.Generator, design: Design, count: int) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
     """Instructions over a few SRAM entries and DRAM tiles, with random tokens that balance and point forward."""
     uops = [tuple(int(x) for x in rng.integers(0, 5, 3)) for _ in range(8)]
     columns = np.zeros(count + 2, COLUMNS)
-    columns[0] = assemble("LOAD uop sram=0 dram=0 y=1 x=8", TINY)[0]
+    columns[0] = assemble("LOAD uop sram=0 dram=0 y=1 x=8", design)[0]
+    shared = 16 * max(design.wgt_tile_bytes, design.acc_tile_bytes)  # where tensors of all tile sizes meet
     for record in columns[1:-1]:
         kind = int(rng.integers(6))
         if kind in (0, 1, 2):  # a DMA
             record["opcode"] = Opcode.STORE if kind == 2 else Opcode.LOAD
             record["buffer"] = Buffer.OUT if kind == 2 else int(rng.choice([Buffer.INP, Buffer.WGT, Buffer.ACC, Buffer.OUT]))
             record["sram_base"], record["x_stride"] = rng.integers(0, 6), rng.integers(0, 5)
-            record["dram_base"] = 400 // (4 if record["buffer"] in (Buffer.ACC, Buffer.WGT) else 1) + rng.integers(0, 6)
+            record["dram_base"] = shared // tile_bytes(design, Buffer(record["buffer"])) + rng.integers(0, 6)
             record["y_size"], record["x_size"] = rng.integers(0, 3), rng.integers(0, 3)
             if kind != 2:
                 record["y_pad_before"], record["x_pad_after"] = rng.integers(0, 2), rng.integers(0, 2)
@@ -338,20 +348,21 @@ def add_tokens(rng: np.random.Generator, columns: np.ndarray) -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_happens_before_is_the_transitive_closure(seed: int) -> None:
-    columns, _ = random_program(np.random.default_rng(seed), 30)
+    columns, _ = random_program(np.random.default_rng(seed), TINY, 30)
     order, expected = order_of(columns), naive_before(columns)
     assert not order.blocked()
     found = np.array([[order.before(i, j) for j in range(len(columns))] for i in range(len(columns))])
     assert np.array_equal(found, expected), f"seed {seed}"
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(400))
 def test_races_and_unwritten_reads_are_those_of_a_slow_check(seed: int) -> None:
     """The same instructions race with an earlier one, and the same read what nobody wrote."""
-    columns, uops = random_program(np.random.default_rng(seed), 12)
-    report = check_program(program_of(TINY, columns, uops))
+    design = load_design(["tiny", "tiny", "tiny", "kv260"][seed % 4])
+    columns, uops = random_program(np.random.default_rng(seed), design, 12)
+    report = check_program(program_of(design, columns, uops, 1 << 20))
     assert set(kinds(report)) <= {"race", "unwritten"}, f"seed {seed}: {messages(report)}"
-    accesses = [naive_accesses(TINY, record, uops) for record in columns]
+    accesses = [naive_accesses(design, record, uops) for record in columns]
     races = naive_races(columns, accesses)
     late_stores = {i for i, r in enumerate(columns) if r["opcode"] == Opcode.STORE and not naive_before(columns)[i, -1]}
     expected = {later for _, later in races} | ({len(columns) - 1} if late_stores else set())

@@ -207,29 +207,47 @@ def _matches(dram, data, position, length, expected):
 
 
 @njit(cache=True)
+def _folded_width(lead, length, trailing, size_limit, stride_limit, pad_limit):
+    """Width of rows in which padding, one run and padding are whole rows each; 0 when the fields cannot hold that."""
+    a, b = length, lead
+    while b:
+        a, b = b, a % b
+    if trailing:
+        b = trailing
+        while b:
+            a, b = b, a % b
+    fits = a <= size_limit and a <= stride_limit and length // a <= size_limit
+    return a if fits and lead // a <= pad_limit and trailing // a <= pad_limit else 0
+
+
+@njit(cache=True)
 def _single_row(dram, data, at, end, lead, length, size_limit, stride_limit, pad_limit, row):
     """One run of DRAM tiles with the padding around it; a long run becomes full rows of the largest size."""
-    if lead > pad_limit:  # one row as wide as the run may lead, else padding by itself
-        return _only_padding(lead, size_limit, pad_limit, row)
     first = at + lead
+    trailing = _pads(data, first + length, end)
     row[1] = dram[first]
+    if lead > pad_limit or trailing > pad_limit or length > size_limit:
+        width = _folded_width(lead, length, trailing, size_limit, stride_limit, pad_limit)
+        if width == 0:
+            trailing = 0
+            width = _folded_width(lead, length, trailing, size_limit, stride_limit, pad_limit)
+        if width:
+            row[2] = length // width
+            row[3] = width
+            row[4] = width
+            row[5] = lead // width
+            row[6] = trailing // width
+            return lead + length + trailing
+    if lead > pad_limit:
+        row[1] = 0
+        return _only_padding(lead, size_limit, pad_limit, row)
     row[7] = lead
     if length > size_limit:
         row[3] = size_limit
-        row[4] = size_limit
-        if lead:
-            row[2] = 1
-            row[4] = 0
-            return lead + size_limit
-        rows = min(length // size_limit, size_limit) if size_limit <= stride_limit else 1
-        row[2] = rows
-        return rows * size_limit
+        row[2] = 1 if lead or size_limit > stride_limit else min(length // size_limit, size_limit)
+        row[4] = size_limit if row[2] > 1 else 0
+        return lead + row[2] * size_limit
     row[2] = 1
     row[3] = length
-    trailing = _pads(data, first + length, end)
-    width = lead + length
-    if trailing <= pad_limit:
-        row[8] = trailing
-        return width + trailing
-    row[6] = min(trailing // width, pad_limit)
-    return width + row[6] * width
+    row[8] = min(trailing, pad_limit)
+    return lead + length + row[8]

@@ -164,6 +164,8 @@ def _fit(axis: Axis, limit: int) -> list[Axis]:
 def _choose(axes: list[Axis], points: np.ndarray, order: Order, limits: Limits) -> tuple[Axis, Axis, list[Axis]]:
     """The two hardware loops and the axes left to enumerate."""
     candidates = _candidates(axes, order, limits)
+    if order is Order.FIXED:  # several sequences one after another keep the order only when no loop is around them
+        candidates = [pair for pair in candidates if not pair or _cost(axes, points, pair, order) <= limits.uops]
     best = min(candidates, key=lambda pair: (_cost(axes, points, pair, order), pair))
     chosen = [axes[k] for k in best]
     rest = [axis for k, axis in enumerate(axes) if k not in best]

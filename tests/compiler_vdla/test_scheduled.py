@@ -1,0 +1,108 @@
+"""Scheduled kernels, lowered, emitted, linked: the checker accepts them and they equal the interpreter bit for bit."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vdla_harness import TINY, assert_exact
+
+from vdla.compiler.backends.vdla.emit import emit
+from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
+from vdla.compiler.ir.nodes import Function
+from vdla.compiler.ops.vdla import expressions, schedules
+from vdla.compiler.ops.vdla.tiling import ConvTiling, ElementwiseTiling, PoolTiling
+from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
+from vdla.compiler.passes import lower
+from vdla.errors import CompileError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "compiler_schedule"))
+from schedule_kernels import Conv, Tiling, conv2d, conv_arrays, schedule_conv2d  # noqa: E402
+
+INTRINSICS = vdla_intrinsics(TINY)
+
+
+def arrays_of(func: Function, seed: int) -> dict[str, np.ndarray]:
+    """Random int8 tensors, and parameters whose scale words shift by 8 … 15."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for buffer in func.params[: -func.output_count]:
+        if buffer.dtype == "int8":
+            arrays[buffer.name] = rng.integers(-128, 128, buffer.shape, dtype=np.int8)
+            continue
+        words = rng.integers(-1000, 1000, buffer.shape, dtype=np.int32)
+        words[..., 1, :, :] = rng.integers(1, 1 << 10, words[..., 1, :, :].shape) | rng.integers(8, 16) << 18
+        arrays[buffer.name] = words
+    return arrays
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_tiled_convolutions(seed: int) -> None:
+    """Virtual threads or double buffers, tails, padding values, a residual."""
+    r = random.Random(seed)
+    kernel = r.choice([1, 2, 3])
+    conv = Conv(
+        r.randint(1, 3), r.randint(1, 3), r.randint(kernel, 7), r.randint(kernel, 7), kernel, r.randint(1, 2), r.randint(0, 1)
+    )
+    double = r.random() < 0.5
+    tiling = Tiling(
+        r.randint(1, 2),
+        r.randint(1, 4),
+        r.randint(1, 4),
+        r.randint(1, 2),
+        1 if double else r.randint(1, 2),
+        r.random() < 0.5,
+        double,
+    )
+    residual = r.random() < 0.4
+    func = conv2d(conv, residual, r.choice([0, -3]))
+    lowered = lower(schedule_conv2d(func, tiling, residual=residual).func)
+    assert_exact(lowered, conv_arrays(func, seed), f"seed {seed}: {conv} {tiling} residual={residual}")
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_convolution_layers(seed: int) -> None:
+    r = random.Random(1000 + seed)
+    kernel = r.choice([(1, 1), (3, 3), (2, 3)])
+    depthwise = r.random() < 0.3
+    w = ConvWorkload(
+        r.randint(1, 2), r.randint(2, 3) if depthwise else 1, 1 if depthwise else r.randint(1, 3), 1 if depthwise else r.randint(1, 3),
+        r.randint(3, 7), r.randint(3, 7), kernel, (r.randint(1, 2), r.randint(1, 2)), tuple(r.randint(0, 1) for _ in range(4)),
+        residual=r.random() < 0.4, pad_value=r.choice([0, 5]),
+    )  # fmt: skip
+    b = r.randint(1, 2)
+    t = ConvTiling(
+        r.randint(1, w.groups), r.randint(1, w.out_blocks), r.randint(1, w.in_blocks), r.randint(1, min(4, w.out_height)),
+        r.randint(1, min(4, w.out_width)), r.random() < 0.5, b, b, b,
+    )  # fmt: skip
+    try:
+        lowered = lower(schedules.schedule_conv2d(expressions.conv2d(w, TINY), w, t, INTRINSICS))
+        emit(lowered, TINY)
+    except CompileError as error:
+        assert "buffers need" in str(error), f"seed {seed}: {w} {t}"  # the only reason to refuse
+        return
+    assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {t}")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_elementwise_layers(seed: int) -> None:
+    r = random.Random(2000 + seed)
+    w = ElementwiseWorkload(r.choice(["qadd", "requantize"]), 1, r.randint(1, 3), r.randint(1, 12), -100, 90)
+    t = ElementwiseTiling(r.randint(1, w.blocks), r.randint(1, min(4, w.positions)), r.randint(1, 2))
+    lowered = lower(schedules.schedule_elementwise(expressions.elementwise(w, TINY), t, INTRINSICS))
+    assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {t}")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_max_pools(seed: int) -> None:
+    r = random.Random(3000 + seed)
+    kernel, stride, pad = (r.randint(1, 3), r.randint(1, 3)), (r.randint(1, 2), r.randint(1, 2)), r.randint(0, 1)
+    height, width = r.randint(3, 8), r.randint(3, 8)
+    out = [(n + 2 * pad - k) // s + 1 for n, k, s in zip((height, width), kernel, stride, strict=True)]
+    w = PoolWorkload(1, r.randint(1, 2), height, width, kernel, stride, (pad, pad, pad, pad), *out)
+    t = PoolTiling(r.randint(1, w.blocks), r.randint(1, min(2, w.out_height)), r.randint(1, 2))
+    lowered = lower(schedules.schedule_max_pool2d(expressions.max_pool2d(w, TINY), w, t, INTRINSICS))
+    assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {t}")

@@ -14,7 +14,7 @@ from vdla.compiler.backends.llvm import arithmetic, functions
 from vdla.compiler.backends.llvm.arithmetic import Value, broadcast, is_false, is_true, like, unify
 from vdla.compiler.backends.llvm.emitter import Emitter
 from vdla.compiler.backends.llvm.indexing import coefficient, decide, depends, in_bounds, is_index, is_non_negative, offset_of
-from vdla.compiler.backends.llvm.types import I1, I32, I64, ITEM_BYTES, KINDS, POINTER, SCALARS, constant, intrinsic_suffix, storage_type
+from vdla.compiler.backends.llvm.types import I1, I32, I64, ITEM_BYTES, KINDS, POINTER, SCALARS, constant, intrinsic_suffix, iota, storage_type
 from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Buffer, Call, Cast, Const, Expr, Load, Select, Var, walk_expr
 from vdla.compiler.passes.affine import Linear, to_linear
 
@@ -87,8 +87,7 @@ def _emit_var(e: Emitter, expr: Var) -> Value:
     value = arithmetic.cast(e.builder, e.variables[expr], "int64", expr.dtype)
     if e.lanes is None or expr is not e.lanes.var:
         return value
-    steps = ir.Constant(ir.VectorType(SCALARS[expr.dtype], e.lanes.count), list(range(e.lanes.count)))
-    return e.builder.add(broadcast(e.builder, value, e.lanes.count), steps)
+    return e.builder.add(broadcast(e.builder, value, e.lanes.count), iota(SCALARS[expr.dtype], e.lanes.count))
 
 
 def _uniform(e: Emitter, expr: Expr) -> bool:
@@ -275,8 +274,7 @@ def _vector_load(e: Emitter, expr: Load, offset: Linear, stride: int | None) -> 
         value = b.load(element_pointer(e, buffer, offset), align=align, typ=ir.VectorType(element, width))
         if stride == 1:
             return value
-        picks = ir.Constant(ir.VectorType(I32, count), list(range(0, width, stride)))
-        return b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), picks)
+        return b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), iota(I32, count, stride))
     zero = constant(element, 0, count)
     if stride == 1:
         pointer = element_pointer(e, buffer, offset)

@@ -70,6 +70,7 @@ def _optimised(assembly: str, target: Target) -> llvm.ModuleRef:
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = True
     options.slp_vectorization = False
+    options.loop_unrolling = False  # schedules unroll
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module

@@ -64,3 +64,9 @@ def intrinsic_suffix(type_: ir.Type) -> str:
     scalar = type_ if lanes is None else type_.element
     text = {ir.FloatType(): "f32", ir.DoubleType(): "f64", POINTER: "p0"}.get(scalar) or f"i{scalar.width}"
     return text if lanes is None else f"v{lanes}{text}"
+
+
+@cache
+def iota(scalar: ir.Type, count: int, step: int = 1) -> ir.Constant:
+    """The vector 0, step, 2·step, …"""
+    return ir.Constant(ir.VectorType(scalar, count), [i * step for i in range(count)])

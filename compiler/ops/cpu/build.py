@@ -16,7 +16,7 @@ from vdla.compiler.ops.cpu.definition import Definition, Types
 from vdla.compiler.ops.cpu.operators import OPERATORS
 from vdla.compiler.passes.lower import lower
 from vdla.compiler.schedule import Schedule
-from vdla.errors import CompileError
+from vdla.errors import CompileError, RunError
 
 
 class NodeKernel:
@@ -28,7 +28,9 @@ class NodeKernel:
     def __call__(self, *arrays: np.ndarray) -> None:
         """Raises `RunError` when an array's shape, dtype or layout is not the kernel's."""
         *inputs, output = arrays
-        self.kernel(*inputs, *self.constants, output.reshape(self.shape))
+        if output.shape != self.shape:
+            raise RunError("array does not fit the output", where=self.kernel.name, found=output.shape, expected=str(self.shape))
+        self.kernel(*inputs, *self.constants, output.reshape(self.kernel.params[-1].shape))  # () is (1,) in te
 
     def run(self, *inputs: np.ndarray) -> np.ndarray:
         """Call with a new output, and return it."""

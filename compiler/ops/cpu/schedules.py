@@ -17,6 +17,8 @@ from vdla.compiler.schedule import Schedule
 LANES = 16
 REGISTERS = 28
 """Vector registers for accumulators, of 32; the others hold loaded columns and temporaries."""
+DEPTHWISE_REGISTERS = 8
+"""For a depthwise block, whose taps are all unrolled: more would only make more code."""
 MOST_PIECES = 64
 """Iterations of a parallel loop over a flat range."""
 
@@ -31,16 +33,16 @@ def vectors(columns: int) -> int:
 
 
 @cache
-def register_block(rows: int, columns: int) -> tuple[int, int]:
-    """The rows × columns block, dividing both, that computes most for each instruction issued."""
+def register_block(rows: int, columns: int, registers: int = REGISTERS) -> tuple[int, int]:
+    """The rows × columns block, dividing both and fitting `registers`, that computes most for each instruction issued."""
 
     def efficiency(block: tuple[int, int]) -> tuple[float, int]:
         r, c = block
         useful, issued = r * c / LANES, r * vectors(c) + 0.5 * (r + vectors(c))
         return useful / issued, c
 
-    fitting = [(r, c) for c in divisors(columns) for r in divisors(rows) if r * vectors(c) <= REGISTERS]
-    return max(fitting, key=efficiency)
+    fitting = [(r, c) for c in divisors(columns) for r in divisors(rows) if r * vectors(c) <= registers]
+    return max(fitting or [(1, 1)], key=efficiency)
 
 
 def axis_loops(s: Schedule, block: str) -> tuple[list[Var], list[Var]]:
@@ -130,7 +132,7 @@ def schedule_convolution(s: Schedule, form: str, rows: int) -> None:
     if form == "depthwise":
         channel = s.fuse(n, o)
         s.parallel(channel)
-        *_, tile = register_tiles(s, [channel], h, w, register_block(height, width))
+        *_, tile = register_tiles(s, [channel], h, w, register_block(height, width, DEPTHWISE_REGISTERS))
         schedule_accumulators(s, tile, 2, 2)
         if "padded" in s.blocks():
             s.compute_at("padded", channel)

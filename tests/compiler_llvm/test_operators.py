@@ -1,0 +1,213 @@
+"""Every CPU operator against the NumPy reference, with odd shapes: float within rounding, integers bit for bit."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+from vdla.compiler.graph import kernels
+from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.graph.opset import OPERATORS, infer_type, with_defaults
+from vdla.compiler.ops.cpu import OPERATORS as CPU_OPERATORS
+from vdla.compiler.ops.cpu import build_cpu_kernel
+from vdla.compiler.quantise import integer_reference
+from vdla.isa.semantics import pack_scale
+
+IMAGE = [(2, 5, 9, 11)]
+
+
+def conv(n, c, h, w, o, k, groups=1, bias=True, **attributes):
+    shapes = [(n, c, h, w), (o, c // groups, *k)] + ([(o,)] if bias else [None])
+    return "conv2d", shapes, {"groups": groups, **attributes}
+
+
+FLOAT_CASES = [
+    conv(1, 3, 31, 29, 8, (7, 7), strides=(2, 2), pads=(3, 3, 3, 3)),
+    conv(2, 5, 13, 40, 7, (3, 3), pads=(1, 1, 1, 1)),
+    conv(1, 4, 30, 61, 6, (3, 5), strides=(2, 3), pads=(0, 2, 1, 4), dilations=(2, 1), bias=False),
+    conv(1, 4, 9, 60, 6, (3, 3), dilations=(1, 2), strides=(1, 2), pads=(2, 0, 0, 3)),
+    conv(2, 6, 7, 7, 13, (3, 3), pads=(1, 1, 1, 1)),
+    conv(1, 16, 14, 14, 32, (1, 1)),
+    conv(2, 16, 14, 14, 10, (1, 1), strides=(2, 2), bias=False),
+    conv(1, 1, 40, 40, 3, (1, 1)),
+    conv(1, 8, 14, 14, 8, (3, 3), groups=8, pads=(1, 1, 1, 1)),
+    conv(2, 6, 33, 35, 6, (3, 3), groups=6, strides=(2, 2), pads=(0, 0, 1, 1), bias=False),
+    conv(1, 6, 11, 50, 12, (3, 3), groups=6, pads=(1, 1, 1, 1)),
+    conv(1, 8, 11, 12, 12, (3, 2), groups=4, strides=(1, 2)),
+    conv(1, 8, 5, 70, 12, (3, 3), groups=2, strides=(1, 2), pads=(1, 1, 1, 1)),
+    ("dense", [(1, 33), (10, 33), (10,)], {}),
+    ("dense", [(3, 64), (17, 64), None], {}),
+    ("dense", [(2, 3, 20), (16, 20), (16,)], {}),
+    ("matmul", [(7, 13), (13, 29)], {}),
+    ("matmul", [(3, 1, 16, 12), (2, 12, 40)], {}),
+    ("batch_norm", [(2, 5, 9, 11), (5,), (5,), (5,), (5,)], {}),
+    ("batch_norm", [(3, 5), (5,), (5,), (5,), (5,)], {"epsilon": 1e-3}),
+    *[(op, [(2, 5, 9, 11)], {}) for op in ("relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish")],
+    ("clip", [(3, 7)], {"low": -0.5, "high": 1.25}),
+    ("softmax", [(4, 33)], {"axis": 1}),
+    ("softmax", [(2, 5, 3, 7)], {"axis": 1}),
+    ("softmax", [(2, 5, 3, 7)], {"axis": -1}),
+    *[(op, shapes, {}) for op in ("add", "sub", "mul", "div") for shapes in ([(2, 3, 5), (2, 3, 5)], [(2, 5, 3, 4), (5, 1, 1)])],
+    ("add", [(1, 5, 1, 4), (2, 1, 3, 1)], {}),
+    ("add", [(2, 5, 3, 4), (4,)], {}),
+    ("mul", [(2, 5, 3, 4), (1,)], {}),
+    ("sub", [(1,), (3, 5)], {}),
+    ("max_pool2d", IMAGE, {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}),
+    ("max_pool2d", IMAGE, {"kernel": (2, 3), "strides": (2, 1), "ceil": True}),
+    ("avg_pool2d", IMAGE, {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}),
+    ("avg_pool2d", IMAGE, {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 0, 0, 1), "count_include_pad": True}),
+    ("avg_pool2d", IMAGE, {"kernel": (2, 2), "strides": (2, 2), "ceil": True, "pads": (1, 1, 0, 0), "count_include_pad": True}),
+    ("avg_pool2d", IMAGE, {"kernel": (2, 4), "strides": (2, 3), "ceil": True}),
+    ("global_avg_pool", IMAGE, {}),
+    ("lrn", [(1, 9, 5, 6)], {"size": 5, "alpha": 1e-2, "beta": 0.75, "bias": 2.0}),
+    ("lrn", [(2, 4, 3, 3)], {"size": 4, "alpha": 1e-1, "beta": 0.6}),
+    ("pad", [(2, 3, 5)], {"before": (1, 0, 2), "after": (0, 0, 3), "value": 1.5}),
+    ("concat", [(2, 3, 4), (2, 1, 4), (2, 5, 4)], {"axis": 1}),
+    ("concat", [(2, 3), (2, 70)], {"axis": 1}),
+    ("reshape", [(2, 3, 4, 5)], {"shape": (6, 20)}),
+    ("reshape", [(1, 6, 7, 1)], {"shape": (3, 14)}),
+    ("transpose", [(3, 4, 5)], {"permutation": (2, 0, 1)}),
+    ("transpose", [(2, 5, 17, 3)], {"permutation": (0, 2, 3, 1)}),
+    ("reduce_mean", [(2, 5, 6, 7)], {"axes": (2, 3), "keepdims": True}),
+    ("reduce_mean", [(2, 5, 6)], {"axes": (2,), "keepdims": False}),
+    ("reduce_mean", [(2, 5, 6)], {"axes": (0, 1, 2), "keepdims": False}),
+    ("add", [(2, 5), ()], {}),
+    ("quantize", [(2, 5, 9, 11)], {"scale": 0.037, "zero_point": -3}),
+]
+
+
+def operands(seed, shapes, dtype):
+    rng = np.random.default_rng(seed)
+    if dtype == "float32":
+        return [None if s is None else rng.standard_normal(s).astype("float32") for s in shapes]
+    return [None if s is None else rng.integers(-128, 128, s).astype("int8") for s in shapes]
+
+
+def run(op, arrays, attributes):
+    """The CPU's answer and the reference's."""
+    types = tuple(None if x is None else TensorType(x.shape, str(x.dtype)) for x in arrays)
+    attributes = with_defaults(op, attributes)
+    kernel = build_cpu_kernel(op, types, (infer_type(op, types, attributes),), attributes)
+    reference = integer_reference.KERNELS.get(op) or kernels.KERNELS[op]
+    return kernel.run(*(x for x in arrays if x is not None)), np.asarray(reference(arrays, attributes))
+
+
+@pytest.mark.parametrize(("op", "shapes", "attributes"), FLOAT_CASES, ids=lambda v: str(v).replace(" ", ""))
+def test_float_operators(op, shapes, attributes):
+    """Sums of up to 150 terms of size 1: n·ε is 2e-5. Variances are made positive."""
+    arrays = operands(zlib.crc32(repr((op, shapes)).encode()), shapes, "float32")
+    if op == "batch_norm":
+        arrays[4] = np.abs(arrays[4]) + np.float32(0.1)
+    found, expected = run(op, arrays, attributes)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+
+
+def scales(rng, channels):
+    multiplier = rng.integers(-(1 << 17), 1 << 17, channels)
+    return pack_scale(multiplier, rng.integers(8, 30, channels), rng.integers(-128, 128, channels))
+
+
+def parameters(rng, channels):
+    return [rng.integers(-(1 << 20), 1 << 20, channels).astype("int32"), scales(rng, channels).reshape(channels)]
+
+
+QCONVS = [
+    ((1, 3, 31, 29), (8, 3, 7, 7), {"strides": (2, 2), "pads": (3, 3, 3, 3)}),
+    ((2, 5, 13, 40), (7, 5, 3, 3), {"pads": (1, 1, 1, 1), "pad_value": -7}),
+    ((2, 6, 7, 7), (13, 6, 3, 3), {"pads": (1, 1, 1, 1), "pad_value": 5}),
+    ((1, 16, 14, 14), (32, 16, 1, 1), {"low": 0, "high": 100}),
+    ((1, 8, 14, 30), (8, 1, 3, 3), {"groups": 8, "pads": (1, 1, 1, 1), "pad_value": 3}),
+    ((1, 8, 11, 12), (12, 2, 3, 2), {"groups": 4, "strides": (1, 2), "dilations": (2, 1)}),
+    ((1, 67, 9, 9), (16, 67, 1, 1), {}),
+]
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("case", range(len(QCONVS)))
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_qconv2d(case, residual, per_channel):
+    x, w, attributes = QCONVS[case]
+    rng = np.random.default_rng(case)
+    channels = w[0] if per_channel else 1
+    arrays = [*operands(case, [x, w], "int8"), *parameters(rng, channels)]
+    attributes = with_defaults("qconv2d", attributes)
+    if residual:
+        types = tuple(TensorType(a.shape, str(a.dtype)) for a in arrays)
+        shape = infer_type("qconv2d", types, attributes).shape
+        arrays += [*operands(case + 1, [shape], "int8"), *parameters(rng, channels)]
+    else:
+        arrays += [None, None, None]
+    found, expected = run("qconv2d", arrays, attributes)
+    np.testing.assert_array_equal(found, expected, err_msg=f"case {case}")
+
+
+def integer_cases():
+    rng = np.random.default_rng(7)
+    x = operands(1, [(2, 5, 9, 11)], "int8")[0]
+    pool = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
+    yield "qdense", [*operands(2, [(3, 33), (10, 33)], "int8"), *parameters(rng, 10)], {"low": -100}
+    yield "qdense", [*operands(3, [(1, 512), (100, 512)], "int8"), *parameters(rng, 1)], {}
+    yield "qadd", [x, x[::-1].copy(), *(p for _ in range(3) for p in parameters(rng, 5))], {"high": 50}
+    yield "qadd", [x, x, *(p for _ in range(3) for p in parameters(rng, 1))], {}
+    yield "requantize", [x, *parameters(rng, 5)], {}
+    yield "qmax_pool2d", [x], pool
+    yield "qmax_pool2d", [x], {**pool, "ceil": True, "kernel": (2, 3)}
+    yield "qavg_pool2d", [x, *parameters(rng, 5)], {**pool, "pad_value": -9}
+    yield "qavg_pool2d", [x, *parameters(rng, 1)], {"kernel": (9, 11)}
+    yield "qavg_pool2d", [x, *parameters(rng, 1)], {"kernel": (2, 2), "strides": (2, 2), "ceil": True, "pad_value": 4}
+    yield "dequantize", [x], {"scale": 0.25, "zero_point": -4}
+    yield "dequantize", [x], {"scale": (0.25, 0.5, 1.0, 2.0, 0.1), "zero_point": 0, "axis": 1}
+    yield "reshape", [x], {"shape": (10, 99)}
+    yield "transpose", [x], {"permutation": (0, 3, 1, 2)}
+    yield "concat", [x, x[:, :2].copy()], {"axis": 1}
+
+
+@pytest.mark.parametrize(("op", "arrays", "attributes"), list(integer_cases()), ids=lambda v: v if isinstance(v, str) else "")
+def test_integer_operators(op, arrays, attributes):
+    found, expected = run(op, arrays, attributes)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def kernel_of(op, x, attributes):
+    types = (TensorType(x.shape, str(x.dtype)),)
+    attributes = with_defaults(op, attributes)
+    return build_cpu_kernel(op, types, (infer_type(op, types, attributes),), attributes)
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 3, 5), (3, 5, 4, 7), (2, 33, 1, 1), (3, 20)])
+@pytest.mark.parametrize(("batch", "block"), [(1, 16), (2, 8), (1, 4)])
+def test_packing_is_the_layout_of_the_accelerator_and_comes_back(shape, batch, block):
+    x = operands(5, [shape], "int8")[0]
+    packed = kernel_of("pack_nchwc", x, {"batch": batch, "block": block}).run(x)
+    wide = x.reshape(*shape, *([1] * (4 - len(shape))))
+    n, c, h, w = wide.shape
+    padded = np.zeros((-(-n // batch) * batch, -(-c // block) * block, h, w), "int8")
+    padded[:n, :c] = wide
+    expected = padded.reshape(-1, batch, padded.shape[1] // block, block, h, w).transpose(0, 2, 4, 5, 1, 3)
+    np.testing.assert_array_equal(packed, expected)
+    np.testing.assert_array_equal(kernel_of("unpack_nchwc", packed, {"shape": shape}).run(packed), x)
+
+
+@pytest.mark.parametrize("fold", ["columns", "window"])
+def test_im2col(fold):
+    """Against the definition, element by element."""
+    x = operands(6, [(2, 3, 8, 9)], "int8")[0]
+    a = {"kernel": (3, 2), "strides": (2, 2), "pads": (1, 2, 1, 1), "dilations": (1, 2), "pad_value": 6, "fold": fold}
+    y = kernel_of("im2col", x, a).run(x)
+    (kh, kw), (sy, sx), (dy, dx), (top, left, bottom, right) = a["kernel"], a["strides"], a["dilations"], a["pads"]
+    vertical = (top, bottom) if fold == "window" else (0, 0)
+    padded = np.pad(x, ((0, 0), (0, 0), vertical, (left, right)), constant_values=6)
+    for n, k, h, w in np.ndindex(y.shape):
+        if fold == "columns":
+            expected = padded[n, k % 3, h, w * sx + k // 3 * dx]
+        else:
+            expected = padded[n, k % 3, h * sy + k // 3 // kw * dy, w * sx + k // 3 % kw * dx]
+        assert y[n, k, h, w] == expected, (n, k, h, w)
+
+
+def test_every_graph_operator_has_a_cpu_kernel():
+    assert set(CPU_OPERATORS) == set(OPERATORS)

@@ -14,7 +14,7 @@ import numpy as np
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.opset import with_defaults
 from vdla.compiler.ops.vdla.packing import blocks, pack_block_diagonal_weights, pack_conv_weights, pack_parameters
-from vdla.compiler.ops.vdla.tiling import choose_tiling
+from vdla.compiler.ops.vdla.tiling import require_fit
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.design import Design
 from vdla.errors import CompileError
@@ -48,7 +48,7 @@ def refusal(node: Node, graph: Graph, design: Design) -> str:
     try:
         layer = _BUILDERS[node.op](node, graph, design)
         if isinstance(layer.workload, ConvWorkload):
-            choose_tiling(layer.workload, design)
+            require_fit(layer.workload, design)
     except CompileError as error:
         return str(error)
     return ""

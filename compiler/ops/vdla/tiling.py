@@ -6,10 +6,12 @@ the first tile's load and the last tile's store, which nothing hides. It ranks t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import product
-from math import ceil
+from typing import Any
+
+import numpy as np
 
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.design import Design
@@ -26,32 +28,34 @@ class ConvTiling:
     weights_outer: loop over groups and output blocks outside rows and columns (a weight tile is loaded once when the
     whole reduction is one chunk), else inside (an input tile is loaded once). The buffer counts say how many tiles each
     scratchpad holds at a time: 2 lets a load or store run beside the computation.
+
+    The functions below also take one with an int64 array in each field: many tilings ranked at once.
     """
 
-    groups: int
-    out_blocks: int
-    in_blocks: int
-    rows: int
-    columns: int
-    weights_outer: bool = True
-    inp_buffers: int = 2
-    wgt_buffers: int = 2
-    acc_buffers: int = 2
+    groups: Any
+    out_blocks: Any
+    in_blocks: Any
+    rows: Any
+    columns: Any
+    weights_outer: Any = True
+    inp_buffers: Any = 2
+    wgt_buffers: Any = 2
+    acc_buffers: Any = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
     """SRAM tiles a tiling needs."""
 
-    inp: int
-    wgt: int
-    acc: int
+    inp: Any
+    wgt: Any
+    acc: Any
 
-    def fits(self, design: Design) -> bool:
-        return self.inp <= design.inp_depth and self.wgt <= design.wgt_depth and self.acc <= design.acc_depth
+    def fits(self, design: Design) -> Any:
+        return (self.inp <= design.inp_depth) & (self.wgt <= design.wgt_depth) & (self.acc <= design.acc_depth)
 
 
-def input_extent(out: int, kernel: int, stride: int, dilation: int) -> int:
+def input_extent(out: Any, kernel: int, stride: int, dilation: int) -> Any:
     """Input rows that `out` output rows need."""
     return (out - 1) * stride + (kernel - 1) * dilation + 1
 
@@ -68,83 +72,87 @@ def footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
     )
 
 
-def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> float:
+def parts(extent: int, tile: Any) -> Any:
+    """How many tiles cover `extent`."""
+    return -(-extent // tile)
+
+
+def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
     """Cycles of the whole layer under `t`; ranks tilings, see the module's docstring."""
-    bus, latency = design.bus_bytes, design.memory.read_latency
-    tiles_g, tiles_o = ceil(w.groups / t.groups), ceil(w.out_blocks / t.out_blocks)
-    tiles_y, tiles_x = ceil(w.out_height / t.rows), ceil(w.out_width / t.columns)
-    chunks, kernel = ceil(w.in_blocks / t.in_blocks), w.kernel[0] * w.kernel[1]
+    bus, latency = design.bus_bytes, design.memory.read_latency + INSTRUCTION_OVERHEAD
+    tiles_g, tiles_o = parts(w.groups, t.groups), parts(w.out_blocks, t.out_blocks)
+    tiles_y, tiles_x = parts(w.out_height, t.rows), parts(w.out_width, t.columns)
+    chunks, kernel = parts(w.in_blocks, t.in_blocks), w.kernel[0] * w.kernel[1]
     tiles = w.batch * tiles_g * tiles_o * tiles_y * tiles_x
+    loads = tile_loads(w, t, tiles, chunks)
+
+    # Edge tiles load less: scale the full tile by the true total.
+    share_y, share_x = w.out_height / (tiles_y * t.rows), w.out_width / (tiles_x * t.columns)
     rows = input_extent(t.rows, w.kernel[0], w.strides[0], w.dilations[0])
     columns = input_extent(t.columns, w.kernel[1], w.strides[1], w.dilations[1])
+    group_blocks = w.groups / tiles_g
+    input_bus = group_blocks * w.in_blocks / chunks * rows * columns * share_y * share_x * design.inp_tile_bytes / bus
+    weight_bus = group_blocks * w.out_blocks / tiles_o * w.in_blocks / chunks * kernel * design.wgt_tile_bytes / bus
+    weight_dmas = np.where(t.in_blocks >= w.in_blocks, 1, t.groups * t.out_blocks)
+    load = loads.inputs * (input_bus + t.groups * t.in_blocks * latency) + loads.weights * (weight_bus + weight_dmas * latency)
 
-    if chunks > 1:
-        input_loads = weight_loads = tiles * chunks
-    elif t.weights_outer:
-        input_loads, weight_loads = tiles, tiles_g * tiles_o
-    else:
-        input_loads = tiles if t.groups < w.groups else tiles // tiles_o
-        weight_loads = tiles if tiles_g * tiles_o > 1 else 1
-    # Edge tiles load and compute less: scale the full tile by the true total.
-    share_y, share_x = w.out_height / (tiles_y * t.rows), w.out_width / (tiles_x * t.columns)
-    share_o, share_i = (
-        w.groups * w.out_blocks / (tiles_g * t.groups * tiles_o * t.out_blocks),
-        w.in_blocks / (chunks * t.in_blocks),
-    )
-    share_g = w.groups / (tiles_g * t.groups)
-    input_tiles = t.groups * t.in_blocks * rows * columns * share_y * share_x * share_i * share_g
-    weight_tiles = t.groups * t.out_blocks * t.in_blocks * kernel * share_o * share_i
-    input_bus = input_tiles * design.inp_tile_bytes / bus
-    weight_bus = weight_tiles * design.wgt_tile_bytes / bus
-    input_dmas, weight_dmas = (
-        t.groups * t.in_blocks,
-        max(1, t.groups if t.in_blocks == w.in_blocks else t.groups * t.out_blocks),
-    )
-
-    load = input_loads * (input_bus + input_dmas * (latency + INSTRUCTION_OVERHEAD))
-    load += weight_loads * (weight_bus + weight_dmas * (latency + INSTRUCTION_OVERHEAD))
     out_bus = w.out_tiles * design.out_tile_bytes / bus
-    store_dmas = tiles * t.groups * t.out_blocks
-    store = out_bus + store_dmas * (design.memory.write_latency + INSTRUCTION_OVERHEAD)
-    parameter_bus = w.groups * w.out_blocks * 2 * design.acc_tile_bytes / bus
-    parameter_loads = 1 if t.weights_outer else w.batch * tiles_y * tiles_x
-    compute_dma = parameter_bus * parameter_loads * (2 if w.residual else 1) + tiles * latency
+    out_dmas = tiles * t.groups * t.out_blocks
+    store = out_bus + out_dmas * (design.memory.write_latency + INSTRUCTION_OVERHEAD)
+    parameter_loads = np.where(t.weights_outer, 1, w.batch * tiles_y * tiles_x) * tiles_g * tiles_o * (2 if w.residual else 1)
+    compute_dma = parameter_loads * (group_blocks * w.out_blocks / tiles_o * 2 * design.acc_tile_bytes / bus + latency)
     if w.residual:
-        compute_dma += out_bus + store_dmas * (latency + INSTRUCTION_OVERHEAD)
+        compute_dma = compute_dma + out_bus + out_dmas * latency
     alu = w.out_tiles * (4 if w.residual else 1)
     compute = w.gemm_uops + alu + compute_dma + tiles * (chunks + 3) * INSTRUCTION_OVERHEAD
-    traffic = input_loads * input_bus + weight_loads * weight_bus + out_bus * (2 if w.residual else 1)
-    first_load = input_bus + weight_bus + 2 * latency
-    last_store = out_bus / tiles + design.memory.write_latency
-    if t.inp_buffers == t.wgt_buffers == t.acc_buffers == 1 and tiles * chunks > 1:
-        return compute + load + store
-    shared = design.port_count == 1
-    unhidden = (store if t.acc_buffers == 1 else 0) + (
-        weight_loads * weight_bus if t.wgt_buffers == 1 and weight_loads > 1 else 0
-    )
-    return max(compute, load, traffic if shared else 0) + first_load + last_store + unhidden
+    traffic = loads.inputs * input_bus + loads.weights * weight_bus + out_bus * (2 if w.residual else 1)
+    overlapped = np.maximum(compute, np.maximum(load, traffic if design.port_count == 1 else 0))
+    overlapped = overlapped + input_bus + weight_bus + 2 * latency + out_bus / tiles + design.memory.write_latency
+    overlapped = overlapped + np.where((t.wgt_buffers == 1) & (loads.weights > 1), loads.weights * weight_bus, 0)
+    overlapped = overlapped + np.where((t.inp_buffers == 1) & (loads.inputs > 1), loads.inputs * input_bus, 0)
+    overlapped = overlapped + np.where((t.acc_buffers == 1) & (tiles > 1), store, 0)
+    serial = (t.inp_buffers == 1) & (t.wgt_buffers == 1) & (t.acc_buffers == 1) & (tiles * chunks > 1)
+    return np.where(serial, compute + load + store, overlapped)
+
+
+@dataclass(frozen=True, slots=True)
+class TileLoads:
+    """How often an input tile and a weight tile are loaded over the whole layer."""
+
+    inputs: Any
+    weights: Any
+
+
+def tile_loads(w: ConvWorkload, t: ConvTiling, tiles: Any, chunks: Any) -> TileLoads:
+    """Loads happen at the outermost loop that leaves the operand's tile the same inside (see `schedules`)."""
+    tiles_g, tiles_o = parts(w.groups, t.groups), parts(w.out_blocks, t.out_blocks)
+    inputs = np.where(t.weights_outer | (tiles_g > 1), tiles, tiles // tiles_o)
+    weights = np.where(t.weights_outer, tiles_g * tiles_o, np.where(tiles_g * tiles_o > 1, tiles, 1))
+    return TileLoads(np.where(chunks > 1, tiles * chunks, inputs), np.where(chunks > 1, tiles * chunks, weights))
 
 
 def balanced_tiles(extent: int, most: int | None = None) -> list[int]:
     """Tile sizes that cut `extent` into equal parts, as nearly as it goes: 7 → [7, 4, 3, 2, 1]."""
-    sizes = {ceil(extent / parts) for parts in range(1, extent + 1)}
+    sizes = {parts(extent, count) for count in range(1, extent + 1)}
     return sorted((s for s in sizes if most is None or s <= most), reverse=True)
 
 
-def candidate_tilings(w: ConvWorkload, design: Design, latency_hiding: bool = True) -> list[ConvTiling]:
-    """Every tiling worth ranking that fits `design`."""
+def candidate_tilings(w: ConvWorkload, design: Design, latency_hiding: bool = True) -> ConvTiling:
+    """Every tiling worth ranking that fits `design`, as one ConvTiling of arrays."""
     # A depthwise layer tiles its groups; any other takes its groups one at a time.
     groups = balanced_tiles(w.groups, 64) if w.in_blocks == w.out_blocks == 1 else [1]
     buffers = [(2, 2, 2), (2, 1, 2), (1, 2, 2)] if latency_hiding else [(1, 1, 1)]
-    found = []
-    for g, o, i in product(groups, balanced_tiles(w.out_blocks), balanced_tiles(w.in_blocks)):
-        for columns in _columns(w):
-            for rows in balanced_tiles(w.out_height):
-                for (inp, wgt, acc), outer in product(buffers, (True, False)):
-                    t = ConvTiling(g, o, i, rows, columns, outer, inp, wgt, acc)
-                    if footprint(w, t).fits(design):
-                        found.append(t)
-    return found
+    axes = [groups, balanced_tiles(w.out_blocks), balanced_tiles(w.in_blocks), balanced_tiles(w.out_height), _columns(w)]
+    grid = np.meshgrid(*(np.array(a, np.int64) for a in axes), [True, False], range(len(buffers)), indexing="ij")
+    *extents, outer, choice = (a.ravel() for a in grid)
+    every = ConvTiling(*extents, outer.astype(bool), *np.array(buffers, np.int64)[choice].T)
+    return select_tilings(every, footprint(w, every).fits(design))
+
+
+def select_tilings(t: ConvTiling, chosen: Any) -> ConvTiling:
+    """The tilings of an array form that a mask or an index picks; a single index gives plain numbers."""
+    picked = [getattr(t, f.name)[chosen] for f in fields(ConvTiling)]
+    return ConvTiling(*(value.item() if np.ndim(value) == 0 else value for value in picked))
 
 
 def _columns(w: ConvWorkload) -> list[int]:
@@ -153,12 +161,13 @@ def _columns(w: ConvWorkload) -> list[int]:
     return sizes[:4] + [s for s in sizes[4:] if s in (1, 2, 4, 8)]
 
 
-@lru_cache(maxsize=4096)
-def choose_tiling(w: ConvWorkload, design: Design, latency_hiding: bool = True) -> ConvTiling:
-    """The tiling with the lowest estimate. Raises `CompileError` when even the smallest tile does not fit."""
-    tilings = candidate_tilings(w, design, latency_hiding)
-    if not tilings:
-        smallest = footprint(w, ConvTiling(1, 1, 1, 1, 1, True, 1, 1, 1))
+SMALLEST = ConvTiling(1, 1, 1, 1, 1, True, 1, 1, 1)
+
+
+def require_fit(w: ConvWorkload, design: Design) -> None:
+    """Raise `CompileError` when even the smallest tile does not fit."""
+    smallest = footprint(w, SMALLEST)
+    if not smallest.fits(design):
         raise CompileError(
             "one output element's operands do not fit the scratchpads",
             where=f"convolution {w.kernel[0]}×{w.kernel[1]} on {design.name}",
@@ -166,7 +175,17 @@ def choose_tiling(w: ConvWorkload, design: Design, latency_hiding: bool = True) 
             expected=f"at most {design.inp_depth}, {design.wgt_depth}, {design.acc_depth}",
             hint="larger SRAMs",
         )
-    return min(tilings, key=lambda t: (estimate_cycles(w, t, design), -t.rows * t.columns))
+
+
+@lru_cache(maxsize=4096)
+def choose_tiling(w: ConvWorkload, design: Design, latency_hiding: bool = True) -> ConvTiling:
+    """The tiling with the lowest estimate, the larger tile among equals. Raises `CompileError` when none fits."""
+    require_fit(w, design)
+    tilings = candidate_tilings(w, design, latency_hiding)
+    if not len(tilings.rows):
+        return SMALLEST
+    cycles = estimate_cycles(w, tilings, design)
+    return select_tilings(tilings, np.lexsort((-tilings.rows * tilings.columns, cycles))[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ class QdqRewriter:
         reach = accumulator_reach(w.reshape(len(w), -1).astype(np.float64), levels, residual_ratio)
         if (reach > ACC_LIMIT).any() or (np.abs(levels) > BIAS_LIMIT).any() or (residual_ratio > MAX_MULTIPLIER).any():
             return None
-        return QuantisedWeights(w, scale, levels.astype(np.int64))
+        return QuantisedWeights(np.ascontiguousarray(w), scale, levels.astype(np.int64))
 
     def _constant_levels(self, name: str, axis: int) -> tuple[Array, Array] | None:
         """The symmetric int8 constant behind a dequantize (and transposes), and its scale for each index of `axis`."""

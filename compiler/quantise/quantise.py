@@ -21,6 +21,7 @@ from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.opset import with_defaults
 from vdla.compiler.quantise.calibrate import Inputs, Method, Range, calibrate
 from vdla.compiler.quantise.emit import (
+    UNCLIPPED,
     Emitted,
     Operand,
     Target,
@@ -35,7 +36,7 @@ from vdla.compiler.quantise.emit import (
     uniquely_named,
     unused_name,
 )
-from vdla.compiler.quantise.plan import INHERITS, Group, plan
+from vdla.compiler.quantise.plan import INHERITS, Group, plan, within
 from vdla.compiler.quantise.scales import Affine, affine_from_range, quantise_weights
 
 Array = np.ndarray
@@ -96,7 +97,11 @@ def assign_affines(graph: Graph, groups: Sequence[Group], ranges: Mapping[str, R
     Its own range; but a tensor that only a concat reads takes the concat's, so that concat needs no arithmetic, and
     what `INHERITS` keeps its input's.
     """
-    affines = {name: affine_from_range(chosen.low, chosen.high) for name, chosen in ranges.items()}
+    clips = {group.output: group.clip for group in groups}
+    affines = {}
+    for name, chosen in ranges.items():
+        clip = clips.get(name, UNCLIPPED)
+        affines[name] = affine_from_range(within(chosen.low, *clip), within(chosen.high, *clip))
     consumers = graph.consumers()
     chosen_groups = [group for group in groups if group.quantised]
     for group in reversed(chosen_groups):  # backwards, so that concats of concats agree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import replace
-from math import gcd
+from math import gcd, isfinite
 
 from vdla.compiler.ir.nodes import (
     COMPARISONS,
@@ -155,11 +155,11 @@ def fold(expr: Expr) -> Expr:
             if condition in (TRUE, FALSE):
                 return a if condition == TRUE else b
             return a if a == b else expr
-        case Cast(dtype, Const(value, _)):
+        case Cast(dtype, Const(value, _)) if isfinite(value):
             return Const(convert(value, dtype), dtype)
         case Binary(op, Const(x, dtype), Const(y, _)):
-            value = fold_constants(op, x, y)
-            return expr if value is None else Const(convert(value, expr.dtype), expr.dtype)
+            folded = fold_constants(op, x, y)
+            return expr if folded is None else Const(convert(folded, expr.dtype), expr.dtype)
         case Binary("add", a, Const(0, _)) | Binary("sub", a, Const(0, _)) | Binary("mul", a, Const(1, _)):
             return a if is_integer(a.dtype) else expr
         case Binary("add", Const(0, _), a) | Binary("mul", Const(1, _), a):
@@ -232,7 +232,7 @@ REMOVABLE_KINDS = ("serial", "unrolled", "vectorized", "parallel", "vthread")
 
 
 def simplify_loop(loop: For, ranges: dict[Var, tuple[int, int]], facts: frozenset[Expr]) -> Stmt | None:
-    """A loop of one iteration becomes its body; a test that does not depend on the loop goes outside it, `v < 3` into its extent."""
+    """A loop of one iteration becomes its body; tests that do not depend on the loop go outside it, `v < 3` into its extent."""
     body = simplify_stmt(loop.body, {**ranges, loop.var: (0, loop.extent - 1)}, facts)
     if body is None or loop.extent == 0:
         return None

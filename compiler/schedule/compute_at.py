@@ -101,7 +101,7 @@ def check_movable(func: Function, step: str, path: Path) -> None:
 
 
 def dimensions_of(step: str, path: Path) -> list[Dimension]:
-    """How the block's iters choose the element (or tile) it writes. Raises `CompileError` where that is not one iter a dimension."""
+    """How the block's iters choose the element (or tile) it writes. Raises `CompileError` unless by one iter a dimension."""
     block = block_of(path)
     for stmt in walk_stmt(block.body):
         if isinstance(stmt, Store):
@@ -126,7 +126,7 @@ def dimensions_of(step: str, path: Path) -> list[Dimension]:
 
 
 def regenerate(func: Function, block: Block, dims: list[Dimension], box: Box, ranges: Ranges, prefix: str) -> Stmt:
-    """A new nest for a block that has to cover `box` of its buffer; its old predicate came from its old loops and is dropped."""
+    """A new nest for a block that has to cover `box` of its buffer; its old predicate came from its old loops and goes."""
     wanted: dict[Var, tuple[Expr, int]] = {}
     for dim, start, extent in zip(dims, box.starts, box.extents, strict=True):
         if dim.iter is not None:
@@ -142,7 +142,7 @@ def nest_over(
     prefix: str,
     condition: Expr = TRUE,
 ) -> Stmt:
-    """Loops over (start, extent) of each iter, the whole iter where nothing is said, with the predicate that keeps to its domain."""
+    """Loops over (start, extent) of each iter, or the whole iter where nothing is said, kept to its domain by a predicate."""
     names = Names(func)
     inner: dict[Var, Interval] = dict(ranges)
     loops: list[tuple[Var, int]] = []

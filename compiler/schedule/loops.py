@@ -128,10 +128,10 @@ def reorder(func: Function, loops: Sequence[LoopRef]) -> Function:
             refuse("reorder", "other statements stand between the loops", deepest, hint="reorder before compute_at")
     new = iter(wanted)
     order = [next(new) if any(s is w for w in wanted) else s for s in chain]
-    body = loop_of(deepest).body
-    for loop in reversed(order):
-        assert isinstance(loop, For)
-        body = replace(loop, body=body)
+    body: Stmt = loop_of(deepest).body
+    for stmt in reversed(order):
+        assert isinstance(stmt, For)
+        body = replace(stmt, body=body)
     return replace_in(func, (chain[0], body))
 
 

@@ -43,6 +43,8 @@ from vdla.compiler.schedule.locate import (
     with_body,
 )
 
+FOLDS = ("add", "mul", "min", "max")
+
 
 def variables(expr: Expr) -> set[Var]:
     return {e for e in walk_expr(expr) if isinstance(e, Var)}
@@ -85,9 +87,7 @@ def decompose_reduction(func: Function, block: str, loop: LoopRef) -> tuple[Func
         refuse(
             step, f"{', '.join(early)} reduces outside {target.var.name}", path, hint=f"choose {early[0]} or a loop around it"
         )
-    mixed = sorted(v.name for v in reduce_loops(old) & spatial_loops(old))
-    if mixed:
-        refuse(step, f"{', '.join(mixed)} mixes spatial and reduction iters", path, hint="do not fuse across them")
+    refuse_mixed_loops(step, path)
     names = Names(func)
     copied = {s.var: names.var(f"{s.var.name}_init") for s in inside if s.var in spatial_loops(old)}
     init = init_block(names, old, copied, set(copied) | outside)
@@ -97,6 +97,14 @@ def decompose_reduction(func: Function, block: str, loop: LoopRef) -> tuple[Func
             nest = For(copied[stmt.var], stmt.extent, nest, stmt.kind if stmt.kind != "vthread" else "serial")
     update = replace_in(replace(func, body=target), (old, replace(old, init=None))).body
     return replace_in(func, (target, seq(nest, update))), init.name
+
+
+def refuse_mixed_loops(step: str, path: Path) -> None:
+    """Refuse a loop that chooses a reduction point and the element it goes to."""
+    block = block_of(path)
+    mixed = sorted(v.name for v in reduce_loops(block) & spatial_loops(block))
+    if mixed:
+        refuse(step, f"{', '.join(mixed)} mixes spatial and reduction iters", path, hint="do not fuse across them")
 
 
 def init_block(names: Names, block: Block, copied: dict[Var, Var], known: set[Var]) -> Block:
@@ -133,8 +141,9 @@ def rfactor(func: Function, block: str, loop: LoopRef) -> tuple[Function, str]:
     op, value = reduction_body(step, path)
     assert isinstance(old.body, Store)
     assert isinstance(old.init, Store)
-    if target.var not in reduce_loops(old) or target.var in spatial_loops(old):
-        refuse(step, f"loop {target.var.name} does not (only) reduce", path)
+    if target.var not in reduce_loops(old):
+        refuse(step, f"loop {target.var.name} does not reduce", path)
+    refuse_mixed_loops(step, path)
     source = old.body.buffer
     outermost = next((x for x in path if isinstance(x, For)), old)
     for other in blocks_in(outermost):
@@ -150,14 +159,13 @@ def rfactor(func: Function, block: str, loop: LoopRef) -> tuple[Function, str]:
 
 
 def reduction_body(step: str, path: Path) -> tuple[str, Expr]:
-    """(op, value) of a block whose body is out[…] = out[…] op value."""
-    match block_of(path):
-        case Block(_, _, _, Store(buffer, indices, Binary(op, Load(same, read), value)), Store(_, _, Const()), _, _) if (
-            same is buffer and read == indices and op in ("add", "mul", "min", "max")
-        ):
-            return op, value
-        case _:
-            refuse(step, "it is not out = out op value with a constant initialisation", path)
+    """(op, value) of a block whose body is out[…] = out[…] op value. Raises `CompileError` for any other."""
+    block = block_of(path)
+    if isinstance(block.body, Store) and isinstance(block.init, Store) and isinstance(block.init.value, Const):
+        store, value = block.body, block.body.value
+        if isinstance(value, Binary) and value.op in FOLDS and value.a == Load(store.buffer, store.indices):
+            return value.op, value.b
+    return refuse(step, "it is not out = out op value with a constant initialisation", path)
 
 
 def partial_block(names: Names, path: Path, target: For, buffer: Buffer, op: str, value: Expr) -> Block:

@@ -2,8 +2,9 @@
 
 The pattern is an ordinary `Function`: its parameters are tiles (the written one is the operand that comes first), its body
 is loops around one store. Names listed in `holes` are constants the pattern leaves open: a variable in place of a constant
-operand, the *name* in place of a call's attribute; the bool variable `predicate` stands for any condition that is the same
-for the whole tile (a select on it also matches its first branch alone: the condition always held). For VDLA's matrix unit, a padded load and max with an immediate:
+operand, the *name* in place of a call's attribute. The bool variable `predicate` stands for any condition that is the same
+for the whole tile; a select on it also matches its first branch alone, the condition having been found to hold always.
+For VDLA's matrix unit, a padded load and max with an immediate:
 
     vdla.gemm:   function gemm(inp: int8[1, 16] in vdla.inp, wgt: int8[16, 16] in vdla.wgt) -> (acc: int32[1, 16] in vdla.acc):
                      for b in range(1): for o in range(16): for i in range(16):
@@ -67,7 +68,7 @@ COMMUTATIVE = ("add", "mul", "min", "max", "and", "or", "eq", "ne")
 
 @dataclass(frozen=True)
 class TensorIntrinsic:
-    """name: the Intrinsic's. operands: the pattern's tiles in the Intrinsic's order, the written one first. holes: open constants."""
+    """name: the Intrinsic's. operands: the pattern's tiles in its order, the written one first. holes: open constants."""
 
     name: str
     pattern: Function

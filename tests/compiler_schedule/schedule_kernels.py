@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from vdla.compiler import te
-from vdla.compiler.ir.nodes import Buffer, Call, Const, Function, Select, Store, Var
+from vdla.compiler.ir.nodes import Binary, Buffer, Call, Const, Expr, Function, Select, Store, Var
 from vdla.compiler.schedule import Schedule, TensorIntrinsic, tile_function
 
 BATCH, BLOCK_IN, BLOCK_OUT = 1, 4, 4
@@ -89,65 +90,50 @@ def acc(name: str) -> Buffer:
     return Buffer(name, (BATCH, BLOCK_OUT), "int32", "vdla.acc")
 
 
+def tile_op(
+    name: str, value: Callable[..., Expr], dst: Buffer, *sources: Buffer, holes: tuple[Var, ...] = ()
+) -> TensorIntrinsic:
+    """dst[b, o] = value(b, o) over one tile."""
+    pattern = tile_function(name, dst.shape, lambda b, o: Store(dst, (b, o), value(b, o)), sources, dst)
+    return TensorIntrinsic(f"vdla.{name}", pattern, (dst, *sources), holes)
+
+
 def vdla_intrinsics() -> dict[str, TensorIntrinsic]:
     """A few of VDLA's operations; loads by the scope they fill."""
     table = {}
-    predicate = Var("predicate", "bool")
-    for scope, rows, columns in (("inp", BATCH, BLOCK_IN), ("wgt", BLOCK_OUT, BLOCK_IN)):
-        dst, src = Buffer("dst", (rows, columns), "int8", f"vdla.{scope}"), Buffer("src", (rows, columns), "int8")
-        pad = Var("pad_value", "int8")
-        copy = tile_function("load", (rows, columns), lambda b, c, d=dst, s=src: Store(d, (b, c), s[b, c]), [src], dst)
-        table[f"load.{scope}"] = TensorIntrinsic("vdla.load", copy, (dst, src))
-        padded = tile_function(
-            "load",
-            (rows, columns),
-            lambda b, c, d=dst, s=src, v=pad: Store(d, (b, c), Select(predicate, s[b, c], v)),
-            [src],
-            dst,
-        )
-        table[f"load_padded.{scope}"] = TensorIntrinsic("vdla.load", padded, (dst, src), (predicate, pad))
-    dst, wide = acc("dst"), Buffer("src", (BATCH, BLOCK_OUT), "int32")
-    narrow = Buffer("src", (BATCH, BLOCK_OUT), "int8")
-    tile = (BATCH, BLOCK_OUT)
-    table["load.acc"] = TensorIntrinsic(
-        "vdla.load", tile_function("load", tile, lambda b, o: Store(dst, (b, o), wide[b, o]), [wide], dst), (dst, wide)
-    )
-    table["load.out"] = TensorIntrinsic(
-        "vdla.load",
-        tile_function("load", tile, lambda b, o: Store(dst, (b, o), narrow[b, o].astype("int32")), [narrow], dst),
-        (dst, narrow),
-    )
-    out, x, y = Buffer("out", tile, "int8"), acc("x"), acc("y")
-    table["store"] = TensorIntrinsic(
-        "vdla.store", tile_function("store", tile, lambda b, o: Store(out, (b, o), x[b, o].astype("int8")), [x], out), (out, x)
-    )
+    predicate, pad = Var("predicate", "bool"), Var("pad_value", "int8")
+    for scope, shape in (("inp", (BATCH, BLOCK_IN)), ("wgt", (BLOCK_OUT, BLOCK_IN))):
+        tile, source = Buffer("dst", shape, "int8", f"vdla.{scope}"), Buffer("src", shape, "int8")
+
+        def padded(b: Var, c: Var, source: Buffer = source) -> Expr:
+            return Select(predicate, source[b, c], pad)
+
+        table[f"load.{scope}"] = tile_op("load", padded, tile, source, holes=(predicate, pad))
+    shape = (BATCH, BLOCK_OUT)
+    dst, x, y, bias, scale = acc("dst"), acc("x"), acc("y"), acc("bias"), acc("scale")
+    wide, narrow, out = Buffer("src", shape, "int32"), Buffer("src", shape, "int8"), Buffer("out", shape, "int8")
     inp, wgt = Buffer("inp", (BATCH, BLOCK_IN), "int8", "vdla.inp"), Buffer("wgt", (BLOCK_OUT, BLOCK_IN), "int8", "vdla.wgt")
-    table["gemm"] = TensorIntrinsic(
-        "vdla.gemm",
-        tile_function(
-            "gemm", (BATCH, BLOCK_OUT, BLOCK_IN),
-            lambda b, o, i: Store(dst, (b, o), dst[b, o] + inp[b, i].astype("int32") * wgt[o, i].astype("int32")), [inp, wgt], dst,
+    limits, imm = (("high", "high"), ("low", "low")), Var("imm")
+
+    def product(b: Var, o: Var, i: Var) -> Store:
+        return Store(dst, (b, o), dst[b, o] + inp[b, i].astype("int32") * wgt[o, i].astype("int32"))
+
+    gemm = tile_function("gemm", (BATCH, BLOCK_OUT, BLOCK_IN), product, [inp, wgt], dst)
+    return table | {
+        "load.acc": tile_op("load", lambda b, o: wide[b, o], dst, wide),
+        "load.out": tile_op("load", lambda b, o: narrow[b, o].astype("int32"), dst, narrow),
+        "store": tile_op("store", lambda b, o: x[b, o].astype("int8"), out, x),
+        "gemm": TensorIntrinsic("vdla.gemm", gemm, (dst, inp, wgt)),
+        "gemm_reset": tile_op("gemm_reset", lambda b, o: Const(0), dst),
+        "add": tile_op("alu.add", lambda b, o: x[b, o] + y[b, o], dst, x, y),
+        "max": tile_op("alu.max", lambda b, o: Binary("max", x[b, o], imm), dst, x, holes=(imm,)),
+        "requantise": tile_op(
+            "alu.requantise",
+            lambda b, o: Call("requantise", (x[b, o], bias[b, o], scale[b, o]), "int32", limits),
+            dst, x, bias, scale,
+            holes=(Var("low"), Var("high")),
         ),
-        (dst, inp, wgt),
-    )  # fmt: skip
-    table["gemm_reset"] = TensorIntrinsic(
-        "vdla.gemm_reset", tile_function("reset", tile, lambda b, o: Store(dst, (b, o), Const(0)), [], dst), (dst,)
-    )
-    table["add"] = TensorIntrinsic(
-        "vdla.alu.add", tile_function("add", tile, lambda b, o: Store(dst, (b, o), x[b, o] + y[b, o]), [x, y], dst), (dst, x, y)
-    )
-    bias, scale = acc("bias"), acc("scale")
-    low, high = Var("low"), Var("high")
-    table["requantise"] = TensorIntrinsic(
-        "vdla.alu.requantise",
-        tile_function(
-            "requantise", tile,
-            lambda b, o: Store(dst, (b, o), Call("requantise", (x[b, o], bias[b, o], scale[b, o]), "int32", (("high", "high"), ("low", "low")))),
-            [x, bias, scale], dst,
-        ),
-        (dst, x, bias, scale), (low, high),
-    )  # fmt: skip
-    return table
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -196,7 +182,7 @@ def schedule_conv2d(func: Function, t: Tiling, *, residual: bool = False, check:
     init = s.decompose_reduction("A", cb0)
     if t.tensorize:
         table = vdla_intrinsics()
-        padded = "load_padded.inp" if any(isinstance(n, Select) for n in [s.get("Xp").body.value]) else "load.inp"
+        padded = "load.inp" if any(isinstance(n, Select) for n in [s.get("Xp").body.value]) else "load.inp"
         choices = {
             "Xp": padded,
             weights: "load.wgt",
@@ -207,6 +193,6 @@ def schedule_conv2d(func: Function, t: Tiling, *, residual: bool = False, check:
             "Y": "store",
         }
         choices |= {"R32": "load.out", "A2": "add"} if residual else {}
-        for block, intrinsic in choices.items():
-            s.tensorize(block, table[intrinsic])
+        for block, operation in choices.items():
+            s.tensorize(block, table[operation])
     return s

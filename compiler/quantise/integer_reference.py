@@ -103,8 +103,8 @@ def conv_accumulate(x: Array, w: Array, a: Attributes) -> Array:
 def _depthwise_accumulate(padded: Array, w: Array, a: Attributes, size: tuple[int, int]) -> Array:
     """A sum over the kernel's positions, in float32 while that is exact."""
     exact = int(np.abs(w.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0)) * 128 <= FLOAT32_EXACT
-    dtype = np.float32 if exact else np.int32
-    acc = np.zeros((len(padded), len(w), *size), dtype)
+    dtype = np.dtype(np.float32 if exact else np.int32)
+    acc: Array = np.zeros((len(padded), len(w), *size), dtype)
     views = taps(padded.astype(dtype), w.shape[2:], a["strides"], a["dilations"], size)
     for view, weight in zip(views, w.astype(dtype).reshape(len(w), -1).T, strict=True):
         acc += view * weight.reshape(1, -1, 1, 1)

@@ -19,7 +19,7 @@ from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.opset import infer_type
-from vdla.compiler.ops.vdla import expressions, schedules
+from vdla.compiler.ops.vdla.kernels import conv2d_kernel
 from vdla.compiler.ops.vdla.layers import layer_of
 from vdla.compiler.ops.vdla.packing import pack_activation, packed_shape, unpack_activation
 from vdla.compiler.ops.vdla.tiling import SMALLEST, ConvTiling, candidate_tilings, footprint, select_tilings
@@ -131,9 +131,7 @@ def random_tiling(random: np.random.Generator, workload, design) -> ConvTiling:
 def single_layer_program(node: Node, graph: Graph, design, tiling: ConvTiling) -> Program:
     """The layer alone under `tiling`, its tensors one after another in DRAM."""
     layer = layer_of(node, graph, design)
-    func = schedules.schedule_conv2d(
-        expressions.conv2d(layer.workload, design), layer.workload, tiling, vdla_intrinsics(design)
-    )
+    func = conv2d_kernel(layer.workload, tiling, design, vdla_intrinsics(design))
     bindings: dict[str, int] = {}
     segments, slots, size = [], {}, 0
     for name, value in layer.constants.items():

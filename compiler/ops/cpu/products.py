@@ -166,10 +166,17 @@ def qconv2d(types: Types, a: Attributes) -> Definition:
 
 
 def dot_products(x: te.Tensor, w: te.Tensor, wide: str) -> te.Tensor:
-    """acc[…, o] = Σ_i x[…, i] · w[o, i]."""
-    i = te.reduce_axis(x.shape[-1], "i")
-    shape = (*x.shape[:-1], w.shape[0])
-    return te.compute(shape, lambda *at: te.sum(te.cast(x[(*at[:-1], i)], wide) * te.cast(w[at[-1], i], wide), i), "acc")
+    """acc[…, o] = Σ_i x[…, i] · w[o, i], by way of a partial sum for each vector lane: i = k·lanes + lane."""
+    depth, shape = x.shape[-1], (*x.shape[:-1], w.shape[0])
+    lanes = next(n for n in (16, 8, 4, 2, 1) if depth % n == 0)
+    k, lane = te.reduce_axis(depth // lanes, "k"), te.reduce_axis(lanes, "lane")
+
+    def products(*at: Expr) -> Expr:
+        i = k * lanes + at[-1]
+        return te.sum(te.cast(x[(*at[:-2], i)], wide) * te.cast(w[at[-2], i], wide), k)
+
+    partial = te.compute((*shape, lanes), products, "partial")
+    return te.compute(shape, lambda *at: te.sum(partial[(*at, lane)], lane), "acc")
 
 
 def dense(types: Types, a: Attributes) -> Definition:

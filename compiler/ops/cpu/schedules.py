@@ -71,7 +71,8 @@ def schedule_flat(s: Schedule, block: str, outer_axes: int) -> None:
 
 def schedule_rows(s: Schedule, block: str) -> None:
     """A long reduction: the output's loops fused and parallel, the reduced ones left to LLVM's vectoriser."""
-    spatial, _ = axis_loops(s, block)
+    spatial, reduced = axis_loops(s, block)
+    s.decompose_reduction(block, reduced[0])
     s.parallel(fused(s, spatial))
 
 
@@ -95,22 +96,21 @@ def register_tiles(s: Schedule, outer: Sequence[Var], row: Var, column: Var, blo
     return [*outer, column_0, row_0]
 
 
-def schedule_accumulators(s: Schedule, loop: Var, row_axis: int, unrolled: int) -> None:
-    """Compute acc inside `loop` of "y": reduction loops outermost, its rows unrolled, its last axis vectorised.
+def schedule_accumulators(s: Schedule, block: str, loop: Var, unrolled: int = 0) -> None:
+    """Compute `block` inside `loop`: reductions outermost, then its axes unrolled but the last, which is vectorised.
 
     unrolled: how many of the innermost reduction loops are unrolled too.
     """
-    s.compute_at("acc", loop)
-    spatial, reduced = axis_loops(s, "acc")
-    row, column = spatial[row_axis], spatial[-1]
-    others = [v for v in spatial[:-1] if v is not row]
-    s.reorder(*others, *reduced, row, column)
-    init = s.decompose_reduction("acc", reduced[0])
+    s.compute_at(block, loop)
+    spatial, reduced = axis_loops(s, block)
+    s.reorder(*reduced, *spatial)
+    init = s.decompose_reduction(block, reduced[0])
     for v in reduced[len(reduced) - unrolled :]:
         s.unroll(v)
-    for block in ("acc", init):
-        *_, row, column = s.loops(block)
-        s.unroll(row)
+    for name in (block, init):
+        *rows, column = s.loops(name)[-len(spatial) :]
+        for row in rows:
+            s.unroll(row)
         s.vectorize(column)
 
 
@@ -133,7 +133,7 @@ def schedule_convolution(s: Schedule, form: str, rows: int) -> None:
         channel = s.fuse(n, o)
         s.parallel(channel)
         *_, tile = register_tiles(s, [channel], h, w, register_block(height, width, DEPTHWISE_REGISTERS))
-        schedule_accumulators(s, tile, 2, 2)
+        schedule_accumulators(s, "acc", tile, 2)
         if "padded" in s.blocks():
             s.compute_at("padded", channel)
             s.vectorize(s.loops("padded")[-1])
@@ -145,7 +145,7 @@ def schedule_convolution(s: Schedule, form: str, rows: int) -> None:
         outer, column, columns = [n, h], w, width
     task = s.fuse(*register_tiles(s, outer, o, column, register_block(rows, columns)))
     s.parallel(task)
-    schedule_accumulators(s, task, 1, 0 if form == "columns" else 1)
+    schedule_accumulators(s, "acc", task, 0 if form == "columns" else 1)
 
 
 def schedule_matmul(s: Schedule) -> None:
@@ -154,12 +154,24 @@ def schedule_matmul(s: Schedule) -> None:
     rows, columns = (i.extent for i in s.get("y").iters[-2:])
     task = s.fuse(*register_tiles(s, batch, row, column, register_block(rows, columns)))
     s.parallel(task)
-    schedule_accumulators(s, task, len(batch), 0)
+    schedule_accumulators(s, "acc", task)
 
 
 def schedule_dense(s: Schedule) -> None:
-    """acc[…, o] as dot products: the inner loop runs along both rows and LLVM vectorises it. One task makes some outputs."""
-    spatial, _ = axis_loops(s, "acc")
-    s.reorder(spatial[-1], *spatial[:-1])
-    s.parallel(spatial[-1])
-    schedule_flat(s, "y", len(spatial) - 1)
+    """Dot products, a block of rows × outputs at once: their lanes in "partial", added up in "acc"."""
+    *batch, o = axis_loops(s, "acc")[0]
+    lane = s.loops("acc")[-1]
+    rows, outputs = ([1, *(i.extent for i in s.get("acc").iters)])[-3:-1]
+    row_block = max(d for d in divisors(rows) if d <= 4)
+    output_block = max(d for d in divisors(outputs) if d * row_block <= 24 and d <= 8)
+    o_0, o_1 = s.split(o, [None, output_block])
+    if batch:
+        row_0, row_1 = s.split(batch[-1], [None, row_block])
+        s.reorder(o_0, *batch[:-1], row_0, row_1, o_1)
+        task = s.fuse(o_0, *batch[:-1], row_0)
+    else:
+        task = o_0
+    s.parallel(task)
+    s.decompose_reduction("acc", lane)
+    schedule_accumulators(s, "partial", task)
+    schedule_flat(s, "y", max(len(s.get("y").iters) - 1, 0))

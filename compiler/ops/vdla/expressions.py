@@ -5,53 +5,74 @@ Parameters come in the order their builders name them, inputs first, the int8 re
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vdla.compiler import te
-from vdla.compiler.ir.nodes import Expr, Function
+from vdla.compiler.ir.nodes import Expr, Function, Scalar, Var
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.design import Design
 
 
-def conv2d(w: ConvWorkload, design: Design) -> Function:
-    """x, weight, parameters[, residual, residual_parameters] → y; shapes as `ConvWorkload` says."""
+def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> Function:
+    """x, weight, parameters[, residual, residual_parameters, identity] → y; shapes as `ConvWorkload` says.
+
+    cover: rows and columns of the padded input, at least those the windows touch. The residual is widened by the GEMM core
+    (times an identity tile): it comes through LOAD, beside the computation, where a widening load would hold COMPUTE up.
+    """
     batch, block_in, block_out = design.gemm.batch, design.gemm.block_in, design.gemm.block_out
     x = te.placeholder((w.batch, w.groups, w.in_blocks, w.height, w.width, batch, block_in), "int8", "x")
-    weight = te.placeholder((w.groups, w.out_blocks, w.in_blocks, *w.kernel, block_out, block_in), "int8", "weight")
+    weight_shape = (1,) * 5 if w.uniform_weight else (w.groups, w.out_blocks, w.in_blocks, *w.kernel)
+    weight = te.placeholder((*weight_shape, block_out, block_in), "int8", "weight")
     parameters = te.placeholder((w.groups, w.out_blocks, 2, batch, block_out), "int32", "parameters")
     out_shape = (w.batch, w.groups, w.out_blocks, w.out_height, w.out_width, batch, block_out)
     top, left, _, _ = w.pads
+    row_pads, column_pads = (top, cover[0] - w.height - top), (left, cover[1] - w.width - left)
 
     padded = te.compute(
-        (w.batch, w.groups, w.in_blocks, w.padded_height, w.padded_width, batch, block_in),
+        (w.batch, w.groups, w.in_blocks, *cover, batch, block_in),
         lambda n, g, c, h, v, b, i: inside(
-            x[n, g, c, h - top, v - left, b, i], (h, w.height, w.pads[0::2]), (v, w.width, w.pads[1::2]), w.pad_value
+            x[n, g, c, h - top, v - left, b, i], (h, w.height, row_pads), (v, w.width, column_pads), w.pad_value
         ),
         "padded",
     )
     c, kh, kw, i = (
-        te.reduce_axis(w.in_blocks, "rc"),
-        te.reduce_axis(w.kernel[0], "rkh"),
-        te.reduce_axis(w.kernel[1], "rkw"),
-        te.reduce_axis(block_in, "ri"),
+        te.reduce_axis(n, f"r{name}")
+        for n, name in ((w.in_blocks, "c"), (w.kernel[0], "kh"), (w.kernel[1], "kw"), (block_in, "i"))
     )
     (sy, sx), (dy, dx) = w.strides, w.dilations
-    acc = te.compute(
-        out_shape,
-        lambda n, g, o, h, v, b, k: te.sum(
-            te.cast(padded[n, g, c, h * sy + kh * dy, v * sx + kw * dx, b, i], "int32")
-            * te.cast(weight[g, o, c, kh, kw, k, i], "int32"),
-            (c, kh, kw, i),
-        ),
-        "acc",
-    )
+
+    def product(n: Var, g: Var, o: Var, h: Var, v: Var, b: Var, k: Var) -> Expr:
+        element = (0,) * 5 if w.uniform_weight else (g, o, c, kh, kw)
+        pixel = padded[n, g, c, h * sy + kh * dy, v * sx + kw * dx, b, i]
+        return te.sum(te.cast(pixel, "int32") * te.cast(weight[(*element, k, i)], "int32"), (c, kh, kw, i))
+
+    acc = te.compute(out_shape, product, "acc")
     inputs, total = [x, weight, parameters], acc
     if w.residual:
         residual = te.placeholder(out_shape, "int8", "residual")
         residual_parameters = te.placeholder(parameters.shape, "int32", "residual_parameters")
-        inputs += [residual, residual_parameters]
-        wide = te.compute(out_shape, lambda *at: te.cast(residual[at], "int32"), "residual_wide")
+        identity = te.placeholder((1, block_out, block_in), "int8", "identity")
+        inputs += [residual, residual_parameters, identity]
+        wide = widened(residual, identity, out_shape, lambda *at: at, "residual_wide")
         rescaled = rescale_stage(wide, residual_parameters, "residual_rescaled")
         total = te.compute(out_shape, lambda *at: acc[at] + rescaled[at], "sum")
     return te.create_function("conv2d", inputs, [requantised(total, parameters, w.low, w.high)])
+
+
+def widened(
+    x: te.Tensor, identity: te.Tensor, shape: tuple[int, ...], source: Callable[..., tuple[Scalar, ...]], name: str
+) -> te.Tensor:
+    """int8 tiles as int32 through the GEMM core: x times the identity tile, one micro-op each.
+
+    source: from the result's indices to those of x, the last being that of the lane.
+    """
+    lane = te.reduce_axis(x.shape[-1], "ri")
+
+    def value(*at: Var) -> Expr:
+        *place, k = at
+        return te.sum(te.cast(x[(*source(*place, k)[:-1], lane)], "int32") * te.cast(identity[0, k, lane], "int32"), lane)
+
+    return te.compute(shape, value, name, axes=[f"i{d}" for d in range(len(shape))])
 
 
 def elementwise(w: ElementwiseWorkload, design: Design) -> Function:
@@ -65,48 +86,62 @@ def elementwise(w: ElementwiseWorkload, design: Design) -> Function:
     def operand(name: str) -> te.Tensor:
         return te.placeholder(shape, "int8", name)
 
-    def widened(x: te.Tensor) -> te.Tensor:
+    def loaded_wide(x: te.Tensor) -> te.Tensor:
         return te.compute(shape, lambda *at: te.cast(x[at], "int32"), f"{x.name}_wide")
 
     parameters = te.placeholder(parameter_shape, "int32", "parameters")
     if w.op == "requantize":
         x = operand("x")
-        return te.create_function("requantize", [x, parameters], [requantised(widened(x), parameters, w.low, w.high)])
+        return te.create_function("requantize", [x, parameters], [requantised(loaded_wide(x), parameters, w.low, w.high)])
     a, b = operand("a"), operand("b")
     a_parameters, b_parameters = (te.placeholder(parameter_shape, "int32", f"{n}_parameters") for n in "ab")
-    a_rescaled = rescale_stage(widened(a), a_parameters, "a_rescaled")
-    b_rescaled = rescale_stage(widened(b), b_parameters, "b_rescaled")
+    a_rescaled = rescale_stage(loaded_wide(a), a_parameters, "a_rescaled")
+    b_rescaled = rescale_stage(loaded_wide(b), b_parameters, "b_rescaled")
     total = te.compute(shape, lambda *at: a_rescaled[at] + b_rescaled[at], "sum")
     y = requantised(total, parameters, w.low, w.high)
     return te.create_function("qadd", [a, b, a_parameters, b_parameters, parameters], [y])
 
 
 def max_pool2d(w: PoolWorkload, design: Design) -> Function:
-    """x → y. The window is separable: first along columns, then along rows, k_w + k_h steps instead of k_w · k_h."""
+    """x, identity → y. The window is separable: first down the rows, then along the columns, k_h + k_w steps, not k_h · k_w.
+
+    Each direction starts from its first element rather than from -128, and the rows' comes from the GEMM core at one cycle.
+    """
     tile = (design.gemm.batch, design.gemm.block_out)
     x = te.placeholder((w.batch, w.blocks, w.height, w.width, *tile), "int8", "x")
+    identity = te.placeholder((1, design.gemm.block_out, design.gemm.block_in), "int8", "identity")
     rows = (w.out_height - 1) * w.strides[0] + w.kernel[0]
     columns = (w.out_width - 1) * w.strides[1] + w.kernel[1]
-    top, left, _, _ = w.pads
-    wide = te.compute(
+    (top, left, _, _), (sy, sx) = w.pads, w.strides
+    padded = te.compute(
         (w.batch, w.blocks, rows, columns, *tile),
         lambda n, c, h, v, b, i: inside(
-            te.cast(x[n, c, h - top, v - left, b, i], "int32"), (h, w.height, w.row_pads), (v, w.width, w.column_pads), -128
+            x[n, c, h - top, v - left, b, i], (h, w.height, w.row_pads), (v, w.width, w.column_pads), -128
         ),
-        "wide",
+        "padded",
     )
-    kw, kh = te.reduce_axis(w.kernel[1], "rkw"), te.reduce_axis(w.kernel[0], "rkh")
-    across = te.compute(
-        (w.batch, w.blocks, rows, w.out_width, *tile),
-        lambda n, c, h, v, b, i: te.max(wide[n, c, h, v * w.strides[1] + kw, b, i], kw, identity=-128),
-        "across",
-    )
-    acc = te.compute(
+    down_shape, out_shape = (
+        (w.batch, w.blocks, w.out_height, columns, *tile),
         (w.batch, w.blocks, w.out_height, w.out_width, *tile),
-        lambda n, c, h, v, b, i: te.max(across[n, c, h * w.strides[0] + kh, v, b, i], kh, identity=-128),
-        "acc",
     )
-    return te.create_function("max_pool2d", [x], [te.compute(acc.shape, lambda *at: te.cast(acc[at], "int8"), "y")])
+    wide = widened(padded, identity, padded.shape, lambda *at: at, "wide")
+    down = widened(padded, identity, down_shape, lambda n, c, h, *at: (n, c, h * sy, *at), "down_0")
+    for k in range(1, w.kernel[0]):
+        down = te.compute(down_shape, _greater(down, wide, 2, sy, k), f"down_{k}", axes=[f"i{d}" for d in range(6)])
+    acc = te.compute(out_shape, lambda n, c, h, v, b, i: down[n, c, h, v * sx, b, i], "across_0")
+    for k in range(1, w.kernel[1]):
+        acc = te.compute(out_shape, _greater(acc, down, 3, sx, k), f"across_{k}", axes=[f"i{d}" for d in range(6)])
+    return te.create_function("max_pool2d", [x, identity], [te.compute(out_shape, lambda *at: te.cast(acc[at], "int8"), "y")])
+
+
+def _greater(so_far: te.Tensor, other: te.Tensor, axis: int, stride: int, offset: int) -> Callable[..., Expr]:
+    """max(so_far[…], other[…]) with index `axis` of `other` moved on to stride · index + offset."""
+
+    def value(*at: Var) -> Expr:
+        moved = [index * stride + offset if d == axis else index for d, index in enumerate(at)]
+        return te.maximum(so_far[at], other[tuple(moved)])
+
+    return value
 
 
 def inside(

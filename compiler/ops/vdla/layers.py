@@ -118,8 +118,14 @@ def _convolution(node: Node, graph: Graph, design: Design, w: np.ndarray, a: dic
         activations["residual"] = node.inputs[4]
         residual_parameters = _parameters(graph, node, (node.inputs[5], node.inputs[6]), o, parameter_groups, design)
         constants["residual_parameters"] = _grouped(residual_parameters, kernel_groups)
+        constants["identity"] = identity_tile(design)
     macs = n * o * workload.out_height * workload.out_width * c_group * kh * kw
     return Layer(node, workload, activations, constants, macs, workload.gemm_uops)
+
+
+def identity_tile(design: Design) -> np.ndarray:
+    """int8[1, block_out, block_in]: a micro-op with it widens an int8 tile to int32."""
+    return np.eye(design.gemm.block_out, dtype=np.int8)[None]
 
 
 def _grouped(parameters: np.ndarray, groups: int) -> np.ndarray:
@@ -128,20 +134,21 @@ def _grouped(parameters: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _qavg_pool2d(node: Node, graph: Graph, design: Design) -> Layer:
-    """A depthwise convolution with weights of one; the division is in the scale words."""
+    """A depthwise convolution whose weights are all one identity tile; the division is in the scale words."""
     a = with_defaults(node.op, node.attributes)
     if a["ceil"]:
         raise CompileError("average pooling in ceil mode has windows of unequal size", where=node.name)
     n, c, h, w = _image(graph, node.inputs[0])
-    packed = pack_block_diagonal_weights(np.ones((c, 1, *a["kernel"]), np.int8), c, design)
-    parameters = _grouped(_parameters(graph, node, (node.inputs[1], node.inputs[2]), c, 1, design), packed.shape[0])
+    groups = blocks(c, design.gemm.block_in)
+    parameters = _grouped(_parameters(graph, node, (node.inputs[1], node.inputs[2]), c, 1, design), groups)
     workload = ConvWorkload(
-        batch=blocks(n, design.gemm.batch), groups=packed.shape[0], in_blocks=1, out_blocks=1, height=h, width=w,
-        kernel=tuple(a["kernel"]), strides=tuple(a["strides"]), pads=tuple(a["pads"]),
+        batch=blocks(n, design.gemm.batch), groups=groups, in_blocks=1, out_blocks=1, height=h, width=w,
+        kernel=tuple(a["kernel"]), strides=tuple(a["strides"]), pads=tuple(a["pads"]), uniform_weight=True,
         pad_value=a["pad_value"], low=a["low"], high=a["high"],
     )  # fmt: skip
     activations = {"x": node.inputs[0], "y": node.outputs[0]}
-    return Layer(node, workload, activations, {"weight": packed, "parameters": parameters}, 0, workload.gemm_uops)
+    weight = identity_tile(design)[None, None, None, None]
+    return Layer(node, workload, activations, {"weight": weight, "parameters": parameters}, 0, workload.gemm_uops)
 
 
 def _qmax_pool2d(node: Node, graph: Graph, design: Design) -> Layer:
@@ -152,7 +159,8 @@ def _qmax_pool2d(node: Node, graph: Graph, design: Design) -> Layer:
         blocks(n, design.gemm.batch), blocks(c, design.gemm.block_in), h, w,
         tuple(a["kernel"]), tuple(a["strides"]), tuple(a["pads"]), out_height, out_width,
     )  # fmt: skip
-    return Layer(node, workload, {"x": node.inputs[0], "y": node.outputs[0]}, {}, 0, 0)
+    activations = {"x": node.inputs[0], "y": node.outputs[0]}
+    return Layer(node, workload, activations, {"identity": identity_tile(design)}, 0, 0)
 
 
 def _elementwise(node: Node, graph: Graph, design: Design) -> Layer:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vdla.compiler.ir.nodes import Function, Var
-from vdla.compiler.ops.vdla.tiling import ConvTiling, ElementwiseTiling, PoolTiling
+from vdla.compiler.ops.vdla.tiling import ConvTiling, ElementwiseTiling, PoolTiling, covered_input
 from vdla.compiler.ops.vdla.workload import ConvWorkload, PoolWorkload
 from vdla.compiler.schedule.schedule import Schedule
 from vdla.compiler.schedule.tensor_intrinsic import TensorIntrinsic
@@ -43,9 +43,14 @@ def schedule_conv2d(func: Function, w: ConvWorkload, t: ConvTiling, intrinsics: 
     for stage in stages:
         s.compute_at(stage, tile)
         s.set_scope(stage, "vdla.acc")
-    operations = {"padded": load("inp", any(w.pads)), "acc": "gemm", "requantised": "requantise", "y": "store"}
+    padding = covered_input(w, t) != (w.height, w.width)
+    operations = {"padded": load("inp", padding), "acc": "gemm", "requantised": "requantise", "y": "store"}
+    inputs = ["padded"]
     if w.residual:
-        operations |= {"residual_wide": "load.out", "residual_rescaled": "rescale", "sum": "add"}
+        operations |= {"residual_rescaled": "rescale", "sum": "add"} | _widen(s, "residual_wide", outer[0])
+        inputs.append(s.cache_read("residual_wide", "residual", "vdla.inp"))
+        s.compute_at(inputs[-1], tile)
+        operations[inputs[-1]] = "load.inp"
         operations[_cache_parameters(s, "residual_rescaled", "residual_parameters", channel_loop)] = "load.acc"
     operations[_cache_parameters(s, "requantised", "parameters", channel_loop)] = "load.acc"
 
@@ -55,7 +60,7 @@ def schedule_conv2d(func: Function, w: ConvWorkload, t: ConvTiling, intrinsics: 
     operations |= {reset: "gemm_reset", weight: "load.wgt"}
     whole = t.in_blocks >= w.in_blocks
     s.compute_at("padded", (vo if not t.weights_outer and t.groups >= w.groups else tile) if whole else chunk)
-    s.compute_at(weight, channel_loop if whole else chunk)
+    s.compute_at(weight, outer[0] if w.uniform_weight else channel_loop if whole else chunk)
     # What is computed in place shares its storage, so all of it alternates together.
     in_place = [stage for stage in ("acc", "sum", "requantised") if stage in stages]
     for buffer, buffers in (
@@ -75,6 +80,17 @@ def _schedule_reduction(s: Schedule, t: ConvTiling) -> tuple[Var, str]:
     co, ci = s.split(c, [None, t.in_blocks])
     s.reorder(co, gi, oi, ci, kh, kw, hi, vi, b, k, i)
     return co, s.decompose_reduction("acc", co)
+
+
+def _widen(s: Schedule, stage: str, loop: Var) -> dict[str, str]:
+    """Schedule a stage of `expressions.widened`: its identity tile loaded at `loop`, one micro-op for each tile. Returns what
+    to tensorise; the reset disappears into an overwriting micro-op."""
+    identity = s.cache_read(stage, "identity", "vdla.wgt")
+    s.compute_at(identity, loop)
+    *_, b, k, lane = s.loops(stage)
+    s.reorder(b, k, lane)
+    reset = s.decompose_reduction(stage, b)
+    return {identity: "load.wgt", stage: "gemm", reset: "gemm_reset"}
 
 
 def _cache_parameters(s: Schedule, stage: str, source: str, loop: Var) -> str:
@@ -128,15 +144,18 @@ def schedule_max_pool2d(func: Function, w: PoolWorkload, t: PoolTiling, intrinsi
     n, c, h, *_ = s.loops("y")
     (co, ci), (ho, hi) = s.split(c, [None, t.blocks]), s.split(h, [None, t.rows])
     s.reorder(n, co, ho, ci, hi)
-    for stage in ("acc", "across", "wide"):
+    down, across = ([f"{name}_{k}" for k in range(count)] for name, count in zip(("down", "across"), w.kernel, strict=True))
+    stages = ["padded", *(["wide"] if len(down) > 1 else []), *down, *across]
+    for stage in reversed(stages):
         s.compute_at(stage, ho)
-        s.set_scope(stage, "vdla.acc")
-    padded = any(pad > 0 for pad in (*w.row_pads, *w.column_pads))
-    operations = {"wide": load("out", padded), "across": "max", "acc": "max", "y": "store"}
-    for stage in ("acc", "across"):
-        *_, block, row, column, b, i, window = s.loops(stage)
-        s.reorder(window, block, row, column, b, i)
-        operations[s.decompose_reduction(stage, window)] = "mov_imm"
+        s.set_scope(stage, "vdla.inp" if stage == "padded" else "vdla.acc")
+    padding = any(pad > 0 for pad in (*w.row_pads, *w.column_pads))
+    operations = {"padded": load("inp", padding), "y": "store", across[0]: "mov"}
+    operations |= dict.fromkeys([*down[1:], *across[1:]], "max")
+    for stage in ("wide", "down_0"):
+        if stage in stages:
+            operations |= _widen(s, stage, n)
     if t.buffers == 2:
-        s.double_buffer("acc")
+        for stage in ("padded", *across):
+            s.double_buffer(stage)
     return tensorized(s, operations, intrinsics)

@@ -65,11 +65,19 @@ def footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
     columns = input_extent(t.columns, w.kernel[1], w.strides[1], w.dilations[1])
     out = t.groups * t.out_blocks * t.rows * t.columns
     parameters = t.groups * t.out_blocks * 2
+    weights = 1 if w.uniform_weight else t.wgt_buffers * t.groups * t.out_blocks * t.in_blocks * w.kernel[0] * w.kernel[1]
     return Footprint(
-        inp=t.inp_buffers * t.groups * t.in_blocks * rows * columns,
-        wgt=t.wgt_buffers * t.groups * t.out_blocks * t.in_blocks * w.kernel[0] * w.kernel[1],
+        inp=t.inp_buffers * (t.groups * t.in_blocks * rows * columns + (out if w.residual else 0)),
+        wgt=weights + w.residual,
         acc=t.acc_buffers * out + parameters + (out + parameters if w.residual else 0),
     )
+
+
+def covered_input(w: ConvWorkload, t: ConvTiling) -> tuple[int, int]:
+    """Padded rows and columns such that every tile, the last ones too, reads inside: edge tiles load padding, not gaps."""
+    rows = input_extent(parts(w.out_height, t.rows) * t.rows, w.kernel[0], w.strides[0], w.dilations[0])
+    columns = input_extent(parts(w.out_width, t.columns) * t.columns, w.kernel[1], w.strides[1], w.dilations[1])
+    return max(rows, w.padded_height), max(columns, w.padded_width)
 
 
 def parts(extent: int, tile: Any) -> Any:
@@ -92,7 +100,8 @@ def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
     columns = input_extent(t.columns, w.kernel[1], w.strides[1], w.dilations[1])
     group_blocks = w.groups / tiles_g
     input_bus = group_blocks * w.in_blocks / chunks * rows * columns * share_y * share_x * design.inp_tile_bytes / bus
-    weight_bus = group_blocks * w.out_blocks / tiles_o * w.in_blocks / chunks * kernel * design.wgt_tile_bytes / bus
+    weight_tiles = 1 if w.uniform_weight else group_blocks * w.out_blocks / tiles_o * w.in_blocks / chunks * kernel
+    weight_bus = weight_tiles * design.wgt_tile_bytes / bus
     weight_dmas = np.where(t.in_blocks >= w.in_blocks, 1, t.groups * t.out_blocks)
     load = loads.inputs * (input_bus + t.groups * t.in_blocks * latency) + loads.weights * (weight_bus + weight_dmas * latency)
 
@@ -102,8 +111,8 @@ def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
     parameter_loads = np.where(t.weights_outer, 1, w.batch * tiles_y * tiles_x) * tiles_g * tiles_o * (2 if w.residual else 1)
     compute_dma = parameter_loads * (group_blocks * w.out_blocks / tiles_o * 2 * design.acc_tile_bytes / bus + latency)
     if w.residual:
-        compute_dma = compute_dma + out_bus + out_dmas * latency
-    alu = w.out_tiles * (4 if w.residual else 1)
+        load = load + out_bus + out_dmas * latency
+    alu = w.out_tiles * (5 if w.residual else 1)
     compute = w.gemm_uops + alu + compute_dma + tiles * (chunks + 3) * INSTRUCTION_OVERHEAD
     traffic = loads.inputs * input_bus + loads.weights * weight_bus + out_bus * (2 if w.residual else 1)
     overlapped = np.maximum(compute, np.maximum(load, traffic if design.port_count == 1 else 0))
@@ -128,6 +137,8 @@ def tile_loads(w: ConvWorkload, t: ConvTiling, tiles: Any, chunks: Any) -> TileL
     tiles_g, tiles_o = parts(w.groups, t.groups), parts(w.out_blocks, t.out_blocks)
     inputs = np.where(t.weights_outer | (tiles_g > 1), tiles, tiles // tiles_o)
     weights = np.where(t.weights_outer, tiles_g * tiles_o, np.where(tiles_g * tiles_o > 1, tiles, 1))
+    if w.uniform_weight:
+        return TileLoads(np.where(chunks > 1, tiles * chunks, inputs), np.ones_like(tiles))
     return TileLoads(np.where(chunks > 1, tiles * chunks, inputs), np.where(chunks > 1, tiles * chunks, weights))
 
 
@@ -230,16 +241,22 @@ def choose_pool_tiling(w: PoolWorkload, design: Design, latency_hiding: bool = T
     buffers = 2 if latency_hiding else 1
     columns = (w.out_width - 1) * w.strides[1] + w.kernel[1]
 
-    def tiles(c: int, rows: int) -> int:
-        rows_in = (rows - 1) * w.strides[0] + w.kernel[0]
-        return c * (rows_in * (columns + w.out_width) + buffers * rows * w.out_width)
+    def tiles(c: int, rows: int) -> tuple[int, int]:
+        """inp and acc entries."""
+        window = c * ((rows - 1) * w.strides[0] + w.kernel[0]) * columns
+        return buffers * window, window + c * rows * (columns + buffers * w.out_width)
+
+    def fits(needed: tuple[int, int]) -> bool:
+        return needed[0] <= design.inp_depth and needed[1] <= design.acc_depth
 
     candidates = list(product(balanced_tiles(w.blocks), balanced_tiles(w.out_height)))
-    fitting = [PoolTiling(c, r, buffers) for c, r in candidates if tiles(c, r) <= design.acc_depth]
+    fitting = [PoolTiling(c, r, buffers) for c, r in candidates if fits(tiles(c, r))]
     if not fitting:
+        if buffers == 2 and fits((tiles(1, 1)[0] // 2, tiles(1, 1)[1] - w.out_width)):
+            return PoolTiling(1, 1, 1)
         raise CompileError(
-            "one row of the pooling window does not fit acc", where=design.name, found=tiles(1, 1),
-            expected=f"at most {design.acc_depth} tiles", hint="a larger acc SRAM",
+            "one row of the pooling window does not fit inp and acc", where=design.name, found=tiles(1, 1),
+            expected=f"at most {design.inp_depth} and {design.acc_depth} tiles", hint="larger inp and acc SRAMs",
         )  # fmt: skip
     wanted = w.out_height * w.blocks / (OVERLAPPED_TILES if latency_hiding else 1)
     return max(fitting, key=lambda t: (min(t.blocks * t.rows, wanted), t.rows, -t.blocks))

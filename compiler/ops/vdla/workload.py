@@ -17,6 +17,7 @@ class ConvWorkload:
 
     `batch` counts blocks of design.gemm.batch images; in_blocks and out_blocks are of one group. Depthwise convolution and
     average pooling have one input and one output block a group and (block-)diagonal weight tiles; dense layers are 1×1.
+    uniform_weight: one weight tile serves every group, block and kernel element (pooling).
     """
 
     batch: int
@@ -30,6 +31,7 @@ class ConvWorkload:
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilations: tuple[int, int] = (1, 1)
     residual: bool = False
+    uniform_weight: bool = False
     pad_value: int = 0
     low: int = -128
     high: int = 127
@@ -60,10 +62,14 @@ class ConvWorkload:
         """Micro-ops the GEMM core must run: one for each output tile, input block and kernel element."""
         return self.out_tiles * self.in_blocks * self.kernel[0] * self.kernel[1]
 
+    @property
+    def weight_tiles(self) -> int:
+        return 1 if self.uniform_weight else self.groups * self.out_blocks * self.in_blocks * self.kernel[0] * self.kernel[1]
+
     def unique_bytes(self, design: Design) -> int:
         """DRAM bytes of every operand and the result, each once."""
         inputs = self.batch * self.groups * self.in_blocks * self.height * self.width * design.inp_tile_bytes
-        weights = self.groups * self.out_blocks * self.in_blocks * self.kernel[0] * self.kernel[1] * design.wgt_tile_bytes
+        weights = self.weight_tiles * design.wgt_tile_bytes
         parameters = self.groups * self.out_blocks * 2 * design.acc_tile_bytes * (2 if self.residual else 1)
         return inputs + weights + parameters + self.out_tiles * design.out_tile_bytes * (2 if self.residual else 1)
 

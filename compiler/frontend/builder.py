@@ -67,7 +67,7 @@ class GraphBuilder:
         return Value(name or self.fresh(f"{self.source}.constant"), TensorType(array.shape, str(array.dtype)), array)
 
     def emit(self, op: str, inputs: Sequence[Value | None], *, suffix: str = "", **attributes: Any) -> Value:
-        """Append a node; `suffix` tells a helper node from the main one. Raises `ModelError` when the inputs do not fit `op`."""
+        """Append a node; `suffix` tells a helper node from the main one. Raises `ModelError` on inputs that do not fit `op`."""
         read = [None if v is None else self.as_operand(v) for v in inputs]
         while read and read[-1] is None:
             read.pop()

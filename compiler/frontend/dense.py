@@ -77,9 +77,12 @@ def matmul(builder: GraphBuilder, node: OnnxNode) -> Value:
     a, b = node.input(0), node.input(1)
     if len(a.shape) < 2 or len(b.shape) < 2:
         raise ModelError("MatMul of vectors is not supported", found=f"{a.shape} and {b.shape}", hint="reshape to matrices")
-    if not is_weight(b):
-        return builder.emit("matmul", [a, b])
-    return builder.emit("dense", [a, transposed(builder, b)])
+    return product(builder, a, b)
+
+
+def product(builder: GraphBuilder, a: Value, b: Value) -> Value:
+    """a · b, b not transposed."""
+    return builder.emit("dense", [a, transposed(builder, b)]) if is_weight(b) else builder.emit("matmul", [a, b])
 
 
 IMPORTERS = {"Gemm": gemm, "MatMul": matmul}

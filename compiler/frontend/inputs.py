@@ -10,7 +10,7 @@ from vdla.compiler.frontend.builder import check_size
 from vdla.compiler.graph.graph import TensorType
 from vdla.errors import ModelError
 
-DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT8: "int8"}
+DTYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT8: "int8"}
 Shapes = Mapping[str, Sequence[int]]
 
 
@@ -35,7 +35,9 @@ def input_type(info: onnx.ValueInfoProto, given: Sequence[int] | None, where: st
     tensor = info.type.tensor_type
     if tensor.elem_type not in DTYPES:
         hint = "export with float32 inputs; quantised models keep QuantizeLinear as their first node"
-        raise ModelError("unsupported dtype", where=where, found=dtype_name(tensor.elem_type), expected="float32 or int8", hint=hint)
+        raise ModelError(
+            "unsupported dtype", where=where, found=dtype_name(tensor.elem_type), expected="float32 or int8", hint=hint
+        )
     declared = [declared_dim(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None
     shape = static_shape(info.name, declared, given, where)
     check_size(shape, "an input of impossible size", where)
@@ -44,8 +46,8 @@ def input_type(info: onnx.ValueInfoProto, given: Sequence[int] | None, where: st
 
 def dtype_name(number: int) -> str:
     """As ONNX spells it, for messages."""
-    known = number in onnx.TensorProto.DataType.values()
-    return onnx.TensorProto.DataType.Name(number).lower() if known else f"number {number}"
+    names = {value: name.lower() for name, value in onnx.TensorProto.DataType.items()}
+    return names.get(number, f"number {number}")
 
 
 def declared_dim(dim: onnx.TensorShapeProto.Dimension) -> int | str:
@@ -59,17 +61,27 @@ def static_shape(name: str, declared: list[int | str] | None, given: Sequence[in
     """The declared shape with open dimensions taken from the given one."""
     if given is None:
         if declared is None:
-            raise ModelError("the shape is missing", where=where, expected="a static shape", hint=suggestion(name, [1, 3, 224, 224]))
+            raise ModelError(
+                "the shape is missing", where=where, expected="a static shape", hint=suggestion(name, [1, 3, 224, 224])
+            )
         for index, dim in enumerate(declared):
             if isinstance(dim, str):
-                raise ModelError(f"dimension {index} is dynamic", where=where, found=dim, expected="a static shape", hint=suggestion(name, declared))
+                raise ModelError(
+                    f"dimension {index} is dynamic",
+                    where=where,
+                    found=dim,
+                    expected="a static shape",
+                    hint=suggestion(name, declared),
+                )
         return tuple(int(dim) for dim in declared)
     if any(int(size) < 1 for size in given):
         raise ModelError("a given dimension is not positive", where=where, found=tuple(given))
     if declared is not None and (
         len(declared) != len(given) or any(isinstance(d, int) and d != g for d, g in zip(declared, given, strict=True))
     ):
-        raise ModelError("the given shape contradicts the model's", where=where, found=tuple(given), expected=f"{tuple(declared)}")
+        raise ModelError(
+            "the given shape contradicts the model's", where=where, found=tuple(given), expected=f"{tuple(declared)}"
+        )
     return tuple(int(size) for size in given)
 
 

@@ -37,7 +37,9 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ModelError("cannot read the model file", where=str(path), found=error.strerror or str(error), expected="a readable .onnx file") from None
+        raise ModelError(
+            "cannot read the model file", where=str(path), found=error.strerror or str(error), expected="a readable .onnx file"
+        ) from None
 
 
 def parse(data: bytes, where: str) -> onnx.ModelProto:

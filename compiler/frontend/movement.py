@@ -22,7 +22,11 @@ def resolve_shape(shape: Shape, wanted: Shape, allow_zero: bool) -> Shape:
     if wanted.count(-1) > 1 or any(d < -1 for d in wanted):
         raise ModelError("shape has more than one -1 or a smaller number", found=wanted)
     if not allow_zero and any(d == 0 and i >= len(shape) for i, d in enumerate(wanted)):
-        raise ModelError("shape copies a dimension the input does not have", found=wanted, expected=f"0 only in the first {len(shape)} places")
+        raise ModelError(
+            "shape copies a dimension the input does not have",
+            found=wanted,
+            expected=f"0 only in the first {len(shape)} places",
+        )
     copied = tuple(shape[i] if d == 0 and not allow_zero else d for i, d in enumerate(wanted))
     known = prod(d for d in copied if d != -1)
     if -1 not in copied:

@@ -40,14 +40,18 @@ class OnnxNode:
             raise ModelError(f"input {index} of {self.op} is absent")
         if value.dtype not in dtypes and not (value.dtype == "uint8" and "int8" in dtypes):
             hint = "export the model in float32" if dtypes == FLOAT else ""
-            raise ModelError(f"unsupported dtype of input {index} of {self.op}", found=value.dtype, expected=" or ".join(dtypes), hint=hint)
+            raise ModelError(
+                f"unsupported dtype of input {index} of {self.op}", found=value.dtype, expected=" or ".join(dtypes), hint=hint
+            )
         return value
 
     def image(self, index: int, dtypes: tuple[str, ...] = FLOAT) -> Value:
         """A required input of shape (N, C, H, W)."""
         value = self.input(index, dtypes)
         if len(value.shape) != 4:
-            raise ModelError(f"{self.op} is supported in two dimensions only", found=f"input of shape {value.shape}", expected="(N, C, H, W)")
+            raise ModelError(
+                f"{self.op} is supported in two dimensions only", found=f"input of shape {value.shape}", expected="(N, C, H, W)"
+            )
         return value
 
     def optional(self, index: int, dtypes: tuple[str, ...] = FLOAT) -> Value | None:
@@ -59,7 +63,9 @@ class OnnxNode:
         if value is None:
             raise ModelError(f"{what} of {self.op} is absent")
         if value.constant is None:
-            raise ModelError(f"{what} of {self.op} is not a constant", found=value.name, expected="an initialiser or a Constant")
+            raise ModelError(
+                f"{what} of {self.op} is not a constant", found=value.name, expected="an initialiser or a Constant"
+            )
         return value.constant
 
     def integers(self, index: int, what: str) -> tuple[int, ...]:
@@ -99,7 +105,9 @@ class OnnxNode:
             if attribute.name == name:
                 if attribute.type != kind:
                     expected = Kind.AttributeType.Name(kind)
-                    raise ModelError(f"attribute {name} of {self.op} has the wrong type", found=attribute.type, expected=expected)
+                    raise ModelError(
+                        f"attribute {name} of {self.op} has the wrong type", found=attribute.type, expected=expected
+                    )
                 return attribute
         return None
 
@@ -122,10 +130,9 @@ class OnnxNode:
 
     def axes(self, since: int, rank: int) -> tuple[int, ...] | None:
         """`axes`, sorted: an attribute before opset `since`, the second input from then on; None when absent."""
-        if self.opset < since:
-            found = self.ints("axes")
-        else:
-            found = self.integers(1, "axes") if self.has(1) else None
+        found = self.ints("axes") if self.opset < since else None
+        if self.opset >= since and self.has(1):
+            found = self.integers(1, "axes")
         if found is None:
             return None
         axes = sorted({self.axis(a, rank) for a in found})

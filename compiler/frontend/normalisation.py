@@ -16,7 +16,11 @@ def batch_normalization(builder: GraphBuilder, node: OnnxNode) -> Value:
     node.require("training_mode", node.int_("training_mode", 0), 0)
     node.require("spatial", node.int_("spatial", 1), 1)  # opsets 7 and 8
     if len(x.shape) < 2 or any(p.shape != (x.shape[1],) for p in parameters):
-        raise ModelError("parameters do not fit the input", found=f"{[p.shape for p in parameters]} for {x.shape}", expected="one for each channel (axis 1)")
+        raise ModelError(
+            "parameters do not fit the input",
+            found=f"{[p.shape for p in parameters]} for {x.shape}",
+            expected="one for each channel (axis 1)",
+        )
     return builder.emit("batch_norm", [x, *parameters], epsilon=node.float_("epsilon", 1e-5))
 
 

@@ -70,7 +70,11 @@ def import_graph(model: onnx.ModelProto, where: str, input_shapes: Shapes) -> Gr
         if value is None:
             raise ModelError("an output is computed by no node", found=info.name, hint="the file may be truncated")
         if value.dtype not in ("float32", "int8") or value.unsigned:
-            raise ModelError("unsupported dtype of an output", found=f"{info.name}: {'uint8' if value.unsigned else value.dtype}", expected="float32 or int8")
+            raise ModelError(
+                "unsupported dtype of an output",
+                found=f"{info.name}: {'uint8' if value.unsigned else value.dtype}",
+                expected="float32 or int8",
+            )
         builder.output(info.name, value)
     return builder.graph(proto.name or "model")
 
@@ -96,7 +100,9 @@ def import_node(builder: GraphBuilder, values: dict[str, Value | None], proto: o
         raise relocated(error, f"node {name!r} ({proto.op_type}, opset {opset})") from None
     except Exception as error:  # as above, but here the node can be named
         found = f"{type(error).__name__}: {error}"
-        raise ModelError("the node is malformed", where=f"node {name!r} ({proto.op_type}, opset {opset})", found=found) from error
+        raise ModelError(
+            "the node is malformed", where=f"node {name!r} ({proto.op_type}, opset {opset})", found=found
+        ) from error
     values[proto.output[0]] = value
     builder.bind(proto.output[0], value)
 
@@ -157,7 +163,11 @@ def check_order(proto: onnx.GraphProto, inputs: set[str]) -> None:
     for index, node in enumerate(proto.node):
         for name in node.input:
             if name not in known and name not in producer:
-                raise ModelError("a node reads a tensor that nothing computes", where=f"node {node.name!r} ({node.op_type})", found=name)
+                raise ModelError(
+                    "a node reads a tensor that nothing computes", where=f"node {node.name!r} ({node.op_type})", found=name
+                )
             if producer.get(name, -1) >= index:
                 hint = "sort the model's nodes topologically"
-                raise ModelError("a node stands before the one it reads from", where=f"node {node.name!r}", found=name, hint=hint)
+                raise ModelError(
+                    "a node stands before the one it reads from", where=f"node {node.name!r}", found=name, hint=hint
+                )

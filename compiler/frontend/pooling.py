@@ -29,7 +29,12 @@ def average_pool(builder: GraphBuilder, node: OnnxNode) -> Value:
         pads, include = (0, 0, 0, 0), False
     pads = extended(pads, down, right)
     return builder.emit(
-        "avg_pool2d", [x], kernel=window.kernel, strides=window.strides, pads=pads, count_include_pad=include and any(window.pads)
+        "avg_pool2d",
+        [x],
+        kernel=window.kernel,
+        strides=window.strides,
+        pads=pads,
+        count_include_pad=include and any(window.pads),
     )
 
 
@@ -39,7 +44,11 @@ def pool_window(node: OnnxNode, x: Value) -> tuple[Window, tuple[int, int]]:
     window = read_window(node, pair(node, "kernel_shape", None), size)
     node.require("dilations", window.dilations, (1, 1))
     if any(pad >= window.kernel[i % 2] for i, pad in enumerate(window.pads)):
-        raise ModelError(f"{node.op} has windows wholly in the padding", found=f"pads {window.pads}", expected=f"less than the kernel {window.kernel}")
+        raise ModelError(
+            f"{node.op} has windows wholly in the padding",
+            found=f"pads {window.pads}",
+            expected=f"less than the kernel {window.kernel}",
+        )
     return window, ceil_extension(window, size) if node.int_("ceil_mode", 0) else (0, 0)
 
 

@@ -13,7 +13,7 @@ import onnx
 
 from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.compiler.frontend.convolution import emit_conv2d
-from vdla.compiler.frontend.dense import is_weight, transposed
+from vdla.compiler.frontend.dense import product
 from vdla.compiler.frontend.node import OnnxNode
 from vdla.errors import ModelError
 
@@ -54,10 +54,7 @@ def qlinear_conv(builder: GraphBuilder, node: OnnxNode) -> Value:
 def qlinear_matmul(builder: GraphBuilder, node: OnnxNode) -> Value:
     a = dequantize(builder, node, node.input(0, NARROW), (1, 2), -2, suffix="dequantize_a")
     b = dequantize(builder, node, node.input(3, NARROW), (4, 5), -1, suffix="dequantize_b")
-    if is_weight(b):
-        y = builder.emit("dense", [a, transposed(builder, b)])
-    else:
-        y = builder.emit("matmul", [a, b])
+    y = product(builder, a, b)
     return quantize(builder, node, y, (6, 7), output_dtype(node, 7, 0), 1, suffix="quantize")
 
 
@@ -72,14 +69,21 @@ def dequantize(builder: GraphBuilder, node: OnnxNode, x: Value, inputs: tuple[in
     differing = zero_point.size > 1 and np.ptp(zero_point) != 0
     if x.dtype == "int32" or differing:
         if x.constant is None:
-            raise ModelError(f"{node.op} with int32 data or with a zero point for each channel needs constant data", found=x.name)
+            raise ModelError(
+                f"{node.op} with int32 data or with a zero point for each channel needs constant data", found=x.name
+            )
         along = [-1 if scale.size > 1 and i == axis else 1 for i in range(len(x.shape))]
         offset = 128 if x.dtype == "uint8" else 0
         centred = x.constant.astype(np.float64) - offset - zero_point.reshape(along if zero_point.size > 1 else ())
         value = centred * scale.astype(np.float64).reshape(along if scale.size > 1 else ())
         return builder.constant(value.astype(np.float32), builder.fresh(f"{x.name}.dequantized"))
     return builder.emit(
-        "dequantize", [x], suffix=suffix, scale=as_attribute(scale), zero_point=int(zero_point.ravel()[0]), axis=axis if scale.ndim else 1
+        "dequantize",
+        [x],
+        suffix=suffix,
+        scale=as_attribute(scale),
+        zero_point=int(zero_point.ravel()[0]),
+        axis=axis if scale.ndim else 1,
     )
 
 
@@ -109,7 +113,9 @@ def parameters(node: OnnxNode, inputs: tuple[int, int], unsigned: bool, dtype: s
     if node.has(inputs[1]):
         given = node.array(inputs[1], "zero point")
         if (given.dtype == np.uint8) != unsigned or str(given.dtype) not in INTEGER:
-            raise ModelError(f"zero point and data of {node.op} differ in dtype", found=f"{given.dtype} and {'uint8' if unsigned else dtype}")
+            raise ModelError(
+                f"zero point and data of {node.op} differ in dtype", found=f"{given.dtype} and {'uint8' if unsigned else dtype}"
+            )
         if given.size not in (1, scale.size):
             raise ModelError(f"zero point and scale of {node.op} differ in shape", found=f"{given.shape} and {scale.shape}")
         zero_point = given.astype(np.int64)
@@ -119,7 +125,9 @@ def parameters(node: OnnxNode, inputs: tuple[int, int], unsigned: bool, dtype: s
 def scale_of(node: OnnxNode, index: int) -> np.ndarray:
     scale = node.array(index, "scale")
     if scale.dtype != np.float32 or not scale.size or not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise ModelError(f"scale of {node.op} is not float32, finite and positive", found=f"{scale.dtype} of shape {scale.shape}")
+        raise ModelError(
+            f"scale of {node.op} is not float32, finite and positive", found=f"{scale.dtype} of shape {scale.shape}"
+        )
     return scale.ravel()
 
 

@@ -36,7 +36,9 @@ def read_window(node: OnnxNode, kernel: Pair, size: Pair) -> Window:
     if auto_pad in ("NOTSET", "VALID"):
         pads = given if given is not None and auto_pad == "NOTSET" else (0, 0, 0, 0)
         if len(pads) != 4 or min(pads) < 0:
-            raise ModelError(f"pads of {node.op} are not four non-negative numbers", found=pads, expected="(top, left, bottom, right)")
+            raise ModelError(
+                f"pads of {node.op} are not four non-negative numbers", found=pads, expected="(top, left, bottom, right)"
+            )
         return Window(kernel, strides, dilations, (pads[0], pads[1], pads[2], pads[3]))
     (top, bottom), (left, right) = (same_pads(size[i], window.span(i), strides[i], auto_pad) for i in (0, 1))
     return Window(kernel, strides, dilations, (top, left, bottom, right))

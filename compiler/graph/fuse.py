@@ -58,7 +58,9 @@ def fuse(graph: Graph, fusible: Callable[[Node], bool] = lambda node: True) -> t
     for node in graph.nodes:
         kind = kind_of(node.op)
         candidates = [
-            name for name in node.inputs if name in ending and readers[name] == 1 and name not in graph.outputs and fusible(ending[name].nodes[-1])
+            name
+            for name in node.inputs
+            if name in ending and readers[name] == 1 and name not in graph.outputs and fusible(ending[name].nodes[-1])
         ]
         takers = [name for name in candidates if fusible(node) and may_join(graph, ending[name].kind, node, name)]
         if not takers:

@@ -6,7 +6,7 @@ out. The quantised operators' kernels live with the quantiser.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ def pad_image(x: np.ndarray, pads: Sequence[int], value: float) -> np.ndarray:
     return out
 
 
-def taps(x: np.ndarray, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], size: Sequence[int]):
+def taps(
+    x: np.ndarray, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int], size: Sequence[int]
+) -> Iterator[np.ndarray]:
     """For each kernel position, the view of padded x[N, C, H, W] it meets: [N, C, OH, OW]."""
     (sy, sx), (dy, dx), (oh, ow) = strides, dilations, size
     for ky in range(kernel[0]):
@@ -43,16 +45,14 @@ def conv2d(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     x = pad_image(x, a["pads"], 0)
     size = [window_output(x.shape[2 + i], kernel[i], a["strides"][i], 0, a["dilations"][i]) for i in (0, 1)]
     views = taps(x, kernel, a["strides"], a["dilations"], size)
-    if groups == x.shape[1] == w.shape[0]:
-        y = depthwise(views, w)
-    else:
-        y = by_matrix_product(x, views, w, groups, size)
+    one_each = groups == x.shape[1] == w.shape[0]
+    y = depthwise(views, w) if one_each else by_matrix_product(x, views, w, groups, size)
     if len(inputs) > 2 and inputs[2] is not None:
         y += inputs[2].reshape(1, -1, 1, 1)
     return y
 
 
-def depthwise(views, w: np.ndarray) -> np.ndarray:
+def depthwise(views: Iterator[np.ndarray], w: np.ndarray) -> np.ndarray:
     """One multiply-add over the whole map for each kernel position."""
     weights = w.reshape(w.shape[0], -1).T  # [positions, C]
     y, product = None, None
@@ -66,7 +66,9 @@ def depthwise(views, w: np.ndarray) -> np.ndarray:
     return y
 
 
-def by_matrix_product(x: np.ndarray, views, w: np.ndarray, groups: int, size: Sequence[int]) -> np.ndarray:
+def by_matrix_product(
+    x: np.ndarray, views: Iterator[np.ndarray], w: np.ndarray, groups: int, size: Sequence[int]
+) -> np.ndarray:
     """im2col: columns[N, groups, C/groups · KH · KW, OH · OW] under weights[groups, O/groups, C/groups · KH · KW]."""
     n, c = x.shape[:2]
     o, c_group, kh, kw = w.shape

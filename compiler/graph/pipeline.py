@@ -26,7 +26,7 @@ PASSES: tuple[Pass, ...] = (
 def optimise(graph: Graph, dump: Dump | None = None, passes: tuple[Pass, ...] = PASSES) -> Graph:
     """The same computation in fewer, simpler nodes; inputs and outputs keep names and types.
 
-    `dump(stage, graph)` sees the imported graph and the result of every pass. Raises `CompileError` when a pass breaks the graph.
+    `dump(stage, graph)` sees the imported graph and each pass's result. Raises `CompileError` when a pass breaks the graph.
     """
     verify_graph(graph, "import")
     if dump:

@@ -39,9 +39,13 @@ def run_node(node: Node, values: Mapping[str, np.ndarray], kernels: Mapping[str,
     """One node's output. Raises `RunError` when its operator has no kernel."""
     kernel = kernels.get(node.op)
     if kernel is None:
-        raise RunError("the reference executor has no such operator", where=node.name, found=node.op, expected=", ".join(sorted(kernels)))
+        raise RunError(
+            "the reference executor has no such operator", where=node.name, found=node.op, expected=", ".join(sorted(kernels))
+        )
     with np.errstate(all="ignore"):  # a model's infinities are its own affair
-        return np.asarray(kernel([values[name] if name else None for name in node.inputs], with_defaults(node.op, node.attributes)))
+        return np.asarray(
+            kernel([values[name] if name else None for name in node.inputs], with_defaults(node.op, node.attributes))
+        )
 
 
 def checked_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Arrays:
@@ -55,7 +59,13 @@ def checked_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Arrays:
     for name, array in arrays.items():
         wanted = graph.type_of(name)
         if str(array.dtype) != wanted.dtype:
-            raise RunError("wrong dtype of an input", where=name, found=str(array.dtype), expected=wanted.dtype, hint=f"x.astype({wanted.dtype!r})")
+            raise RunError(
+                "wrong dtype of an input",
+                where=name,
+                found=str(array.dtype),
+                expected=wanted.dtype,
+                hint=f"x.astype({wanted.dtype!r})",
+            )
         if array.shape != wanted.shape:
             raise RunError("wrong shape of an input", where=name, found=array.shape, expected=str(wanted.shape))
     return arrays

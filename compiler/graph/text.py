@@ -2,11 +2,12 @@
 
     graph digits
       input: float32[1, 1, 8, 8]
-      conv1_output: float32[1, 12, 8, 8] = conv2d(input, conv1.weight:f3a09c1e, conv1.bias:0c77d01b) {pads: (1, 1, 1, 1)}  # conv1
+      conv1_output: float32[1, 12, 8, 8] = conv2d(input, conv1.weight:f3a09c1e, conv1.bias:0c77d01b) {pads: (1, 1, 1, 1)}
       …
       return output
 
-A constant is followed by the CRC-32 of its bytes, so that a change of weights shows. Attributes at their default are left out.
+A constant is followed by the CRC-32 of its bytes, so that a change of weights shows. Attributes at their default are left
+out; the model's own names for the node stand behind `#`.
 """
 
 from __future__ import annotations

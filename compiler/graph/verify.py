@@ -47,4 +47,6 @@ def verify_node(graph: Graph, node: Node, known: set[str], where: str) -> None:
     except VdlaError as error:
         raise CompileError(str(error), where=where) from None
     if graph.tensors.get(node.outputs[0]) != inferred:
-        raise CompileError("output type is wrong", where=where, found=graph.tensors.get(node.outputs[0]), expected=str(inferred))
+        raise CompileError(
+            "output type is wrong", where=where, found=graph.tensors.get(node.outputs[0]), expected=str(inferred)
+        )

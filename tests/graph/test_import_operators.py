@@ -1,5 +1,5 @@
-"""Every importable operator, over its attributes and the opsets in which it changed, against onnxruntime: as imported, and after
-the graph passes."""
+"""Every importable operator, over its attributes and the opsets in which it changed, against onnxruntime: as imported, and
+after the graph passes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-
 from onnx_models import LATEST_OPSET, model_of, node, opsets_of, random, run_onnxruntime
+
 from vdla.compiler.frontend.onnx_import import FOLDS, IMPORTERS, import_onnx
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.graph.reference import run_reference
@@ -50,7 +50,9 @@ def pool(op: str, shape: tuple[int, ...] = (2, 4, 9, 11), first: int = 7, **attr
     return Case(op, "x", {"x": shape}, attributes, first=first)
 
 
-def with_constants(op: str, shape: tuple[int, ...], first: int = 7, last: int = LATEST_OPSET, attributes: Any = None, **constants: Any) -> Case:
+def with_constants(
+    op: str, shape: tuple[int, ...], first: int = 7, last: int = LATEST_OPSET, attributes: Any = None, **constants: Any
+) -> Case:
     return Case(op, " ".join(["x", *constants]), {"x": shape}, attributes or {}, constants, first, last)
 
 
@@ -68,7 +70,9 @@ CASES = [
     conv((6, 4, 1, 1), strides=[2, 2]),
     Case("Conv", "x x2", {"x": (1, 3, 5, 5), "x2": (2, 3, 3, 3)}),
     with_constants("Gemm", (3, 5), b=random(5, 4), c=random(4)),
-    with_constants("Gemm", (5, 3), attributes={"transA": 1, "transB": 1, "alpha": 0.5, "beta": 2.0}, b=random(4, 5), c=random(1, 4)),
+    with_constants(
+        "Gemm", (5, 3), attributes={"transA": 1, "transB": 1, "alpha": 0.5, "beta": 2.0}, b=random(4, 5), c=random(1, 4)
+    ),
     with_constants("Gemm", (3, 5), attributes={"beta": 0.5}, b=random(5, 4), c=random(3, 1)),
     with_constants("Gemm", (3, 5), attributes={"beta": 0.0}, b=random(5, 4), c=random(3, 4)),
     with_constants("Gemm", (3, 5), b=random(5, 4), c=np.array(0.25, np.float32)),
@@ -80,7 +84,13 @@ CASES = [
     Case("MatMul", "x x2", {"x": (2, 3, 5), "x2": (5, 4)}),
     *(
         with_constants(
-            "BatchNormalization", shape, attributes={"epsilon": 1e-3}, g=random(4), b=random(4, seed=1), m=random(4, seed=2), v=random(4, low=0.1)
+            "BatchNormalization",
+            shape,
+            attributes={"epsilon": 1e-3},
+            g=random(4),
+            b=random(4, seed=1),
+            m=random(4, seed=2),
+            v=random(4, low=0.1),
         )
         for shape in ((2, 4, 5, 6), (3, 4))
     ),
@@ -112,8 +122,26 @@ CASES = [
     pool("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
     pool("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 2, 1], count_include_pad=1),
     pool("AveragePool", first=10, kernel_shape=[3, 2], strides=[2, 3], ceil_mode=1),
-    pool("AveragePool", (2, 3, 9, 12), first=19, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, pads=[1, 1, 1, 1], count_include_pad=1),
-    pool("AveragePool", (1, 2, 8, 8), first=19, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1, pads=[1, 1, 1, 1], count_include_pad=1),
+    pool(
+        "AveragePool",
+        (2, 3, 9, 12),
+        first=19,
+        kernel_shape=[3, 3],
+        strides=[2, 2],
+        ceil_mode=1,
+        pads=[1, 1, 1, 1],
+        count_include_pad=1,
+    ),
+    pool(
+        "AveragePool",
+        (1, 2, 8, 8),
+        first=19,
+        kernel_shape=[3, 3],
+        strides=[2, 2],
+        ceil_mode=1,
+        pads=[1, 1, 1, 1],
+        count_include_pad=1,
+    ),
     pool("AveragePool", kernel_shape=[3, 3], auto_pad="SAME_UPPER", strides=[2, 2]),
     pool("AveragePool", kernel_shape=[9, 11]),
     Case("LRN", "x", IMAGE, {"size": 3}),
@@ -152,7 +180,11 @@ CASES = [
     with_constants("ReduceMean", (2, 3, 4, 5), first=18, attributes={"keepdims": 0}, a=ints(2, 3)),
     Case("Cast", "x", {"x": (2, 3)}, {"to": TensorProto.FLOAT}),
 ]
-POINTS = [pytest.param(case, opset, id=f"{case.name}-{opset}") for case in CASES for opset in opsets_of(case.op, case.first, case.last)]
+POINTS = [
+    pytest.param(case, opset, id=f"{case.name}-{opset}")
+    for case in CASES
+    for opset in opsets_of(case.op, case.first, case.last)
+]
 
 
 def check(model, inputs, outputs=("y",), tolerance: float = 2e-6) -> None:
@@ -166,7 +198,9 @@ def check(model, inputs, outputs=("y",), tolerance: float = 2e-6) -> None:
         for name in outputs:
             assert actual[name].shape == expected[name].shape
             assert actual[name].dtype == expected[name].dtype
-            np.testing.assert_allclose(actual[name], expected[name], rtol=tolerance, atol=tolerance * np.abs(expected[name]).max())
+            np.testing.assert_allclose(
+                actual[name], expected[name], rtol=tolerance, atol=tolerance * np.abs(expected[name]).max()
+            )
 
 
 @pytest.mark.parametrize(("case", "opset"), POINTS)
@@ -203,7 +237,11 @@ FOLDED = {
     "ConstantOfShape-default": [node("ConstantOfShape", "three", "c")],
     "Shape": [node("Shape", "x", "s", start=-1), node("Cast", "s", "c", to=TensorProto.FLOAT)],
     "Size": [node("Size", "x", "s"), node("Cast", "s", "c", to=TensorProto.FLOAT)],
-    "Slice": [node("Slice", "table one three zero", "s"), node("Reshape", "s minus", "r"), node("Gather", "r three_scalar", "c")],
+    "Slice": [
+        node("Slice", "table one three zero", "s"),
+        node("Reshape", "s minus", "r"),
+        node("Gather", "r three_scalar", "c"),
+    ],
     "Slice-negative": [node("Slice", "table minus low zero minus", "s"), node("Gather", "s one", "c")],
     "Expand": [node("Expand", "half three", "c")],
     "Equal-Where": [node("Equal", "one three", "e"), node("Where", "e half two_f", "c")],
@@ -232,9 +270,18 @@ FOLDED = {
 def test_folded_while_importing(name: str) -> None:
     """x + c, where c is computed from constants."""
     constants = {
-        "three": ints(3), "one": ints(1), "zero": ints(0), "minus": ints(-1), "low": ints(-(1 << 40)), "half": scalar([0.5]), "two_f": scalar([2]),
-        "table": random(3, 3), "three_scalar": np.array(3, np.int64), "seven": ints(-7), "minus2": ints(2),
-    }  # fmt: skip
+        "three": ints(3),
+        "one": ints(1),
+        "zero": ints(0),
+        "minus": ints(-1),
+        "low": ints(-(1 << 40)),
+        "half": scalar([0.5]),
+        "two_f": scalar([2]),
+        "table": random(3, 3),
+        "three_scalar": np.array(3, np.int64),
+        "seven": ints(-7),
+        "minus2": ints(2),
+    }
     inputs = {"x": random(4, 3)}
     model = model_of([*FOLDED[name], node("Add", "x c")], inputs, ["y"], constants)
     check(model, inputs)

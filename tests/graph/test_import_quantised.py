@@ -59,10 +59,17 @@ def test_qdq_convolution(activation: str, channel_zero_points: tuple[int, ...]) 
     """x and y per tensor, weights per channel, the bias int32 in units of the product's scale."""
     wscale = scale(0.01, 0.02, 0.03)
     constants = {
-        "xs": scale(0.017), "xz": np.array(7, activation), "w": integers("int8", 3, 4, 3, 3), "ws": wscale,
-        "wz": np.array(channel_zero_points, np.int8), "b": integers("int32", 3), "bs": wscale * np.float32(0.017),
-        "bz": np.zeros(3, np.int32), "ys": scale(OUT_SCALE), "yz": np.array(9, activation),
-    }  # fmt: skip
+        "xs": scale(0.017),
+        "xz": np.array(7, activation),
+        "w": integers("int8", 3, 4, 3, 3),
+        "ws": wscale,
+        "wz": np.array(channel_zero_points, np.int8),
+        "b": integers("int32", 3),
+        "bs": wscale * np.float32(0.017),
+        "bz": np.zeros(3, np.int32),
+        "ys": scale(OUT_SCALE),
+        "yz": np.array(9, activation),
+    }
     nodes = [
         node("QuantizeLinear", "x xs xz", "xq"),
         node("DequantizeLinear", "xq xs xz", "xd"),
@@ -84,7 +91,12 @@ def test_qdq_convolution(activation: str, channel_zero_points: tuple[int, ...]) 
 def test_qdq_dense(weight: str, transposed: int) -> None:
     """Weights stay `dense(x, dequantize(constant))`, whichever way round they were stored."""
     shape = (5, 6) if transposed else (6, 5)
-    constants = {"w": integers(weight, *shape), "ws": scale(0.01, 0.02, 0.03, 0.04, 0.05), "wz": np.full(5, 128 if weight == "uint8" else 0, weight), "b": random(5)}
+    constants = {
+        "w": integers(weight, *shape),
+        "ws": scale(0.01, 0.02, 0.03, 0.04, 0.05),
+        "wz": np.full(5, 128 if weight == "uint8" else 0, weight),
+        "b": random(5),
+    }
     nodes = [node("DequantizeLinear", "w ws wz", "wd", axis=0 if transposed else 1), node("Gemm", "x wd b", transB=transposed)]
     inputs = {"x": random(3, 6)}
     assert check(model_of(nodes, inputs, ["y"], constants), inputs) == ["dequantize", "dense"]
@@ -93,7 +105,11 @@ def test_qdq_dense(weight: str, transposed: int) -> None:
 def test_weights_quantised_in_the_model() -> None:
     """float weights → QuantizeLinear → DequantizeLinear, as quantisation-aware training exports them."""
     constants = {"w": random(3, 4, 1, 1), "ws": scale(0.01, 0.02, 0.03), "wz": np.zeros(3, np.int8)}
-    nodes = [node("QuantizeLinear", "w ws wz", "wq", axis=0), node("DequantizeLinear", "wq ws wz", "wd", axis=0), node("Conv", "x wd")]
+    nodes = [
+        node("QuantizeLinear", "w ws wz", "wq", axis=0),
+        node("DequantizeLinear", "wq ws wz", "wd", axis=0),
+        node("Conv", "x wd"),
+    ]
     inputs = {"x": random(1, 4, 5, 5)}
     assert check(model_of(nodes, inputs, ["y"], constants), inputs) == ["dequantize", "conv2d"]
 
@@ -103,9 +119,15 @@ def test_weights_quantised_in_the_model() -> None:
 def test_qlinear_conv(x: str, w: str, opset: int) -> None:
     per_channel = w == "int8"
     constants = {
-        "xs": scale(0.017), "xz": np.array(5, x), "w": integers(w, 6, 2, 3, 3), "ws": scale(*[0.01, 0.02, 0.03] * 2) if per_channel else scale(0.02),
-        "wz": np.zeros(6, w) if per_channel else np.array(99, w), "ys": scale(OUT_SCALE), "yz": np.array(17, x), "b": integers("int32", 6),
-    }  # fmt: skip
+        "xs": scale(0.017),
+        "xz": np.array(5, x),
+        "w": integers(w, 6, 2, 3, 3),
+        "ws": scale(*[0.01, 0.02, 0.03] * 2) if per_channel else scale(0.02),
+        "wz": np.zeros(6, w) if per_channel else np.array(99, w),
+        "ys": scale(OUT_SCALE),
+        "yz": np.array(17, x),
+        "b": integers("int32", 6),
+    }
     nodes = [
         node("QuantizeLinear", "x xs xz", "q"),
         node("QLinearConv", "q xs xz w ws wz ys yz b", "r", group=2, strides=[2, 1], pads=[1, 0, 1, 2]),
@@ -119,20 +141,34 @@ def test_qlinear_conv(x: str, w: str, opset: int) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_qlinear_matmul(dtype: str, constant: bool, opset: int) -> None:
     constants = {
-        "as": scale(0.017), "az": np.array(5, dtype), "bs": scale(0.02), "bz": np.array(3, dtype), "ys": scale(OUT_SCALE), "yz": np.array(17, dtype),
-    }  # fmt: skip
+        "as": scale(0.017),
+        "az": np.array(5, dtype),
+        "bs": scale(0.02),
+        "bz": np.array(3, dtype),
+        "ys": scale(OUT_SCALE),
+        "yz": np.array(17, dtype),
+    }
     inputs = {"x": random(3, 6)}
     if constant:
         constants["b"] = integers(dtype, 6, 5)
     else:
         inputs["x2"] = random(6, 5)
     nodes = [] if constant else [node("QuantizeLinear", "x2 bs bz", "b")]
-    nodes += [node("QuantizeLinear", "x as az", "a"), node("QLinearMatMul", "a as az b bs bz ys yz", "r"), node("DequantizeLinear", "r ys yz")]
+    nodes += [
+        node("QuantizeLinear", "x as az", "a"),
+        node("QLinearMatMul", "a as az b bs bz ys yz", "r"),
+        node("DequantizeLinear", "r ys yz"),
+    ]
     check(model_of(nodes, inputs, ["y"], constants, opset), inputs, OUT_SCALE)
 
 
 def test_uint8_passes_through_moves_and_max_pool() -> None:
-    constants = {"s": scale(0.01), "z": np.array(128, np.uint8), "shape": np.array([1, 6, 2, 4]), "more": integers("uint8", 1, 2, 2, 4)}
+    constants = {
+        "s": scale(0.01),
+        "z": np.array(128, np.uint8),
+        "shape": np.array([1, 6, 2, 4]),
+        "more": integers("uint8", 1, 2, 2, 4),
+    }
     nodes = [
         node("QuantizeLinear", "x s z", "q"),
         node("Transpose", "q", "t", perm=[0, 1, 3, 2]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from vdla.zoo.images import photographs
 IMAGES = 8
 
 
-def measure(module) -> np.ndarray:
+def measure(module: ModuleType) -> np.ndarray:
     """float16[2, channels]: mean and variance of every batch norm's input over a few images."""
     import onnxruntime
 

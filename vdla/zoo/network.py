@@ -7,6 +7,7 @@ those once, with the weights made here; they are shipped in `statistics.npz`, in
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,7 +31,7 @@ class Network:
         self.measured: list[str] = []  # mean, variance of each batch norm, when measuring
         self.channels_done = 0
 
-    def node(self, op: str, inputs: list[str], name: str, **attributes: object) -> str:
+    def node(self, op: str, inputs: list[str], name: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op, inputs, [f"{name}_output"], name=name, **attributes))
         return f"{name}_output"
 

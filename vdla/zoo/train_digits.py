@@ -9,6 +9,7 @@ shifted by up to a pixel while training. Channel counts are no multiples of 16 o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ SEED, HELD_OUT, EPOCHS, BATCH, RATE = 8, 360, 60, 64, 2e-3
 STRIDES = {"conv1": 1, "conv2": 1, "conv3": 2}
 SHAPES = {"conv1": (12, 1, 3, 3), "conv2": (24, 12, 3, 3), "conv3": (40, 24, 3, 3), "fc": (10, 160)}
 Weights = dict[str, np.ndarray]
+Backward = Callable[[np.ndarray], np.ndarray]  # gradient at the output → gradient at the input
 
 
 def columns(x: np.ndarray, stride: int) -> np.ndarray:
@@ -44,7 +46,7 @@ def scatter(gradient: np.ndarray, shape: tuple[int, ...], stride: int) -> np.nda
     return padded[:, :, 1:-1, 1:-1]
 
 
-def conv(x: np.ndarray, weights: Weights, name: str, gradients: Weights):
+def conv(x: np.ndarray, weights: Weights, name: str, gradients: Weights) -> tuple[np.ndarray, Backward]:
     """relu(conv(x) + b), and the function from the gradient at the output to that at x, which fills `gradients`."""
     w, stride = weights[f"{name}.weight"], STRIDES[name]
     cols = columns(x, stride)
@@ -59,7 +61,7 @@ def conv(x: np.ndarray, weights: Weights, name: str, gradients: Weights):
     return np.maximum(y, 0), backward
 
 
-def max_pool(x: np.ndarray):
+def max_pool(x: np.ndarray) -> tuple[np.ndarray, Backward]:
     """2x2, stride 2. Ties share the gradient."""
     n, c, h, w = x.shape
     blocks = x.reshape(n, c, h // 2, 2, w // 2, 2)
@@ -69,7 +71,7 @@ def max_pool(x: np.ndarray):
     return y[:, :, :, 0, :, 0], lambda g: (share * g[:, :, :, None, :, None]).reshape(x.shape).astype(np.float32)
 
 
-def dense(x: np.ndarray, weights: Weights, gradients: Weights):
+def dense(x: np.ndarray, weights: Weights, gradients: Weights) -> tuple[np.ndarray, Backward]:
     flat = x.reshape(len(x), -1)
     w = weights["fc.weight"]
 
@@ -80,7 +82,7 @@ def dense(x: np.ndarray, weights: Weights, gradients: Weights):
     return flat @ w.T + weights["fc.bias"], backward
 
 
-def forward(images: np.ndarray, weights: Weights, gradients: Weights):
+def forward(images: np.ndarray, weights: Weights, gradients: Weights) -> tuple[np.ndarray, list[Backward]]:
     """Logits, and the backward functions in forward order."""
     x, back1 = conv(images, weights, "conv1", gradients)
     x, back2 = conv(x, weights, "conv2", gradients)

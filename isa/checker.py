@@ -41,16 +41,16 @@ class ProgramProblem(IsaError):
 
 
 class RefusedProgram(ProblemList, IsaError):
-    """The checker found problems. The message tells the first PROBLEMS_TOLD of `problems`; `found` were counted."""
+    """The checker found problems. The message tells the first PROBLEMS_TOLD of `problems`; `count` were found."""
 
-    def __init__(self, problems: Sequence[VdlaError], found: int) -> None:
+    def __init__(self, problems: Sequence[VdlaError], count: int) -> None:
         super().__init__("the program checker refuses this program", list(problems))
-        self.found = found
+        self.count = count
 
     def __str__(self) -> str:
         told = " | ".join(map(str, self.problems[:PROBLEMS_TOLD]))
-        more = f" | and {self.found - PROBLEMS_TOLD} more" if self.found > PROBLEMS_TOLD else ""
-        return f"{self.what}: {self.found} problem{'s' if self.found > 1 else ''}: {told}{more}"
+        more = f" | and {self.count - PROBLEMS_TOLD} more" if self.count > PROBLEMS_TOLD else ""
+        return f"{self.what}: {self.count} problem{'s' if self.count > 1 else ''}: {told}{more}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ class _Describer:
     program: Program
     columns: np.ndarray
 
-    def __call__(self, index: int) -> str:
+    def __call__(self, index: int | np.integer) -> str:
+        index = int(index)
         layer = self.program.layer_of(index)
         return f"instruction {index} `{instruction_text(self.columns[index])}`" + (f" of layer {layer.name}" if layer else "")
 
@@ -283,7 +284,7 @@ def _initial_state(program: Program, clock: np.ndarray):  # type: ignore[no-unty
         depth=depths,
         tile_bytes=tiles,
         base=np.cumsum([0, *depths[:-1]]),
-        dram_bytes=program.dram_bytes,
+        dram_bytes=int(program.dram_bytes),
         block_bytes=block,
         written=np.zeros(entries, np.int32),  # zero pages: untouched DRAM costs nothing
         read=np.zeros((len(Queue), entries), np.int32),

@@ -7,8 +7,8 @@ s ≤ m.clock[i, q]. Within a queue order is total, so comparing with the last a
 
 from __future__ import annotations
 
-from collections import namedtuple
 from functools import partial
+from typing import Annotated, NamedTuple, get_type_hints
 
 import numpy as np
 from numba import boolean, from_dtype, int32, int64, njit, types, uint8, uint32, void
@@ -34,33 +34,43 @@ _LOAD_QUEUE, _COMPUTE_QUEUE, _STORE_QUEUE = (int(q) for q in Queue)
 WIDE_COLUMNS = np.dtype([(name, np.int64) for name in COLUMNS.names or ()])
 """COLUMNS with every field int64, so that arithmetic on fields neither overflows nor changes type."""
 
-_STATE = {
-    "clock": int32[:, ::1],  #      [n, 3]: instructions of each queue known to have retired before each starts
-    "depth": int64[::1],  #         entries by buffer
-    "tile_bytes": int64[::1],  #    by buffer
-    "base": int64[::1],  #          where each memory begins in `written` and `read`
-    "dram_bytes": int64,
-    "block_bytes": int64,  #        of a DRAM block: one out tile
-    "written": int32[::1],  #       stamp of each entry's last write; each memory has one queue that writes it
-    "read": int32[:, ::1],  #       [3, entries]: stamp of the last read by each queue
-    "uops": int64[:, ::1],  #       [depth, 3]: dst, src, wgt
-    "uop_known": uint8[::1],  #     [depth]: are their contents known?
-    "image": uint32[::1],  #        DRAM, in words of 4 bytes
-    "image_known": uint8[::1],  #   by micro-op: does a segment hold it?
-    "uop_lsb": int64[::1],
-    "uop_width": int64[::1],
-    "entries": int64[::1],  #       scratch: the entries of one access
-    "age": int64[::1],  #           scratch of `_visited`
-    "faults": int64[:, ::1],  #     [FAULTS_KEPT, 5]: kind, instruction, memory, entry or index, other stamp · 4 + queue
-    "fault_count": int64[::1],  #   [1]: all of them, kept or not
-}
-State = namedtuple("State", list(_STATE))  # type: ignore[misc]
-"""What the walk knows. Explicit types here and in the kernels' signatures keep Numba from compiling one variant for each
-constant argument, which makes a first run several times slower."""
+_BYTES, _WORDS, _INTS, _INTS_2D, _STAMPS, _STAMPS_2D = (
+    uint8[::1],
+    uint32[::1],
+    int64[::1],
+    int64[:, ::1],
+    int32[::1],
+    int32[:, ::1],
+)
+
+
+class State(NamedTuple):
+    """What the walk knows. Explicit types here and in the kernels' signatures keep Numba from compiling one variant for each
+    constant argument, which makes a first run several times slower."""
+
+    clock: Annotated[np.ndarray, _STAMPS_2D]  #    [n, 3]: instructions of each queue known to have retired before each starts
+    depth: Annotated[np.ndarray, _INTS]  #         entries by buffer
+    tile_bytes: Annotated[np.ndarray, _INTS]  #    by buffer
+    base: Annotated[np.ndarray, _INTS]  #          where each memory begins in `written` and `read`
+    dram_bytes: Annotated[int, int64]
+    block_bytes: Annotated[int, int64]  #          of a DRAM block: one out tile
+    written: Annotated[np.ndarray, _STAMPS]  #     stamp of each entry's last write; each memory has one queue that writes it
+    read: Annotated[np.ndarray, _STAMPS_2D]  #     [3, entries]: stamp of the last read by each queue
+    uops: Annotated[np.ndarray, _INTS_2D]  #       [depth, 3]: dst, src, wgt
+    uop_known: Annotated[np.ndarray, _BYTES]  #    [depth]: are their contents known?
+    image: Annotated[np.ndarray, _WORDS]  #        DRAM, in words of 4 bytes
+    image_known: Annotated[np.ndarray, _BYTES]  #  by micro-op: does a segment hold it?
+    uop_lsb: Annotated[np.ndarray, _INTS]
+    uop_width: Annotated[np.ndarray, _INTS]
+    entries: Annotated[np.ndarray, _INTS]  #       scratch: the entries of one access
+    age: Annotated[np.ndarray, _INTS]  #           scratch of `_visited`
+    faults: Annotated[np.ndarray, _INTS_2D]  #     [FAULTS_KEPT, 5]: kind, instruction, memory, entry, other stamp · 4 + queue
+    fault_count: Annotated[np.ndarray, _INTS]  #   [1]: all of them, kept or not
+
 
 _inner = partial(njit, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """For kernels called only by kernels: without the wrappers they compile faster."""
-_state = types.NamedTuple(list(_STATE.values()), State)
+_state = types.NamedTuple([hint.__metadata__[0] for hint in get_type_hints(State, include_extras=True).values()], State)
 _record = from_dtype(WIDE_COLUMNS)
 
 

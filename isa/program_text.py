@@ -334,7 +334,9 @@ def _layer(reader: _Reader, arguments: _Arguments) -> None:
     for word in arguments.words:
         key, _, value = word.partition("=")
         counts[choose(key, LAYER_COUNTS, "count", arguments.where)] = arguments.number(value, high=1 << 63)
-    reader.layers.append(LayerSpan(name, op, len(reader.rows), len(reader.rows), **counts))
+    reader.layers.append(
+        LayerSpan(name, op, len(reader.rows), len(reader.rows), (), *(counts.get(key, 0) for key in LAYER_COUNTS))
+    )
     reader.in_layer = True
 
 

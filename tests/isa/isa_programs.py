@@ -8,8 +8,8 @@ import numpy as np
 
 from vdla.design import Design, design_from_dict
 from vdla.errors import VdlaError
-from vdla.isa import COLUMNS, UOP_COLUMNS, AluOp, Buffer, GemmMode, Opcode, Program, Queue, Segment, layout_of
-from vdla.isa.definition import BUFFERS_OF, FIELDS
+from vdla.isa import COLUMNS, FIFOS, UOP_COLUMNS, AluOp, Buffer, GemmMode, Opcode, Program, Queue, Segment, assemble, layout_of
+from vdla.isa.definition import BUFFERS_OF, FIELDS, tile_bytes
 
 
 def random_design(rng: np.random.Generator) -> Design:
@@ -83,6 +83,57 @@ def double_buffered(tiles: int, uops: int = 2, loops: tuple[int, int] = (1, 2), 
 def double_buffered_uops(outputs: int = 2) -> list[tuple[int, int, int]]:
     """Two micro-ops for each half."""
     return [(outputs * half, 4 * half + k, 2 * half + k) for half in range(2) for k in range(2)]
+
+
+def random_program(rng: np.random.Generator, design: Design, count: int) -> tuple[np.ndarray, list[tuple[int, int, int]]]:
+    """Instructions over a few SRAM entries and DRAM tiles, with random tokens that balance and point forward."""
+    uops = [tuple(int(x) for x in rng.integers(0, 5, 3)) for _ in range(8)]
+    columns = np.zeros(count + 2, COLUMNS)
+    columns[0] = assemble("LOAD uop sram=0 dram=0 y=1 x=8", design)[0]
+    shared = 16 * max(design.wgt_tile_bytes, design.acc_tile_bytes)  # where tensors of all tile sizes meet
+    for record in columns[1:-1]:
+        kind = int(rng.integers(6))
+        if kind in (0, 1, 2):  # a DMA
+            record["opcode"] = Opcode.STORE if kind == 2 else Opcode.LOAD
+            record["buffer"] = Buffer.OUT if kind == 2 else int(rng.choice([Buffer.INP, Buffer.WGT, Buffer.ACC, Buffer.OUT]))
+            record["sram_base"], record["x_stride"] = rng.integers(0, 6), rng.integers(0, 5)
+            record["dram_base"] = shared // tile_bytes(design, Buffer(record["buffer"])) + rng.integers(0, 6)
+            record["y_size"], record["x_size"] = rng.integers(0, 3), rng.integers(0, 3)
+            if kind != 2:
+                record["y_pad_before"], record["x_pad_after"] = rng.integers(0, 2), rng.integers(0, 2)
+            continue
+        record["opcode"] = Opcode.GEMM if kind == 3 else Opcode.ALU
+        names = ["dst_outer", "dst_inner", "src_outer", "src_inner"]
+        if kind == 3:
+            record["gemm_mode"] = int(rng.choice(list(GemmMode)))
+            names += ["wgt_outer", "wgt_inner"]
+        else:
+            record["alu_op"], record["use_imm"] = int(rng.choice(list(AluOp))), rng.integers(0, 2)
+            record["use_imm"] |= record["alu_op"] == AluOp.CLIP
+        record["uop_begin"] = rng.integers(0, 8)
+        record["uop_end"] = rng.integers(record["uop_begin"], 9)
+        record["loop_outer"], record["loop_inner"] = rng.integers(0, 4, 2)
+        for name in names:
+            record[name] = rng.integers(0, 4)
+    columns[-1]["opcode"] = Opcode.FINISH
+    add_tokens(rng, columns)
+    return columns, uops  # type: ignore[return-value]
+
+
+def add_tokens(rng: np.random.Generator, columns: np.ndarray) -> None:
+    """Random pushes and pops; the pushes left over at the end are taken back."""
+    eagerness = rng.random()
+    queues = [naive_queue(record) for record in columns]
+    for fifo in FIFOS:
+        waiting: list[int] = []
+        for i, queue in enumerate(queues):
+            if queue == fifo.consumer and waiting and rng.random() < eagerness:
+                columns[fifo.pop][i] = 1
+                waiting.pop(0)
+            if queue == fifo.producer and rng.random() < eagerness:
+                columns[fifo.push][i] = 1
+                waiting.append(i)
+        columns[fifo.push][waiting] = 0
 
 
 # -- slow and obvious ----------------------------------------------------------------------------------------------------

@@ -87,9 +87,8 @@ def _widen(s: Schedule, stage: str, loop: Var) -> dict[str, str]:
     to tensorise; the reset disappears into an overwriting micro-op."""
     identity = s.cache_read(stage, "identity", "vdla.wgt")
     s.compute_at(identity, loop)
-    *_, b, k, lane = s.loops(stage)
-    s.reorder(b, k, lane)
-    reset = s.decompose_reduction(stage, b)
+    own = s.loops(stage)[-len(s.get(stage).iters) :]
+    reset = s.decompose_reduction(stage, own[0])
     return {identity: "load.wgt", stage: "gemm", reset: "gemm_reset"}
 
 

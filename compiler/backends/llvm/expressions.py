@@ -14,7 +14,7 @@ from vdla.compiler.backends.llvm import arithmetic, functions
 from vdla.compiler.backends.llvm.arithmetic import Value, broadcast, is_false, is_true, like, unify
 from vdla.compiler.backends.llvm.emitter import Emitter
 from vdla.compiler.backends.llvm.indexing import coefficient, decide, depends, in_bounds, is_index, is_non_negative, offset_of
-from vdla.compiler.backends.llvm.types import I1, I32, I64, ITEM_BYTES, KINDS, POINTER, SCALARS, constant, intrinsic_suffix, iota, storage_type
+from vdla.compiler.backends.llvm.types import I1, I32, I64, ITEM_BYTES, KINDS, POINTER, SCALARS, constant, intrinsic_suffix, iota, lanes_of, storage_type
 from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Buffer, Call, Cast, Const, Expr, Load, Select, Var, walk_expr
 from vdla.compiler.passes.affine import Linear, to_linear
 
@@ -269,18 +269,28 @@ def _vector_load(e: Emitter, expr: Load, offset: Linear, stride: int | None) -> 
     b, buffer, count = e.builder, expr.buffer, e.lanes.count
     element, align = storage_type(buffer.dtype), ITEM_BYTES[buffer.dtype]
     vector = ir.VectorType(element, count)
-    if stride is not None and e.mask is None and 1 <= stride <= STRIDED_LIMIT:
-        width = stride * (count - 1) + 1
-        value = b.load(element_pointer(e, buffer, offset), align=align, typ=ir.VectorType(element, width))
-        if stride == 1:
-            return value
-        return b.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), iota(I32, count, stride))
-    zero = constant(element, 0, count)
-    if stride == 1:
+    if stride is not None and 1 <= stride <= STRIDED_LIMIT:
+        wide = ir.VectorType(element, stride * (count - 1) + 1)
         pointer = element_pointer(e, buffer, offset)
-        return _masked(e, "masked.load", vector, f"{intrinsic_suffix(vector)}.p0", [pointer, ir.Constant(I32, align), full_mask(e), zero])
+        if e.mask is None:
+            value = b.load(pointer, align=align, typ=wide)
+        else:
+            arguments = [pointer, ir.Constant(I32, align), _spread(e, full_mask(e), stride), constant(element, 0, wide.count)]
+            value = _masked(e, "masked.load", wide, f"{intrinsic_suffix(wide)}.p0", arguments)
+        return value if stride == 1 else b.shuffle_vector(value, ir.Constant(wide, ir.Undefined), iota(I32, count, stride))
+    zero = constant(element, 0, count)
     pointers = lane_pointers(e, buffer, expr.indices)
     return _masked(e, "masked.gather", vector, f"{intrinsic_suffix(vector)}.v{count}p0", [pointers, ir.Constant(I32, align), full_mask(e), zero])
+
+
+def _spread(e: Emitter, mask: Value, stride: int) -> Value:
+    """A mask for the elements between the lanes too: those are not read."""
+    if stride == 1:
+        return mask
+    count = lanes_of(mask.type) or 1
+    picks = [i // stride if i % stride == 0 else count for i in range(stride * (count - 1) + 1)]
+    none = constant(I1, 0, count)
+    return e.builder.shuffle_vector(mask, none, ir.Constant(ir.VectorType(I32, len(picks)), picks))
 
 
 def emit_store(e: Emitter, buffer: Buffer, indices: tuple[Expr, ...], value: Value) -> None:

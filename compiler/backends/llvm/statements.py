@@ -25,8 +25,8 @@ STACK_BYTES = 16 << 10
 """Buffers up to this size are on the stack."""
 UNROLL_LIMIT = 1024
 """Copies of leaf statements up to which an unrolled loop is copied out here; beyond, LLVM is asked to unroll it."""
-VECTOR_UNROLL = 8
-"""Vector chunks of one loop that are copied out rather than looped over."""
+VECTOR_UNROLL = 64
+"""Leaf statements on vectors up to which the chunks of a vectorised loop are copied out rather than looped over."""
 ALIGNMENT = 64
 PARALLEL_WORK = 20_000
 """Leaf statements a parallel loop must execute to be worth waking other threads (about 10 µs)."""
@@ -231,7 +231,7 @@ def _emit_vectorized(e: Emitter, stmt: For) -> None:
         return _emit_serial(e, stmt, ("llvm.loop.vectorize.enable true",))
     lanes = min(max(e.vector_bytes // _widest_bytes(stmt.body), 2), 64)
     chunks, tail = divmod(stmt.extent, lanes)
-    if chunks * leaf_count(stmt.body) > VECTOR_UNROLL * 8 or chunks > VECTOR_UNROLL:
+    if chunks * leaf_count(stmt.body) > VECTOR_UNROLL:
         emit_loop(e, stmt.var, chunks * lanes, lanes, lambda: _emit_lanes(e, stmt, lanes))
     else:
         for chunk in range(chunks):

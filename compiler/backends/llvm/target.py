@@ -68,7 +68,7 @@ def _optimised(assembly: str, target: Target) -> llvm.ModuleRef:
     module = llvm.parse_assembly(assembly)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = True
+    options.loop_vectorization = options.loop_interleaving = True
     options.slp_vectorization = False
     options.loop_unrolling = False  # schedules unroll
     builder = llvm.create_pass_builder(machine, options)

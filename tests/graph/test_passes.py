@@ -65,29 +65,53 @@ CONV = node("Conv", "x w", "c")
 RULE_CASES = {
     "reshape to itself": ([node("Reshape", "x shape", "r"), node("Relu", "r")], ["relu"]),
     "reshape of reshape": ([node("Reshape", "x flat", "r"), node("Reshape", "r halves")], ["reshape"]),
-    "transpose of ones": ([node("GlobalAveragePool", "x", "p"), node("Transpose", "p", perm=[0, 2, 3, 1])], ["global_avg_pool", "reshape"]),
+    "transpose of ones": (
+        [node("GlobalAveragePool", "x", "p"), node("Transpose", "p", perm=[0, 2, 3, 1])],
+        ["global_avg_pool", "reshape"],
+    ),
     "transposes": ([node("Transpose", "x", "t", perm=[0, 2, 3, 1]), node("Transpose", "t", perm=[2, 1, 0, 3])], ["transpose"]),
-    "transpose back": ([node("Transpose", "x", "t", perm=[0, 2, 3, 1]), node("Transpose", "t", "u", perm=[0, 3, 1, 2]), node("Relu", "u")], ["relu"]),
+    "transpose back": (
+        [node("Transpose", "x", "t", perm=[0, 2, 3, 1]), node("Transpose", "t", "u", perm=[0, 3, 1, 2]), node("Relu", "u")],
+        ["relu"],
+    ),
     "mean of maps": ([node("ReduceMean", "x", axes=[2, 3])], ["global_avg_pool"]),
     "mean dropping axes": ([node("ReduceMean", "x", axes=[-1, -2], keepdims=0)], ["global_avg_pool", "reshape"]),
     "mean of rows": ([node("ReduceMean", "x", axes=[3])], ["reduce_mean"]),
     "average of everything": ([node("AveragePool", "x", kernel_shape=[6, 8], strides=[3, 3])], ["global_avg_pool"]),
     "average with padding": ([node("AveragePool", "x", kernel_shape=[6, 8], pads=[1, 1, 1, 1])], ["avg_pool2d"]),
-    "pools of one": ([node("MaxPool", "x", "p", kernel_shape=[1, 1]), node("AveragePool", "p", "q", kernel_shape=[1, 1]), node("Relu", "q")], ["relu"]),
+    "pools of one": (
+        [node("MaxPool", "x", "p", kernel_shape=[1, 1]), node("AveragePool", "p", "q", kernel_shape=[1, 1]), node("Relu", "q")],
+        ["relu"],
+    ),
     "pool with stride": ([node("MaxPool", "x", kernel_shape=[1, 1], strides=[2, 2])], ["max_pool2d"]),
-    "global pool twice": ([node("GlobalAveragePool", "x", "p"), node("GlobalAveragePool", "p", "q"), node("Relu", "q")], ["global_avg_pool", "relu"]),
+    "global pool twice": (
+        [node("GlobalAveragePool", "x", "p"), node("GlobalAveragePool", "p", "q"), node("Relu", "q")],
+        ["global_avg_pool", "relu"],
+    ),
     "pad, conv": ([node("Pad", "x pads", "p"), node("Conv", "p w b", pads=[1, 0, 1, 0])], ["conv2d"]),
     "pad of one, conv": ([node("Pad", "x pads scalar1", "p"), node("Conv", "p w b")], ["pad", "conv2d"]),
     "pad, max": ([node("Pad", "x pads", "p"), node("MaxPool", "p", kernel_shape=[3, 3])], ["pad", "max_pool2d"]),
-    "relu, pad, max": ([node("Relu", "x", "r"), node("Pad", "r pads", "p"), node("MaxPool", "p", kernel_shape=[3, 3])], ["relu", "max_pool2d"]),
+    "relu, pad, max": (
+        [node("Relu", "x", "r"), node("Pad", "r pads", "p"), node("MaxPool", "p", kernel_shape=[3, 3])],
+        ["relu", "max_pool2d"],
+    ),
     "pad lowest, max": ([node("Pad", "x pads lowest", "p"), node("MaxPool", "p", kernel_shape=[3, 3])], ["max_pool2d"]),
-    "wide pad, max": ([node("Relu", "x", "r"), node("Pad", "r pads", "p"), node("MaxPool", "p", kernel_shape=[2, 2])], ["relu", "pad", "max_pool2d"]),
+    "wide pad, max": (
+        [node("Relu", "x", "r"), node("Pad", "r pads", "p"), node("MaxPool", "p", kernel_shape=[2, 2])],
+        ["relu", "pad", "max_pool2d"],
+    ),
     "pad, average": ([node("Pad", "x pads", "p"), node("AveragePool", "p", kernel_shape=[3, 3])], ["avg_pool2d"]),
-    "pad, padded average": ([node("Pad", "x pads", "p"), node("AveragePool", "p", kernel_shape=[3, 3], pads=[1, 1, 1, 1])], ["pad", "avg_pool2d"]),
+    "pad, padded average": (
+        [node("Pad", "x pads", "p"), node("AveragePool", "p", kernel_shape=[3, 3], pads=[1, 1, 1, 1])],
+        ["pad", "avg_pool2d"],
+    ),
     "clip, clip": ([node("Clip", "x scalar0 two", "k"), node("Clip", "k scalar1")], ["clip"]),
     "relu, clip": ([node("Relu", "x", "r"), node("Clip", "r - two")], ["clip"]),
     "clip at nothing": ([node("Clip", "x", "k"), node("Tanh", "k")], ["tanh"]),
-    "clip read twice": ([node("Clip", "x scalar0 two", "k"), node("Clip", "k scalar1", "l"), node("Add", "k l")], ["clip", "clip", "add"]),
+    "clip read twice": (
+        [node("Clip", "x scalar0 two", "k"), node("Clip", "k scalar1", "l"), node("Add", "k l")],
+        ["clip", "clip", "add"],
+    ),
     "relu, relu": ([node("Relu", "x", "r"), node("Relu", "r", "s"), node("Tanh", "s")], ["relu", "tanh"]),
     "constant first": ([node("Add", "c4 x")], ["add"]),
     "plus 0, times 1": ([node("Add", "x zero", "a"), node("Mul", "one a", "m"), node("Relu", "m")], ["relu"]),
@@ -96,7 +120,7 @@ RULE_CASES = {
     "over constant": ([node("Div", "x c4")], ["mul"]),
     "over zero": ([node("Sigmoid", "x", "s"), node("Div", "s zero")], ["sigmoid", "div"]),
     "matmul": ([node("Identity", "g", "h"), node("MatMul", "x h")], ["dense"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RULE_CASES)

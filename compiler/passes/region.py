@@ -223,17 +223,44 @@ def exact_box(access: Access, outer: Ranges) -> Box | None:
     return Box(tuple(starts), tuple(extents))
 
 
+def visits_once(block: Block, inside: Mapping[Var, Interval], outer: Ranges) -> bool:
+    """Whether the loops `inside` are sure to reach no point of the block's domain twice.
+
+    The bindings are flattened to one number, row-major; its terms, smallest first, must not reach one another.
+    """
+    ranges = {**outer, **inside}
+    flat, stride = Linear({}, 0), 1
+    for binding in reversed(block.bindings):
+        form = to_linear(binding, ranges)
+        box = bound(form, inside, ranges)
+        if box is None:
+            return False
+        flat, stride = recombine(flat.plus(form, stride), ranges), stride * box[1]
+    terms = {a: c for a, c in flat.terms.items() if any(v in inside for v in walk_expr(a))}
+    used = [v for v, (low, high) in inside.items() if high > low]
+    if set(terms) != set(used):
+        return False
+    reach = 0
+    for coefficient, high in sorted((abs(c), inside[a][1]) for a, c in terms.items() if isinstance(a, Var)):
+        if coefficient <= reach:
+            return False
+        reach += coefficient * high
+    return True
+
+
 def outer_ranges(path: tuple[Stmt, ...]) -> dict[Var, Interval]:
     """Ranges of the loops on a path."""
     return {s.var: (0, s.extent - 1) for s in path if isinstance(s, For)}
 
 
 def is_nest(stmt: Stmt) -> bool:
-    """Whether a statement is loops, tests and allocations around one leaf."""
+    """Whether a statement is loops, tests and allocations around one leaf, or around the init and update of a reduction."""
     while not isinstance(stmt, Store | Intrinsic | Block):
         match stmt:
             case For(_, _, body) | Allocate(_, body) | If(_, body, None) | Seq((body,)):
                 stmt = body
+            case Seq((If(_, Store(first), None), Store(second))) if first is second:
+                return True
             case _:
                 return False
     return True

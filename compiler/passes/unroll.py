@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import Const, For, Function, Stmt, map_stmt, seq, stmt_children, substitute_stmt, walk_stmt
+from vdla.compiler.ir.nodes import Const, For, Function, Seq, Stmt, map_stmt, seq, stmt_children, substitute_stmt, walk_stmt
 from vdla.compiler.passes.virtual_threads import NameSource, copied
 
 UNROLL_LIMIT = 64
@@ -18,6 +18,8 @@ def unroll_loops(func: Function) -> Function:
     names = NameSource(func)
 
     def change(stmt: Stmt) -> Stmt:
+        if isinstance(stmt, Seq):
+            return seq(*stmt.body)
         if not isinstance(stmt, For) or stmt.kind != "unrolled" or stmt.extent * leaf_count(stmt.body) > UNROLL_LIMIT:
             return stmt
         bodies = [substitute_stmt(stmt.body, {stmt.var: Const(k, stmt.var.dtype)}) for k in range(stmt.extent)]

@@ -175,7 +175,8 @@ def lift_double_buffers(stmt: Stmt, count: Expr) -> Stmt:
     if not isinstance(stmt, For):
         return rebuild_stmt(stmt, tuple(lift_double_buffers(s, count) for s in children))
     counted = stmt.kind in ("serial", "unrolled") and stmt.var.dtype == "int32"
-    count = count * stmt.extent + stmt.var if counted else stmt.var
+    first = not counted or count == Const(0)
+    count = stmt.var if first else count * stmt.extent + stmt.var
     kept, lifted, body = outer_allocations(lift_double_buffers(stmt.body, count))
     copy = Binary("floormod", count, Const(2, count.dtype))
     new: dict[Buffer, tuple[Buffer, Expr | None]] = {}

@@ -121,7 +121,8 @@ def cache_read(func: Function, block: str, buffer: BufferRef, scope: str) -> tup
     cache, copy = copy_block(names, source, scope, to_cache=True)
     body = replace_loads(outermost, reader, source, cache)
     func = replace_in(func, (outermost, seq(copy, body)))
-    return with_body(func, Allocate(cache, func.body)), cache.name
+    label = blocks_in(copy)[0].name
+    return with_body(func, Allocate(cache, func.body)), label
 
 
 def replace_loads(nest: Stmt, reader: Block, source: Buffer, cache: Buffer) -> Stmt:
@@ -132,7 +133,7 @@ def replace_loads(nest: Stmt, reader: Block, source: Buffer, cache: Buffer) -> S
 def copy_block(names: Names, source: Buffer, scope: str, *, to_cache: bool) -> tuple[Buffer, Stmt]:
     """A buffer like `source` in `scope`, and the nest that fills it (or, not to_cache, writes it back)."""
     cache = Buffer(names.fresh(f"{source.name}_{scope.rpartition('.')[2]}"), source.shape, source.dtype, scope)
-    label = cache.name if to_cache else names.fresh(f"{source.name}_store")
+    label = names.block(cache.name if to_cache else f"{source.name}_store")
     target, origin = (cache, source) if to_cache else (source, cache)
     iters = tuple(Iter(names.var(f"{label}.ax{k}"), extent) for k, extent in enumerate(source.shape))
     loops = [names.var(f"{label}_ax{k}") for k in range(len(source.shape))]
@@ -174,5 +175,5 @@ def cache_write(func: Function, block: str, scope: str) -> tuple[Function, str]:
     names = Names(func)
     cache, copy = copy_block(names, source, scope, to_cache=False)
     func = replace_in(func, (outermost, seq(replace_loads(outermost, writer, source, cache), copy)))
-    label = next(b.name for b in blocks_in(copy))
+    label = blocks_in(copy)[0].name
     return with_body(func, Allocate(cache, func.body)), label

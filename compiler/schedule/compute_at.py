@@ -143,7 +143,7 @@ def nest_over(
     condition: Expr = TRUE,
 ) -> Stmt:
     """Loops over (start, extent) of each iter, or the whole iter where nothing is said, kept to its domain by a predicate."""
-    names = Names(func)
+    names = Names(func, nest_of(path_to_block(func, block.name)))
     inner: dict[Var, Interval] = dict(ranges)
     loops: list[tuple[Var, int]] = []
     bindings: list[Expr] = []

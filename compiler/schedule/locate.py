@@ -43,10 +43,11 @@ Path = tuple[Stmt, ...]
 
 
 class Names:
-    """Hands out names that nothing in the function has."""
+    """Hands out names that nothing in the function has, besides the loops of `removed`. Blocks have names of their own."""
 
-    def __init__(self, func: Function) -> None:
+    def __init__(self, func: Function, removed: Stmt | None = None) -> None:
         self.taken = {b.name for b in func.params}
+        self.blocks: set[str] = set()
         for stmt in walk_stmt(func.body):
             match stmt:
                 case For(var, _, _):
@@ -54,15 +55,23 @@ class Names:
                 case Allocate(buffer, _):
                     self.taken.add(buffer.name)
                 case Block(name, iters):
-                    self.taken.add(name)
+                    self.blocks.add(name)
                     self.taken.update(i.var.name for i in iters)
+        if removed is not None:
+            self.taken -= {s.var.name for s in walk_stmt(removed) if isinstance(s, For)}
 
     def fresh(self, wanted: str) -> str:
+        return self._fresh(wanted, self.taken)
+
+    def block(self, wanted: str) -> str:
+        return self._fresh(wanted, self.blocks)
+
+    def _fresh(self, wanted: str, taken: set[str]) -> str:
         name, suffix = wanted, 0
-        while name in self.taken:
+        while name in taken:
             suffix += 1
             name = f"{wanted}_{suffix}"
-        self.taken.add(name)
+        taken.add(name)
         return name
 
     def var(self, wanted: str, dtype: str = "int32") -> Var:
@@ -129,6 +138,16 @@ def nest_of(path: Path) -> For | Block:
 
 def blocks_in(stmt: Stmt) -> list[Block]:
     return [s for s in walk_stmt(stmt) if isinstance(s, Block)]
+
+
+def paths_to_blocks(root: Stmt) -> Iterator[Path]:
+    """The path to each block below, in program order."""
+    if isinstance(root, Block):
+        yield (root,)
+        return
+    for child in stmt_children(root):
+        for path in paths_to_blocks(child):
+            yield (root, *path)
 
 
 def nest_text(stmts: Path | list[Stmt] | list[For]) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from vdla.compiler.ir.nodes import LOOP_KINDS, Expr, For, Function, Stmt, Var, walk_expr, with_attribute
-from vdla.compiler.passes.region import outer_ranges
+from vdla.compiler.ir.nodes import LOOP_KINDS, Block, Expr, For, Function, Stmt, Var, walk_expr, with_attribute
+from vdla.compiler.passes.region import outer_ranges, visits_once
 from vdla.compiler.schedule.locate import (
     LoopRef,
     Names,
     blocks_in,
     loop_of,
     path_to_loop,
+    paths_to_blocks,
     rebind,
     refuse,
     replace_in,
@@ -132,7 +133,23 @@ def reorder(func: Function, loops: Sequence[LoopRef]) -> Function:
     for stmt in reversed(order):
         assert isinstance(stmt, For)
         body = replace(stmt, body=body)
+    assert isinstance(body, For)
+    require_reductions_whole(deepest[:first], body)
     return replace_in(func, (chain[0], body))
+
+
+def require_reductions_whole(around: tuple[Stmt, ...], nest: For) -> None:
+    """Refuse an order in which a block meets an element again before its reduction is complete."""
+    for path in paths_to_blocks(nest):
+        block = path[-1]
+        assert isinstance(block, Block)
+        loops = [s for s in path if isinstance(s, For)]
+        reducing = {v for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "reduce" for v in walk_expr(b)}
+        first = next((k for k, s in enumerate(loops) if s.var in reducing), len(loops))
+        inside, outside = outer_ranges(tuple(loops[first:])), outer_ranges((*around, *loops[:first]))
+        if first < len(loops) and not visits_once(block, inside, outside):
+            why = f"{block.name} would compute some element again before its reduction over {loops[first].var.name} is complete"
+            refuse("reorder", why, path)
 
 
 def set_kind(func: Function, loop: LoopRef, kind: str) -> Function:

@@ -27,7 +27,7 @@ from vdla.compiler.ir.nodes import (
     substitute,
     walk_expr,
 )
-from vdla.compiler.passes.region import touched_buffers
+from vdla.compiler.passes.region import outer_ranges, touched_buffers, visits_once
 from vdla.compiler.passes.simplify import conjuncts
 from vdla.compiler.schedule.locate import (
     LoopRef,
@@ -88,6 +88,10 @@ def decompose_reduction(func: Function, block: str, loop: LoopRef) -> tuple[Func
             step, f"{', '.join(early)} reduces outside {target.var.name}", path, hint=f"choose {early[0]} or a loop around it"
         )
     refuse_mixed_loops(step, path)
+    around = outer_ranges(path[:position])
+    if not visits_once(old, outer_ranges(tuple(inside)), around):
+        why = f"the loops from {target.var.name} inwards compute some element more than once"
+        refuse(step, why, path, hint="choose a loop further inside")
     names = Names(func)
     copied = {s.var: names.var(f"{s.var.name}_init") for s in inside if s.var in spatial_loops(old)}
     init = init_block(names, old, copied, set(copied) | outside)
@@ -109,7 +113,7 @@ def refuse_mixed_loops(step: str, path: Path) -> None:
 
 def init_block(names: Names, block: Block, copied: dict[Var, Var], known: set[Var]) -> Block:
     """The initialisation of a block over its spatial iters, with the terms of the predicate that concern these alone."""
-    name = names.fresh(f"{block.name}_init")
+    name = names.block(f"{block.name}_init")
     spatial = [(i, b) for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "spatial"]
     fresh = {i.var: names.var(f"{name}.{i.var.name.rpartition('.')[2]}", i.var.dtype) for i, _ in spatial}
     loops: dict[Var, Expr] = dict(copied)
@@ -177,7 +181,7 @@ def partial_block(names: Names, path: Path, target: For, buffer: Buffer, op: str
     assert isinstance(old.body, Store)
     assert isinstance(old.init, Store)
     extents = {s.var: s.extent for s in path if isinstance(s, For)}
-    name = names.fresh(f"{old.name}_rf")
+    name = names.block(f"{old.name}_rf")
     fresh = {i.var: names.var(f"{name}.{i.var.name.rpartition('.')[2]}", i.var.dtype) for i in old.iters if i.kind == "spatial"}
     factor = Iter(names.var(f"{name}.{target.var.name}", target.var.dtype), target.extent)
     others = sorted(reduce_loops(old) - {target.var}, key=lambda v: v.name)

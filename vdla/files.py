@@ -11,43 +11,63 @@ from vdla.errors import OutputError
 
 
 def write_file(path: Path | str, data: bytes | str) -> Path:
-    """Write `data`, or leave what was there. Raises `OutputError` when the folder cannot be written or the disk is full."""
+    """Write `data`, or leave what was there. A link is followed; a device or pipe is written to directly.
+
+    Raises `OutputError` when the folder cannot be written or the disk is full.
+    """
     path = Path(path)
     raw = data.encode() if isinstance(data, str) else data
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(raw)
+        else:
+            _replace(Path(os.path.realpath(path)), raw)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the file ({reason(error)})", where=str(path), hint="another folder, or free some space"
+        ) from None
+    return path
+
+
+def _replace(path: Path, raw: bytes) -> None:
+    """Write beside `path` and rename; whatever interrupts it, Ctrl-C too, leaves no temporary file."""
+    if path.is_dir():  # before the data is written to disk, not after
+        raise IsADirectoryError(21, "it is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise OutputError(
-            f"cannot write the file ({error.strerror or type(error).__name__})",
-            where=str(path),
-            hint="another folder, or free some space",
-        ) from None
-    return path
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
-def require_writable_folder(path: Path | str) -> Path:
-    """Create `path` if need be and see that a file can be made in it, before long work is done for it."""
-    folder = Path(path)
+def require_writable_folder(path: Path | str) -> None:
+    """See that files can be made in `path`, before long work is done for them. Nothing is left behind.
+
+    Raises `OutputError` when `path`, or the folder it would be created in, cannot be written.
+    """
+    folder = Path(os.path.abspath(path))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(20, f"{folder} is a file, not a folder")
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OutputError(
-            f"cannot write into the folder ({error.strerror or type(error).__name__})", where=str(folder), hint="another folder"
-        ) from None
-    return folder
+        raise OutputError(f"cannot write into the folder ({reason(error)})", where=str(path), hint="another folder") from None
+
+
+def reason(error: OSError) -> str:
+    """The system's words for what went wrong."""
+    return error.strerror or type(error).__name__
 
 
 def _umask() -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from vdla.cli.console import print_json, progress, say, table
+from vdla.cli.isa_commands import ProgramDesignOption, programs_of
 from vdla.cli.run_commands import (
     BatchOption,
     CalibrationOption,
@@ -17,12 +20,15 @@ from vdla.cli.run_commands import (
     ModelArgument,
     SeedOption,
     ShapeOption,
+    TraceOption,
+    compile_options,
+    waits_text,
 )  # fmt: skip
 
 
 def compile_model(
     model: str = ModelArgument,
-    output: Path = typer.Option(..., "--output", "-o", help="The .vdla module to write."),
+    output: Path = typer.Option(..., "--output", "-o", metavar="FILE", help="The .vdla module to write."),
     design: str = DesignOption,
     batch: int = BatchOption,
     input_shape: list[str] = ShapeOption,
@@ -34,76 +40,96 @@ def compile_model(
 ) -> None:
     """Compile a model for a design and save the module.
 
-    Example: vdla compile resnet18 -o resnet18.vdla --design pynq_z1
+    \b
+    Examples:
+      vdla compile resnet18 -o resnet18.vdla
+      vdla compile model.onnx -o model.vdla --design kv260 --calibration samples.npz
     """
     from vdla.files import require_writable_folder
-    from vdla.flows import CompileOptions, compile_to_model, save
-    from vdla.flows.inputs import load_calibration, parse_shapes
+    from vdla.flows import compile_to_model, save
 
     for folder in (output.parent, dump_ir):
         if folder is not None:
             require_writable_folder(folder)
-    options = CompileOptions(
-        batch=batch, input_shapes=parse_shapes(input_shape or []), calibration=load_calibration(calibration), seed=seed,
-        latency_hiding=latency_hiding, dump_ir=dump_ir,
-    )  # fmt: skip
+    options = compile_options(model, batch, input_shape, calibration, seed, latency_hiding, dump_ir)
     with progress(quiet=json) as stage:
         compiled = compile_to_model(model, design, options, on_stage=stage)
         save(compiled, output)
     on = list(compiled.placement.targets.values())
     summary = {
         "file": str(output),
+        "bytes": output.stat().st_size,
+        "model": model,
         "design": compiled.design.name,
+        "design_hash": compiled.design.hash_hex,
         "programs": len(compiled.programs),
         "instructions": sum(len(p.words) for p in compiled.programs),
         "dram_bytes": sum(p.dram_bytes for p in compiled.programs),
         "nodes_on_vdla": on.count("vdla"),
         "nodes_on_cpu": on.count("cpu"),
-        "bytes": output.stat().st_size,
     }
-    if json:
-        print_json(summary)
-    else:
-        say(f"{output}: " + ", ".join(f"{value:,} {key}" for key, value in summary.items() if isinstance(value, int)))
+    print_json(summary) if json else say(_compiled_text(summary))
+
+
+def _compiled_text(summary: Mapping[str, Any]) -> str:
+    return (
+        f"{summary['file']}: {summary['bytes'] / 2**20:,.2f} MiB, {summary['programs']} programs of "
+        f"{summary['instructions']:,} instructions for {summary['design']}, {summary['dram_bytes'] / 2**20:,.2f} MiB of DRAM; "
+        f"{summary['nodes_on_vdla']} operators on the accelerator, {summary['nodes_on_cpu']} on the host"
+    )
 
 
 def simulate(
-    program: Path = typer.Argument(help="A .vdla module, a .vprog program, or assembly text (.s)."),
-    design: str = typer.Option("pynq_z1", "--design", "-d", help="The design of assembly text; other files carry theirs."),
+    program: Path = typer.Argument(metavar="FILE", help="A .vdla module, a .vprog program, or assembly text (.s)."),
+    design: str = ProgramDesignOption,
     timing_only: bool = typer.Option(False, "--timing-only", help="Cycles without values."),
     sanitize: bool = typer.Option(False, "--sanitize", help="Watch every access for races, unwritten reads and ranges."),
-    trace: Path = typer.Option(None, "--trace", metavar="FILE", help="Write a Chrome/Perfetto trace (JSON)."),
+    trace: Path = TraceOption,
     seed: int = SeedOption,
     json: bool = JsonOption,
 ) -> None:
     """Simulate compiled programs on generated inputs: cycles, stalls, traffic.
 
-    Example: vdla simulate resnet18.vdla --timing-only
+    \b
+    Examples:
+      vdla simulate resnet18.vdla --timing-only
+      vdla simulate program.s --design tiny --sanitize --trace trace.json
     """
-    from vdla.cli.isa_commands import read_assembly
+    from vdla.files import require_writable_folder
     from vdla.flows.simulate import simulate_programs, simulation_documents, write_program_trace
-    from vdla.runtime.program_file import read_programs
 
-    programs = [read_assembly(program, design)] if program.suffix == ".s" else read_programs(program)
-    results = simulate_programs(programs, seed=seed, functional=not timing_only, sanitize=sanitize)
     if trace is not None:
-        write_program_trace(trace, programs, [r.profile for r in results if r.profile is not None])
+        require_writable_folder(trace.parent)
+    with progress(quiet=json) as stage:
+        programs = programs_of(program, design)
+        stage("simulating")
+        results = simulate_programs(programs, seed=seed, functional=not timing_only, sanitize=sanitize)
+        if trace is not None:
+            write_program_trace(trace, programs, [r.profile for r in results if r.profile is not None])
     documents = simulation_documents(programs, results)
     if json:
-        return print_json({"file": str(program), "programs": documents, "cycles": sum(d["cycles"] for d in documents)})
-    for document in documents:
-        rows = [
-            [
-                layer["name"],
-                f"{layer['cycles']:,}",
-                *(f"{layer['busy'][u]:,}" for u in ("load", "compute", "store")),
-                f"{layer['dram_bytes']:,}",
-            ]
-            for layer in document["layers"]
-        ]
-        headings = [("layer", "left"), *((h, "right") for h in ("cycles", "load", "compute", "store", "DRAM bytes"))]
-        say(table(headings, rows))
-        say(f"{document['cycles']:,} cycles, {document['ms']:.3f} ms on {document['design']}")
-        for warning in document["warnings"]:
-            say(f"warning: {warning}")
+        return print_json({"file": str(program), "cycles": sum(d["cycles"] for d in documents), "programs": documents})
+    say("\n\n".join(_simulated_text(document) for document in documents))
+    if trace is not None:
+        say(f"trace: {trace}")
     return None
+
+
+def _simulated_text(document: Mapping[str, Any]) -> str:
+    """One program: a row for each layer, what each unit did, the total, the warnings."""
+    columns = [("layer", "left"), *((h, "right") for h in ("cycles", "load", "compute", "store", "KiB")), ("waits for", "left")]
+    rows = [
+        [
+            layer["name"],
+            f"{layer['cycles']:,}",
+            *(f"{layer['busy'][unit]:,}" for unit in ("load", "compute", "store")),
+            f"{layer['dram_bytes'] / 1024:,.0f}",
+            waits_text(layer["stalls"], layer["cycles"]),
+        ]
+        for layer in document["layers"]
+    ]
+    total = (
+        f"{document['cycles']:,} cycles, {document['ms']:.3f} ms on {document['design']}; "
+        f"{document['instructions']:,} instructions"
+    )
+    return "\n".join([table(columns, rows), "", total, *(f"warning: {warning}" for warning in document["warnings"])])

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 
+from vdla.json_text import json_text
+
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout and nothing else there."""
-    sys.stdout.write(json.dumps(document, indent=2, default=_plain) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars and arrays as Python's."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    sys.stdout.write(json_text(document))
 
 
 def say(text: str = "") -> None:
-    typer.echo(text)
+    """A line, or several, on stdout."""
+    sys.stdout.write(text + "\n")
 
 
 class Progress:
@@ -48,14 +45,28 @@ def progress(quiet: bool) -> Iterator[Progress]:
         yield Progress(status)
 
 
-def table(columns: list[tuple[str, str]], rows: list[list[str]]) -> str:
+def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
     """Columns of (heading, "left" or "right") as aligned text; stays readable when piped."""
     widths = [max([len(heading), *(len(row[k]) for row in rows)]) for k, (heading, _) in enumerate(columns)]
 
-    def line(cells: list[str]) -> str:
+    def line(cells: Sequence[str]) -> str:
         aligned = [
             c.rjust(w) if side == "right" else c.ljust(w) for c, w, (_, side) in zip(cells, widths, columns, strict=True)
         ]
         return "  ".join(aligned).rstrip()
 
     return "\n".join([line([heading for heading, _ in columns]), line(["-" * w for w in widths]), *map(line, rows)])
+
+
+def shortened(name: str, width: int) -> str:
+    """`name`, its middle left out when it is longer than `width`."""
+    if len(name) <= width:
+        return name
+    head = (width - 1) * 2 // 3
+    return f"{name[:head]}…{name[head + 1 - width :]}"
+
+
+def help_when_bare(context: typer.Context) -> None:
+    """The callback of a group of commands: asked for none of them, it lists them."""
+    if context.invoked_subcommand is None:
+        say(context.get_help())

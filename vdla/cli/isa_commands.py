@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from vdla.cli.console import print_json, say, table
+from vdla.cli.console import help_when_bare, print_json, say, table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The instruction set: print, assemble, disassemble, check.")
+if TYPE_CHECKING:
+    from vdla.isa.program import Program
+
+app = typer.Typer(rich_markup_mode=None, help="The instruction set: print, assemble, disassemble, check.")
+app.callback(invoke_without_command=True)(help_when_bare)
 Json = typer.Option(False, "--json", help="One JSON document on stdout.")
 DesignOption = typer.Option("pynq_z1", "--design", "-d", help="A YAML file or a name from `vdla design list`.")
-OutputOption = typer.Option(None, "--output", "-o", help="Write here instead of to stdout.")
+ProgramDesignOption = typer.Option(
+    None, "--design", "-d", help="The design it is for, when the file does not say; otherwise they must agree."
+)
+OutputOption = typer.Option(None, "--output", "-o", metavar="FILE", help="Write here instead of to stdout.")
 
 
 @app.command("show")
 def show(design: str = DesignOption, json: bool = Json) -> None:
     """Print every instruction's bit layout for a design.
 
-    Example: vdla isa show --design tiny
+    \b
+    Example:
+      vdla isa show --design tiny
     """
     from vdla.design import load_design
     from vdla.isa.layout import layout_of
@@ -38,53 +48,78 @@ def show(design: str = DesignOption, json: bool = Json) -> None:
 
 @app.command("assemble")
 def assemble(
-    source: Path = typer.Argument(help="Assembly text of a whole program."),
-    output: Path = typer.Option(..., "--output", "-o", help="The .vprog program file to write."),
-    design: str = DesignOption,
+    source: Path = typer.Argument(metavar="SOURCE", help="Assembly text of a whole program."),
+    output: Path = typer.Option(..., "--output", "-o", metavar="FILE", help="The .vprog program file to write."),
+    design: str = ProgramDesignOption,
 ) -> None:
-    """Assemble a program.
+    """Assemble a program (`vdla isa check` says whether it is safe to run).
 
-    Example: vdla isa assemble program.s -o program.vprog --design tiny
+    \b
+    Example:
+      vdla isa assemble program.s -o program.vprog --design tiny
     """
-    from vdla.files import write_file
+    from vdla.files import require_writable_folder, write_file
     from vdla.runtime.program_file import program_to_bytes
 
+    require_writable_folder(output.parent)
     program = read_assembly(source, design)
     write_file(output, program_to_bytes(program))
     say(f"{output}: {len(program.words)} instructions")
 
 
 @app.command("disassemble")
-def disassemble(program: Path = typer.Argument(help="A .vprog or .vdla file."), output: Path = OutputOption) -> None:
+def disassemble(
+    program: Path = typer.Argument(metavar="FILE", help="A .vprog or .vdla file."),
+    output: Path = OutputOption,
+    number: int = typer.Option(None, "--program", min=0, help="Which of a module's programs, from 0, when it has several."),
+) -> None:
     """Print a program as assembly text that assembles back to it.
 
-    Example: vdla isa disassemble resnet18.vdla -o resnet18.s
+    \b
+    Examples:
+      vdla isa disassemble program.vprog
+      vdla isa disassemble resnet18.vdla -o resnet18.s
     """
+    from vdla.errors import RunError
     from vdla.files import write_file
     from vdla.isa import disassemble_program
     from vdla.runtime.program_file import read_programs
 
-    text = "\n".join(disassemble_program(p) for p in read_programs(program))
+    programs = read_programs(program)
+    if number is None and len(programs) == 1:
+        number = 0
+    if number is None or number >= len(programs):
+        raise RunError(
+            "which program?" if number is None else "no such program",
+            where=str(program),
+            found=f"{len(programs)} programs",
+            expected=f"--program 0 to {len(programs) - 1}" if programs else "a module with work for the accelerator",
+        )
+    text = disassemble_program(programs[number])
     if output is None:
-        say(text)
+        say(text.rstrip("\n"))
     else:
         write_file(output, text)
 
 
-@app.command("check")
+@app.command("check", short_help="Is a program safe to run? Field limits, ranges, tokens, deadlock, order.")
 def check(
-    program: Path = typer.Argument(help="A .s, .vprog or .vdla file."), design: str = DesignOption, json: bool = Json
+    program: Path = typer.Argument(metavar="FILE", help="A .s, .vprog or .vdla file."),
+    design: str = ProgramDesignOption,
+    json: bool = Json,
 ) -> int:
     """Check a program: field limits, ranges, token balance, deadlock, accesses no token orders.
 
     Exit code 1 when there are problems.
 
-    Example: vdla isa check program.s --design tiny
+    \b
+    Examples:
+      vdla isa check resnet18.vdla
+      vdla isa check program.s --design tiny
     """
     from vdla.isa import check_program
-    from vdla.runtime.program_file import read_programs
 
-    programs = [read_assembly(program, design)] if program.suffix == ".s" else read_programs(program)
+    programs = programs_of(program, design)
     reports = [check_program(p) for p in programs]
     problems = [str(problem) for report in reports for problem in report.problems]
     if json:
@@ -96,14 +131,43 @@ def check(
     return 1 if problems else 0
 
 
-def read_assembly(path: Path, design: str):
-    """A program from assembly text. Raises `IsaError` when the file cannot be read."""
+def programs_of(path: Path, design: str | None) -> list[Program]:
+    """The programs of a .s, .vprog or .vdla file. design: that of assembly text; of other files, what theirs must equal.
+
+    Raises `IsaError` or `RunError` when the file cannot be read, or its programs are for another design.
+    """
+    from vdla.design import load_design
+    from vdla.errors import RunError
+    from vdla.runtime.program_file import read_programs
+
+    if path.suffix == ".s":
+        return [read_assembly(path, design)]
+    programs = read_programs(path)
+    if design is None:
+        return programs
+    wanted = load_design(design)
+    for program in programs:
+        if program.design.hash_hex != wanted.hash_hex:
+            raise RunError(
+                "the program was built for another design",
+                where=str(path),
+                found=f"{program.design.name} ({program.design.hash_hex})",
+                expected=f"{wanted.name} ({wanted.hash_hex})",
+                hint=f"vdla compile MODEL --design {design} -o {path}",
+            )
+    return programs
+
+
+def read_assembly(path: Path, design: str | None) -> Program:
+    """A program from assembly text, for `design` or the one it names. Raises `IsaError` when it cannot be read or assembled."""
     from vdla.design import load_design
     from vdla.errors import IsaError
     from vdla.isa import assemble_program
 
+    loaded = load_design(design) if design else None
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise IsaError(f"cannot read the assembly ({type(error).__name__})", where=str(path), expected="a text file") from None
-    return assemble_program(text, load_design(design))
+        what = getattr(error, "strerror", None) or "it is not text"
+        raise IsaError(f"cannot read the assembly ({what})", where=str(path), expected="a text file") from None
+    return assemble_program(text, loaded, f"{path}:")

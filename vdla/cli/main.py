@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
-import click
 import typer
 
 from vdla import __version__
 from vdla.cli import compile_commands, design_commands, isa_commands, run_commands
+from vdla.cli.console import help_when_bare
 from vdla.errors import VdlaError
+
+FAULT = 70  # sysexits.h: EX_SOFTWARE
+PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
+TRACEBACK = "VDLA_TRACEBACK"
 
 app = typer.Typer(
     name="vdla",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Co-design of deep-learning accelerators: what a design in YAML does for a real model.\n\n"
-    "Example: vdla run resnet18 --design pynq_z1 --report report",
+    context_settings={"max_content_width": 120},
+    help="""Co-design of deep-learning accelerators: what a design in YAML does for a real model.
+
+    \b
+    Examples:
+      vdla run resnet18
+      vdla run model.onnx --design my_design.yaml --report report
+      vdla design show pynq_z1
+      vdla COMMAND --help
+    """,
 )
-app.command("run")(run_commands.run)
-app.command("compile")(compile_commands.compile_model)
-app.command("simulate")(compile_commands.simulate)
+app.command("run", short_help="A model on a design: cycles of each layer and why, checked bit for bit.")(run_commands.run)
+app.command("compile", short_help="Compile a model for a design and save the module.")(compile_commands.compile_model)
+app.command("simulate", short_help="Cycles, stalls and traffic of a saved module or of assembly text.")(
+    compile_commands.simulate
+)
 app.add_typer(design_commands.app, name="design")
 app.add_typer(isa_commands.app, name="isa")
+
+# Typer carries Click's classes with it in some versions and imports Click in others.
+UsageError: type = typer.BadParameter.__mro__[1]
+ClickException: type = typer.BadParameter.__mro__[2]
 
 
 def show_version(wanted: bool) -> None:
@@ -35,35 +53,72 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Print the version."),
 ) -> None:
-    pass
+    help_when_bare(context)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit code: 0, 1 for a failed check, 2 for an error the user can mend."""
+    """Run the command line. Returns the exit code: 0, 1 for a failed check, 2 for an error the user can mend, 70 for a fault
+    of ours, 130 when interrupted, 141 when the reader of stdout left."""
+    if sys.stdout is None:  # started with its stdout closed
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the end
     try:
-        code = typer.main.get_command(app)(
-            args=list(sys.argv[1:] if arguments is None else arguments), prog_name="vdla", standalone_mode=False
-        )
+        code = run_command(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
+        return code
+    except (BrokenPipeError, SystemExit):  # typer's way of saying the same; whoever read the output has seen enough
+        discard_stdout()
+        return PIPE_CLOSED
+    except OSError as error:
+        discard_stdout()
+        return fail(f"cannot write the output ({error.strerror or error}); try: free some space", 2)
+
+
+def run_command(arguments: list[str]) -> int:
+    """The exit code of one command, with every error but those of stdout made a line on stderr."""
+    try:
+        code = typer.main.get_command(app)(args=arguments, prog_name="vdla", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
-    except click.ClickException as error:
-        return fail(" ".join(error.format_message().split()), error.exit_code)
     except VdlaError as error:
-        return fail(" ".join(str(error).split()), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+        return fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         return fail("interrupted", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except MemoryError:
         return fail("out of memory; try: a smaller batch or model", 2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return fault(error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours is one readable line too
+        if isinstance(error, typer.Exit):
+            return error.exit_code
+        if isinstance(error, ClickException):
+            return fail(f"{error.format_message().rstrip('.')}{usage_hint(error)}", error.exit_code)
+        return fault(error)
+
+
+def usage_hint(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return f"; try: {context.command_path} --help" if isinstance(error, UsageError) and context is not None else ""
+
+
+def fault(error: Exception) -> int:
+    """An error nobody foresaw: one line, or the traceback for whoever asks for it."""
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    what = f"internal error: {type(error).__name__}: {error}"
+    return fail(f"{what}; this is a bug in vdla; try: {TRACEBACK}=1 to see where, and report it", FAULT)
 
 
 def fail(message: str, code: int) -> int:
-    print(f"vdla: error: {message}", file=sys.stderr)
+    print("vdla: error: " + " ".join(message.split()), file=sys.stderr)
     return code
+
+
+def discard_stdout() -> None:
+    """Drop what is still buffered, or Python would try once more, and complain, when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -33,6 +35,10 @@ class LayerReport:
     alu_cycles: int
     traffic: Mapping[str, int]
     operations_per_byte: float
+
+    @property
+    def label(self) -> str:
+        return label(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,20 @@ def _vdla_layer(model: CompiledModel, span: LayerSpan, layer: LayerProfile, exac
         traffic=dict(layer.dram_bytes),
         operations_per_byte=_ratio(2 * span.macs, span.unique_bytes),
     )
+
+
+def label(source: str) -> str:
+    """A fused layer's name without what its parts share: `layer1.0.conv2+layer1.0.bn2+layer1.0.relu2` is
+    `layer1.0.conv2+bn2+relu2`."""
+    first, *rest = source.split("+")
+    scopes = re.split(r"[./]", first)[:-1]
+
+    def within(part: str) -> str:
+        names = re.split(r"[./]", part)
+        shared = len(os.path.commonprefix([scopes, names[:-1]]))
+        return part[sum(len(name) + 1 for name in names[:shared]) :]
+
+    return "+".join([first, *map(within, rest)])
 
 
 def layer_bound(span: LayerSpan, design: Design) -> int:

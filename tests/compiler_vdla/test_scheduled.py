@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from vdla_harness import TINY, assert_exact
 
-from vdla.compiler.backends.vdla.emit import emit
 from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
+from vdla.compiler.backends.vdla.sram import sram_usage
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.ops.vdla import expressions, schedules
-from vdla.compiler.ops.vdla.tiling import ConvTiling, ElementwiseTiling, PoolTiling
+from vdla.compiler.ops.vdla.kernels import conv2d_kernel
+from vdla.compiler.ops.vdla.tiling import ConvTiling, ElementwiseTiling, PoolTiling, footprint
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.compiler.passes import lower
-from vdla.errors import CompileError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "compiler_schedule"))
 from schedule_kernels import Conv, Tiling, conv2d, conv_arrays, schedule_conv2d  # noqa: E402
@@ -68,23 +68,29 @@ def test_random_convolution_layers(seed: int) -> None:
     r = random.Random(1000 + seed)
     kernel = r.choice([(1, 1), (3, 3), (2, 3)])
     depthwise = r.random() < 0.3
-    w = ConvWorkload(
-        r.randint(1, 2), r.randint(2, 3) if depthwise else 1, 1 if depthwise else r.randint(1, 3), 1 if depthwise else r.randint(1, 3),
-        r.randint(3, 7), r.randint(3, 7), kernel, (r.randint(1, 2), r.randint(1, 2)), tuple(r.randint(0, 1) for _ in range(4)),
-        residual=r.random() < 0.4, pad_value=r.choice([0, 5]),
-    )  # fmt: skip
-    b = r.randint(1, 2)
-    t = ConvTiling(
-        r.randint(1, w.groups), r.randint(1, w.out_blocks), r.randint(1, w.in_blocks), r.randint(1, min(4, w.out_height)),
-        r.randint(1, min(4, w.out_width)), r.random() < 0.5, b, b, b,
-    )  # fmt: skip
-    try:
-        lowered = lower(schedules.schedule_conv2d(expressions.conv2d(w, TINY), w, t, INTRINSICS))
-        emit(lowered, TINY)
-    except CompileError as error:
-        assert "buffers need" in str(error), f"seed {seed}: {w} {t}"  # the only reason to refuse
-        return
+    groups, ins, outs = (r.randint(2, 3), 1, 1) if depthwise else (1, r.randint(1, 3), r.randint(1, 3))
+    strides, pads = (r.randint(1, 2), r.randint(1, 2)), tuple(r.randint(0, 1) for _ in range(4))
+    size = (r.randint(3, 7), r.randint(3, 7))
+    residual, pad_value = r.random() < 0.4, r.choice([0, 5])
+    w = ConvWorkload(r.randint(1, 2), groups, ins, outs, *size, kernel, strides, pads, residual=residual, pad_value=pad_value)
+    t = random_tiling(r, w)
+    lowered = lower(conv2d_kernel(w, t, TINY, INTRINSICS))
+    used, expected = sram_usage(lowered, TINY), footprint(w, t)
+    assert used["inp"] <= expected.inp, f"seed {seed}: {w} {t}"
+    assert used["wgt"] <= expected.wgt, f"seed {seed}: {w} {t}"
+    assert used["acc"] <= expected.acc, f"seed {seed}: {w} {t}"
     assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {t}")
+
+
+def random_tiling(r: random.Random, w: ConvWorkload) -> ConvTiling:
+    """One that fits."""
+    while True:
+        blocks = (r.randint(1, w.groups), r.randint(1, w.out_blocks), r.randint(1, w.in_blocks))
+        window = (r.randint(1, min(4, w.out_height)), r.randint(1, min(4, w.out_width)))
+        b = r.randint(1, 2)
+        t = ConvTiling(*blocks, *window, r.random() < 0.5, b, b, b)
+        if footprint(w, t).fits(TINY):
+            return t
 
 
 @pytest.mark.parametrize("seed", range(6))

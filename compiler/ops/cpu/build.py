@@ -29,7 +29,9 @@ class NodeKernel:
         """Raises `RunError` when an array's shape, dtype or layout is not the kernel's."""
         *inputs, output = arrays
         if output.shape != self.shape:
-            raise RunError("array does not fit the output", where=self.kernel.name, found=output.shape, expected=str(self.shape))
+            raise RunError(
+                "array does not fit the output", where=self.kernel.name, found=output.shape, expected=str(self.shape)
+            )
         self.kernel(*inputs, *self.constants, output.reshape(self.kernel.params[-1].shape))  # () is (1,) in te
 
     def run(self, *inputs: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 Convolution has three forms. "direct" sums over windows of the padded image; "columns" first lays the windows out as a
 matrix of C·KH·KW rows and OH·OW columns (im2col), for outputs too narrow to fill vectors, and takes the image itself for that
 matrix where it can; "depthwise" has one input channel for each group.
-Horizontal strides are resolved while padding, by splitting columns into `stride` phases, so that the inner loop reads
+In the other forms horizontal strides are resolved while padding, by splitting columns into `stride` phases, so that the inner loop reads
 neighbouring elements:
 
     padded[n, c, h, p, w] = pad(x)[n, c, h, w·stride + p]
@@ -23,7 +23,7 @@ from vdla.compiler import te
 from vdla.compiler.graph.opset import window_output
 from vdla.compiler.ir.nodes import Const, Expr
 from vdla.compiler.ops.cpu.definition import (
-    Attributes, Definition, Types, broadcast_index, inside, of_channel, placeholders, required,
+    Attributes, Definition, Types, broadcast_index, inside, of_channel, padded_image, placeholders, required,
 )  # fmt: skip
 
 NARROW = 24
@@ -59,7 +59,7 @@ class Geometry:
     def form(self) -> str:
         if self.c == 1 and self.o == 1:
             return "depthwise"
-        return "columns" if self.is_pointwise or self.output[1] < NARROW else "direct"
+        return "columns" if self.kernel == (1, 1) or self.output[1] < NARROW else "direct"
 
 
 def geometry(types: Types, a: Attributes) -> Geometry:
@@ -96,6 +96,14 @@ def patches(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> Callable[
     (sy, sx), (dy, dx) = g.strides, g.dilations
     if g.is_pointwise:
         return lambda n, c, kh, kw, h, w: te.cast(x[n, c, h, w], wide)
+    if g.form == "columns":
+        image = padded_image(x, g.pads, pad_value)
+        matrix = te.compute(
+            (g.n, g.groups * g.c, *g.kernel, *g.output),
+            lambda n, c, kh, kw, h, w: te.cast(image[n, c, h * sy + kh * dy, w * sx + kw * dx], wide),
+            "columns",
+        )
+        return lambda *at: matrix[at]
     padded = phased(x, g, pad_value, wide)
 
     def at(n: Expr, c: Expr, kh: Expr, kw: Expr, h: Expr, w: Expr) -> Expr:
@@ -103,11 +111,7 @@ def patches(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> Callable[
         phase, shift = (column % sx, column // sx) if sx > 1 else (Const(0), column)
         return padded[n, c, h * sy + kh * dy, phase, w + shift]
 
-    if g.form != "columns":
-        return at
-    shape = (g.n, g.groups * g.c, *g.kernel, *g.output)
-    columns = te.compute(shape, at, "columns", axes=("n", "c", "kh", "kw", "h", "w"))
-    return lambda *index: columns[index]
+    return at
 
 
 def accumulated(x: te.Tensor, weight: te.Tensor, g: Geometry, pad_value: float, wide: str) -> te.Tensor:
@@ -194,7 +198,9 @@ def qdense(types: Types, a: Attributes) -> Definition:
 
     def element(*at: Expr) -> Expr:
         channel = at[-1]
-        return te.cast(te.requantise(acc[at], of_channel(bias, channel), of_channel(scale, channel), a["low"], a["high"]), "int8")
+        return te.cast(
+            te.requantise(acc[at], of_channel(bias, channel), of_channel(scale, channel), a["low"], a["high"]), "int8"
+        )
 
     return Definition((x, w, bias, scale), te.compute(acc.shape, element, "y"))
 

@@ -19,6 +19,7 @@ REGISTERS = 28
 """Vector registers for accumulators, of 32; the others hold loaded columns and temporaries."""
 DEPTHWISE_REGISTERS = 8
 """For a depthwise block, whose taps are all unrolled: more would only make more code."""
+CACHE_BYTES_PER_CYCLE = 20
 MOST_PIECES = 64
 """Iterations of a parallel loop over a flat range."""
 
@@ -28,21 +29,24 @@ def divisors(n: int) -> list[int]:
 
 
 def vectors(columns: int) -> int:
-    """Instructions for one row of `columns` lanes: full vectors, then halves down to single elements."""
+    """Registers for one row of `columns` lanes: full vectors, then halves down to single elements."""
     return columns // LANES + (columns % LANES).bit_count()
+
+
+def block_cycles(rows: int, columns: int) -> float:
+    """Cycles for one step of a block's reduction: multiply-adds on two pipes of half a vector, as many loads, and the columns
+    streaming from the second-level cache."""
+    halves = 2 * (columns // LANES) + (columns % LANES).bit_count()
+    return max(rows * halves / 2, (rows + halves) / 2, columns * 4 / CACHE_BYTES_PER_CYCLE)
 
 
 @cache
 def register_block(rows: int, columns: int, registers: int = REGISTERS) -> tuple[int, int]:
-    """The rows × columns block, dividing both and fitting `registers`, that computes most for each instruction issued."""
-
-    def efficiency(block: tuple[int, int]) -> tuple[float, int]:
-        r, c = block
-        useful, issued = r * c / LANES, r * vectors(c) + 0.5 * (r + vectors(c))
-        return useful / issued, c
-
+    """The rows × columns block, dividing both and fitting `registers`, that computes most in a cycle; of equals the largest."""
     fitting = [(r, c) for c in divisors(columns) for r in divisors(rows) if r * vectors(c) <= registers]
-    return max(fitting or [(1, 1)], key=efficiency)
+    return max(
+        fitting or [(1, 1)], key=lambda block: (round(block[0] * block[1] / block_cycles(*block), 2), block[0] * block[1])
+    )
 
 
 def axis_loops(s: Schedule, block: str) -> tuple[list[Var], list[Var]]:

@@ -115,7 +115,7 @@ def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
     alu = w.out_tiles * (5 if w.residual else 1)
     compute = w.gemm_uops + alu + compute_dma + tiles * (chunks + 3) * INSTRUCTION_OVERHEAD
     traffic = loads.inputs * input_bus + loads.weights * weight_bus + out_bus * (2 if w.residual else 1)
-    overlapped = np.maximum(compute, np.maximum(load, traffic if design.port_count == 1 else 0))
+    overlapped = np.maximum.reduce([compute, load, store, traffic / (1 if design.port_count == 1 else 2)])
     overlapped = overlapped + input_bus + weight_bus + 2 * latency + out_bus / tiles + design.memory.write_latency
     overlapped = overlapped + np.where((t.wgt_buffers == 1) & (loads.weights > 1), loads.weights * weight_bus, 0)
     overlapped = overlapped + np.where((t.inp_buffers == 1) & (loads.inputs > 1), loads.inputs * input_bus, 0)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vdla.compiler.graph.flatten import flatten_to_convolution
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.placement import Run, partition, place
 from vdla.compiler.layout import insert_layout_operators
@@ -33,7 +34,7 @@ class BuildOptions:
 def build_model(quantised: Graph, design: Design, options: BuildOptions, float_graph: Graph | None = None) -> CompiledModel:
     """Compile `quantised` for `design`. Raises `CompileError` when a layer cannot be lowered."""
     begun = time.perf_counter()
-    folded = fold_first_layers(quantised, design)
+    folded = fold_first_layers(flatten_to_convolution(quantised), design)
     placement = place(folded, lambda node, graph: refusal(node, graph, design))
     runs = partition(folded, placement)
     placed, laid_out = insert_layout_operators(folded, runs, design)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vdla.compiler.graph.flatten import MAP
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.opset import infer_type
 from vdla.compiler.graph.placement import Run
@@ -11,6 +12,11 @@ from vdla.design import Design
 
 PACKED = ".packed"
 """Suffix of a tensor's packed twin."""
+
+
+def quantised_name(slot: str) -> str:
+    """The quantised graph's tensor whose elements a program's slot holds."""
+    return slot.removesuffix(PACKED).removesuffix(MAP)
 
 
 def insert_layout_operators(graph: Graph, runs: list[Run], design: Design) -> tuple[Graph, list[Run]]:

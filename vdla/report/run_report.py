@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vdla.compiler.layout import quantised_name
 from vdla.compiler.model import CompiledModel, VdlaStep
 from vdla.design import Design
 from vdla.device import STALLS, LayerProfile, Profile
@@ -104,7 +105,7 @@ def layer_reports(model: CompiledModel, profiles: tuple[Profile, ...], exact: Ma
 def _vdla_layer(model: CompiledModel, span: LayerSpan, layer: LayerProfile, exact: Mapping[str, bool]) -> LayerReport:
     design = model.design
     sources = {node.name: node.source for node in model.quantised.nodes}
-    tensors = [slot.name.removesuffix(".packed") for slot in span.outputs]
+    tensors = [quantised_name(slot.name) for slot in span.outputs]
     return LayerReport(
         name=span.name,
         source=sources.get(span.name) or span.name,

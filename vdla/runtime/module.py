@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.layout import quantised_name
 from vdla.compiler.model import CompiledModel, HostStep, VdlaStep
 from vdla.compiler.ops.cpu import build_cpu_kernel
 from vdla.compiler.ops.vdla.packing import unpack_activation
@@ -102,7 +103,7 @@ class Module:
         def after_layer(layer, dram: np.ndarray) -> None:
             for slot in layer.outputs:
                 packed = dram[slot.address : slot.address + slot.bytes].view(slot.dtype).reshape(slot.shape)
-                name = slot.name.removesuffix(".packed")
+                name = quantised_name(slot.name)
                 observe(name, unpack_activation(packed, self.model.quantised.type_of(name).shape))
 
         result = self.device.run(program, inputs, timing=timing, observe=after_layer if observe else None)

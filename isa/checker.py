@@ -22,14 +22,12 @@ import numpy as np
 
 from vdla.errors import IsaError, ProblemList, VdlaError
 from vdla.isa.assembler import instruction_text
-from vdla.isa.definition import UOP_FIELDS, AluOp, Buffer, Opcode, Queue, depth, tile_bytes
-from vdla.isa.layout import layout_of
+from vdla.isa.definition import DRAM_BYTES_MAX, AluOp, Opcode, Queue, depth
 from vdla.isa.program import Program
 from vdla.isa.tokens import FIFOS, Order, order_of, pops_of, pushes_of, queues_of
 
 PROBLEMS_REPORTED, PROBLEMS_TOLD = 50, 5
 PAD_COLUMNS = ("y_pad_before", "y_pad_after", "x_pad_before", "x_pad_after", "pad_value")
-_MEMORY_NAMES = ("uop", "wgt", "inp", "acc", "DRAM")
 
 
 class ProgramProblem(IsaError):
@@ -92,13 +90,20 @@ def check_program(program: Program) -> CheckReport:
     order = order_of(columns)
     unbalanced += _deadlock(order, columns, describe)
     problems += unbalanced
-    gemm_uops = alu_uops = excess = 0
+    excess = 0
     if not any(problem.kind == "structure" for problem in problems):
-        accesses, excess, gemm_uops, alu_uops = _bad_accesses(program, columns, order, bool(unbalanced), describe)
+        accesses, excess = _bad_accesses(program, columns, order, bool(unbalanced), describe)
         problems += accesses
         if not unbalanced:
             problems += _early_finish(columns, order, describe)
-    return CheckReport(tuple(problems[:PROBLEMS_REPORTED]), len(problems) + excess, count, int(gemm_uops), int(alu_uops), order)
+    gemm_uops, alu_uops = (_micro_ops(columns[columns["opcode"] == opcode]) for opcode in (Opcode.GEMM, Opcode.ALU))
+    return CheckReport(tuple(problems[:PROBLEMS_REPORTED]), len(problems) + excess, count, gemm_uops, alu_uops, order)
+
+
+def _micro_ops(columns: np.ndarray) -> int:
+    """Steps that looped instructions run."""
+    iterations = columns["loop_outer"].astype(np.int64) * columns["loop_inner"]
+    return int((iterations * np.maximum(0, columns["uop_end"] - columns["uop_begin"])).sum())
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,9 @@ def _bad_structure(program: Program, columns: np.ndarray, describe: _Describer) 
         yield ProgramProblem("structure", None, "the program does not end with FINISH", where=last, expected="FINISH last")
     for i in finishes[finishes < len(columns) - 1]:
         yield ProgramProblem("structure", int(i), "FINISH before the end", where=describe(i), expected="one FINISH, last")
+    if not 0 <= program.dram_bytes <= DRAM_BYTES_MAX:
+        expected = f"0..{DRAM_BYTES_MAX} bytes"
+        yield ProgramProblem("structure", None, "DRAM of an impossible size", found=program.dram_bytes, expected=expected)
     places = [(f"segment {s.name}", s.address, len(s.data)) for s in program.segments]
     places += [(f"tensor {s.name}", s.address, s.bytes) for s in (*program.inputs, *program.outputs)]
     for name, address, size in places:
@@ -225,32 +233,36 @@ def _early_finish(columns: np.ndarray, order: Order, describe: _Describer) -> It
 
 def _bad_accesses(
     program: Program, columns: np.ndarray, order: Order, unordered: bool, describe: _Describer
-) -> tuple[list[ProgramProblem], int, int, int]:
-    """Problems, how many more were not kept, GEMM and ALU steps. `unordered`: tokens are broken, so look for no races."""
+) -> tuple[list[ProgramProblem], int]:
+    """Problems, and how many more were not kept. `unordered`: tokens are broken, so look for no races."""
     from vdla.isa import checker_kernels as kernels
+    from vdla.isa.checker_state import initial_state, steps_of
 
     clock = order.clock
     if unordered:  # every queue has seen everything, and each its own past
         clock = np.full_like(clock, np.iinfo(np.int32).max - 1)
         clock[np.arange(len(columns)), order.queue] = order.position
-    state = _initial_state(program, clock)
-    gemm_uops, alu_uops = kernels.walk(columns.astype(kernels.WIDE_COLUMNS), order.queue.astype(np.int64), state)
+    state = initial_state(program, clock)
+    kernels.walk(steps_of(columns, order.queue, program.design), state)
     found = int(state.fault_count[0])
     rows = state.faults[: min(found, kernels.FAULTS_KEPT)]
     broken = (kernels.OUT_OF_RANGE, kernels.NEVER_LOADED_UOP, kernels.UNKNOWN_UOP)
     if np.isin(rows[:, 0], broken).any():  # what follows from an access that could not be followed is no news
         rows = rows[rows[:, 0] != kernels.NEVER_WRITTEN]
     problems = [_access_problem(program, row, order, describe) for row in rows.tolist()]
-    return problems, max(0, found - kernels.FAULTS_KEPT), gemm_uops, alu_uops
+    return problems, max(0, found - kernels.FAULTS_KEPT)
 
 
 def _access_problem(program: Program, row: list[int], order: Order, describe: _Describer) -> ProgramProblem:
     from vdla.isa import checker_kernels as kernels
+    from vdla.isa.checker_state import SRAM_OF
 
     kind, i, memory, entry, other = row
-    name, where = _MEMORY_NAMES[memory], describe(i)
+    where = describe(i)
+    buffer = SRAM_OF.get(memory)
+    name = buffer.name.lower() if buffer is not None else "DRAM"
     if kind == kernels.OUT_OF_RANGE:
-        size = program.dram_bytes if memory == kernels.DRAM else depth(program.design, Buffer(memory))
+        size = depth(program.design, buffer) if buffer is not None else program.dram_bytes
         what = f"reaches outside {name}"
         return ProgramProblem("range", i, what, where=where, found=entry, expected=f"0..{size - 1}")
     if kind == kernels.NEVER_LOADED_UOP:
@@ -266,48 +278,3 @@ def _access_problem(program: Program, row: list[int], order: Order, describe: _D
     verbs = "reads" if kind == kernels.READ_RACE else "writes", "wrote" if kind == kernels.READ_RACE else "read"
     what = f"{verbs[0]} {place} with no token to say that {describe(partner)}, which {verbs[1]} it, has finished"
     return ProgramProblem("race", i, what, where=where)
-
-
-def _initial_state(program: Program, clock: np.ndarray):  # type: ignore[no-untyped-def]
-    """The kernels' `State` for a program: nothing touched yet, DRAM as the segments fill it."""
-    from vdla.isa import checker_kernels as kernels
-
-    design, block = program.design, program.design.out_tile_bytes
-    depths = np.array([depth(design, b) for b in Buffer], np.int64)
-    tiles = np.array([tile_bytes(design, b) for b in Buffer], np.int64)
-    image, known = _uop_image(program)
-    entries = int(depths[:-1].sum()) - (-program.dram_bytes // block)
-
-    slices = {s.field.name: s for s in layout_of(design).uop}
-    return kernels.State(
-        clock=clock,
-        depth=depths,
-        tile_bytes=tiles,
-        base=np.cumsum([0, *depths[:-1]]),
-        dram_bytes=int(program.dram_bytes),
-        block_bytes=block,
-        written=np.zeros(entries, np.int32),  # zero pages: untouched DRAM costs nothing
-        read=np.zeros((len(Queue), entries), np.int32),
-        uops=np.zeros((design.uop_depth, len(UOP_FIELDS)), np.int64),
-        uop_known=np.zeros(design.uop_depth, np.uint8),
-        image=image,
-        image_known=known,
-        uop_lsb=np.array([slices[f.name].lsb for f in UOP_FIELDS], np.int64),
-        uop_width=np.array([slices[f.name].width for f in UOP_FIELDS], np.int64),
-        entries=np.zeros(int((depths * tiles // block + depths + 2).max()), np.int64),
-        age=np.zeros(int(depths.max()) + 1, np.int64),
-        faults=np.zeros((kernels.FAULTS_KEPT, 5), np.int64),
-        fault_count=np.zeros(1, np.int64),
-    )
-
-
-def _uop_image(program: Program) -> tuple[np.ndarray, np.ndarray]:
-    """DRAM as uint32[], and which of its micro-ops a segment holds, uint8[micro-ops]."""
-    size = program.design.uop_bytes
-    count = -(-program.dram_bytes // size)
-    image, known = np.zeros(count * size, np.uint8), np.zeros(count, np.uint8)
-    for segment in program.segments:
-        end = segment.address + len(segment.data)
-        image[segment.address : end] = segment.data
-        known[-(-segment.address // size) : end // size] = 1
-    return image.view(np.uint32), known

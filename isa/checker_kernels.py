@@ -13,9 +13,6 @@ from typing import Annotated, NamedTuple, get_type_hints
 import numpy as np
 from numba import boolean, from_dtype, int32, int64, njit, types, uint8, uint32, void
 
-from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
-from vdla.isa.layout import COLUMNS
-
 UOP, WGT, INP, ACC, DRAM = 0, 1, 2, 3, 4
 """Memories. DRAM is counted in blocks of one out tile: the only DRAM writes are whole out tiles, so that two accesses
 share a byte which one of them writes exactly when they share a block."""
@@ -25,14 +22,18 @@ OUT_OF_RANGE, NEVER_LOADED_UOP, UNKNOWN_UOP, NEVER_WRITTEN, READ_RACE, WRITE_RAC
 
 FAULTS_KEPT = 256
 _FAR = 1 << 30
-_LOAD, _STORE, _GEMM, _ALU = (int(o) for o in (Opcode.LOAD, Opcode.STORE, Opcode.GEMM, Opcode.ALU))
-_UOP_BUFFER, _RESET, _ACCUMULATE = int(Buffer.UOP), int(GemmMode.RESET), int(GemmMode.ACCUMULATE)
-_MOV, _PER_CHANNEL = int(AluOp.MOV), int(AluOp.REQUANTISE)
-_LOAD_QUEUE, _COMPUTE_QUEUE, _STORE_QUEUE = (int(q) for q in Queue)
 
+NOTHING, MOVE_IN, MOVE_OUT, MULTIPLY, VECTOR = range(5)
+"""What an instruction does."""
 
-WIDE_COLUMNS = np.dtype([(name, np.int64) for name in COLUMNS.names or ()])
-"""COLUMNS with every field int64, so that arithmetic on fields neither overflows nor changes type."""
+OPERANDS: tuple[str, ...] = ("sram_base", "dram_base", "y_size", "x_size", "x_stride")
+OPERANDS += ("y_pad_before", "y_pad_after", "x_pad_before", "x_pad_after", "uop_begin", "uop_end", "loop_outer", "loop_inner")
+OPERANDS += ("dst_outer", "dst_inner", "src_outer", "src_inner", "wgt_outer", "wgt_inner")
+MEANING = ("action", "queue", "memory", "tile_bytes", "src_tiles", "reads_dst")
+STEPS = np.dtype([(name, np.int64) for name in (*MEANING, *OPERANDS)])
+"""Instructions in the kernels' own terms. Numba keeps compiled code until this file changes, so it must not hold the numbers
+of opcodes, buffers or operations, which are defined elsewhere. memory, tile_bytes: of a DMA. src_tiles: how many tiles src
+reads, 0 to 2. Fields are int64 so that arithmetic neither overflows nor changes type."""
 
 _BYTES, _WORDS, _INTS, _INTS_2D, _STAMPS, _STAMPS_2D = (
     uint8[::1],
@@ -49,17 +50,18 @@ class State(NamedTuple):
     constant argument, which makes a first run several times slower."""
 
     clock: Annotated[np.ndarray, _STAMPS_2D]  #    [n, 3]: instructions of each queue known to have retired before each starts
-    depth: Annotated[np.ndarray, _INTS]  #         entries by buffer
-    tile_bytes: Annotated[np.ndarray, _INTS]  #    by buffer
+    depth: Annotated[np.ndarray, _INTS]  #         entries of each memory but DRAM
+    writer: Annotated[np.ndarray, _INTS]  #        the queue that writes each memory
     base: Annotated[np.ndarray, _INTS]  #          where each memory begins in `written` and `read`
     dram_bytes: Annotated[int, int64]
     block_bytes: Annotated[int, int64]  #          of a DRAM block: one out tile
-    written: Annotated[np.ndarray, _STAMPS]  #     stamp of each entry's last write; each memory has one queue that writes it
+    written: Annotated[np.ndarray, _STAMPS]  #     stamp of each entry's last write
     read: Annotated[np.ndarray, _STAMPS_2D]  #     [3, entries]: stamp of the last read by each queue
     uops: Annotated[np.ndarray, _INTS_2D]  #       [depth, 3]: dst, src, wgt
     uop_known: Annotated[np.ndarray, _BYTES]  #    [depth]: are their contents known?
     image: Annotated[np.ndarray, _WORDS]  #        DRAM, in words of 4 bytes
     image_known: Annotated[np.ndarray, _BYTES]  #  by micro-op: does a segment hold it?
+    uop_bytes: Annotated[int, int64]
     uop_lsb: Annotated[np.ndarray, _INTS]
     uop_width: Annotated[np.ndarray, _INTS]
     entries: Annotated[np.ndarray, _INTS]  #       scratch: the entries of one access
@@ -71,7 +73,7 @@ class State(NamedTuple):
 _inner = partial(njit, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """For kernels called only by kernels: without the wrappers they compile faster."""
 _state = types.NamedTuple([hint.__metadata__[0] for hint in get_type_hints(State, include_extras=True).values()], State)
-_record = from_dtype(WIDE_COLUMNS)
+_record = from_dtype(STEPS)
 
 
 _bits = boolean[:, ::1]
@@ -126,9 +128,10 @@ def _report(m, kind, instruction, memory, entry, other):  # type: ignore[no-unty
     m.fault_count[0] += 1
 
 
-@_inner(void(_state, int64, int64, int64, int64, int64, boolean))
-def _read(m, which, count, i, queue, writer, must_be_written):  # type: ignore[no-untyped-def]
-    """Instruction i of `queue` reads `m.entries[:count]`, which only the queue `writer` writes. At most one fault of a kind."""
+@_inner(void(_state, int64, int64, int64, int64, boolean))
+def _read(m, which, count, i, queue, must_be_written):  # type: ignore[no-untyped-def]
+    """Instruction i of `queue` reads `m.entries[:count]` of a memory. At most one fault of a kind."""
+    writer = m.writer[which]
     limit, stamp, base = m.clock[i, writer], m.clock[i, queue] + 1, m.base[which]
     unwritten, racing = -1, -1
     for k in range(count):
@@ -216,40 +219,40 @@ def _uops_ready(m, f, i):  # type: ignore[no-untyped-def]
     return not unknown  # an unknown one was reported where it was loaded
 
 
-@_inner(boolean(_state, int64, _record, int64, int64, int64, int64, int64, int64, boolean))
-def _read_tiles(m, which, f, column, offset, outer, inner, i, writer, must):  # type: ignore[no-untyped-def]
+@_inner(boolean(_state, int64, _record, int64, int64, int64, int64, int64, boolean))
+def _read_tiles(m, which, f, column, offset, outer, inner, i, must):  # type: ignore[no-untyped-def]
     """COMPUTE reads the tiles visited by one index. False when they are out of range."""
     count, beyond = _visited(m, f, column, offset, outer, inner, m.depth[which])
     if beyond >= 0:
         _report(m, OUT_OF_RANGE, i, which, beyond, 0)
         return False
-    _read(m, which, count, i, _COMPUTE_QUEUE, writer, must)
+    _read(m, which, count, i, f.queue, must)
     return True
 
 
-@_inner(void(_state, _record, int64, boolean))
-def _write_dst(m, f, i, reads):  # type: ignore[no-untyped-def]
-    """COMPUTE writes the acc tiles visited by dst, after reading them when `reads`."""
+@_inner(void(_state, _record, int64))
+def _write_dst(m, f, i):  # type: ignore[no-untyped-def]
+    """COMPUTE writes the acc tiles visited by dst, perhaps after reading them."""
     count, beyond = _visited(m, f, 0, 0, f.dst_outer, f.dst_inner, m.depth[ACC])
     if beyond >= 0:
         _report(m, OUT_OF_RANGE, i, ACC, beyond, 0)
         return
-    if reads:
-        _read(m, ACC, count, i, _COMPUTE_QUEUE, _COMPUTE_QUEUE, True)
-    _write(m, ACC, count, i, _COMPUTE_QUEUE)
+    if f.reads_dst:
+        _read(m, ACC, count, i, f.queue, True)
+    _write(m, ACC, count, i, f.queue)
 
 
 @_inner(void(_state, _record, int64))
-def _gemm(m, f, i):  # type: ignore[no-untyped-def]
-    if f.gemm_mode != _RESET:
-        _read_tiles(m, INP, f, 1, 0, f.src_outer, f.src_inner, i, _LOAD_QUEUE, True)
-        _read_tiles(m, WGT, f, 2, 0, f.wgt_outer, f.wgt_inner, i, _LOAD_QUEUE, True)
-    _write_dst(m, f, i, f.gemm_mode == _ACCUMULATE)
+def _multiply(m, f, i):  # type: ignore[no-untyped-def]
+    if f.src_tiles:
+        _read_tiles(m, INP, f, 1, 0, f.src_outer, f.src_inner, i, True)
+        _read_tiles(m, WGT, f, 2, 0, f.wgt_outer, f.wgt_inner, i, True)
+    _write_dst(m, f, i)
 
 
 @_inner(void(_state, _record, int64))
 def _check_moves(m, f, i):  # type: ignore[no-untyped-def]
-    """MOV may read a tile that an earlier step of the same instruction wrote, so its steps are followed one by one."""
+    """A move may read a tile that an earlier step of the same instruction wrote, so its steps are followed one by one."""
     written = np.zeros(m.depth[ACC], np.bool_)
     for outer in range(f.loop_outer if f.dst_outer + f.src_outer else 1):
         for inner in range(f.loop_inner if f.dst_inner + f.src_inner else 1):
@@ -262,16 +265,14 @@ def _check_moves(m, f, i):  # type: ignore[no-untyped-def]
 
 
 @_inner(void(_state, _record, int64))
-def _alu(m, f, i):  # type: ignore[no-untyped-def]
-    per_channel = f.alu_op >= _PER_CHANNEL
-    moves = f.alu_op == _MOV
-    if per_channel or f.use_imm == 0:
-        in_range = _read_tiles(m, ACC, f, 1, 0, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, not moves)
-        if per_channel:
-            in_range = _read_tiles(m, ACC, f, 1, 1, f.src_outer, f.src_inner, i, _COMPUTE_QUEUE, True)
-        if moves and in_range and _visited(m, f, 0, 0, f.dst_outer, f.dst_inner, m.depth[ACC])[1] < 0:
-            _check_moves(m, f, i)
-    _write_dst(m, f, i, not moves)
+def _vector(m, f, i):  # type: ignore[no-untyped-def]
+    in_range = True
+    for offset in range(f.src_tiles):
+        in_range = in_range and _read_tiles(m, ACC, f, 1, offset, f.src_outer, f.src_inner, i, f.reads_dst != 0)
+    moves = f.src_tiles > 0 and f.reads_dst == 0
+    if moves and in_range and _visited(m, f, 0, 0, f.dst_outer, f.dst_inner, m.depth[ACC])[1] < 0:
+        _check_moves(m, f, i)
+    _write_dst(m, f, i)
 
 
 @_inner(int64(_state, _record))
@@ -279,15 +280,15 @@ def _dram_end(m, f):  # type: ignore[no-untyped-def]
     """One past the last DRAM byte a LOAD or STORE moves, 0 when it moves none."""
     if f.y_size == 0 or f.x_size == 0:
         return 0
-    return (f.dram_base + (f.y_size - 1) * f.x_stride + f.x_size) * m.tile_bytes[f.buffer]
+    return (f.dram_base + (f.y_size - 1) * f.x_stride + f.x_size) * f.tile_bytes
 
 
 @_inner(int64(_state, _record, int64))
 def _row_blocks(m, f, row):  # type: ignore[no-untyped-def]
     """DRAM blocks of one row, into `m.entries`; how many."""
-    start = (f.dram_base + row * f.x_stride) * m.tile_bytes[f.buffer]
+    start = (f.dram_base + row * f.x_stride) * f.tile_bytes
     first = start // m.block_bytes
-    count = (start + f.x_size * m.tile_bytes[f.buffer] - 1) // m.block_bytes - first + 1
+    count = (start + f.x_size * f.tile_bytes - 1) // m.block_bytes - first + 1
     for k in range(count):
         m.entries[k] = first + k
     return count
@@ -296,15 +297,15 @@ def _row_blocks(m, f, row):  # type: ignore[no-untyped-def]
 @_inner(void(_state, _record, int64))
 def _fill_uops(m, f, i):  # type: ignore[no-untyped-def]
     """Follow a LOAD UOP: padding is zero words; a word no segment holds, or a STORE has overwritten, is unknown."""
-    entry, unknown, words = f.sram_base, -1, m.tile_bytes[UOP] // 4
+    entry, unknown, words = f.sram_base, -1, m.uop_bytes // 4
     for y in range(-f.y_pad_before, f.y_size + f.y_pad_after):
         for x in range(-f.x_pad_before, f.x_size + f.x_pad_after):
             m.uops[entry, 0] = m.uops[entry, 1] = m.uops[entry, 2] = 0
             m.uop_known[entry] = 1
             if 0 <= y < f.y_size and 0 <= x < f.x_size:
                 tile = f.dram_base + y * f.x_stride + x
-                block = tile * m.tile_bytes[UOP] // m.block_bytes
-                last_block = ((tile + 1) * m.tile_bytes[UOP] - 1) // m.block_bytes
+                block = tile * m.uop_bytes // m.block_bytes
+                last_block = ((tile + 1) * m.uop_bytes - 1) // m.block_bytes
                 known = m.image_known[tile]
                 for b in range(block, last_block + 1):
                     known = known if m.written[m.base[DRAM] + b] == 0 else 0
@@ -318,34 +319,33 @@ def _fill_uops(m, f, i):  # type: ignore[no-untyped-def]
                     m.uops[entry, k] = np.int64((word >> np.uint64(m.uop_lsb[k])) & mask)
             entry += 1
     if unknown >= 0:
-        _report(m, UNKNOWN_UOP, i, DRAM, unknown * m.tile_bytes[UOP], 0)
+        _report(m, UNKNOWN_UOP, i, DRAM, unknown * m.uop_bytes, 0)
 
 
-@_inner(void(_state, _record, int64, int64))
-def _load(m, f, i, queue):  # type: ignore[no-untyped-def]
+@_inner(void(_state, _record, int64))
+def _move_in(m, f, i):  # type: ignore[no-untyped-def]
     rows = f.y_pad_before + f.y_size + f.y_pad_after
     total = rows * (f.x_pad_before + f.x_size + f.x_pad_after)
-    which = min(f.buffer, ACC)
     if total == 0:
         return
-    if f.sram_base + total > m.depth[which]:
-        _report(m, OUT_OF_RANGE, i, which, f.sram_base + total - 1, 0)
+    if f.sram_base + total > m.depth[f.memory]:
+        _report(m, OUT_OF_RANGE, i, f.memory, f.sram_base + total - 1, 0)
         return
     if _dram_end(m, f) > m.dram_bytes:
         _report(m, OUT_OF_RANGE, i, DRAM, _dram_end(m, f) - 1, 0)
         return
     for row in range(f.y_size if f.x_size else 0):
         count = _row_blocks(m, f, row)
-        _read(m, DRAM, count, i, queue, _STORE_QUEUE, False)
+        _read(m, DRAM, count, i, f.queue, False)
     for k in range(total):
         m.entries[k] = f.sram_base + k
-    if which == UOP:
+    if f.memory == UOP:
         _fill_uops(m, f, i)
-    _write(m, which, total, i, queue)
+    _write(m, f.memory, total, i, f.queue)
 
 
 @_inner(void(_state, _record, int64))
-def _store(m, f, i):  # type: ignore[no-untyped-def]
+def _move_out(m, f, i):  # type: ignore[no-untyped-def]
     total = f.y_size * f.x_size
     if total == 0:
         return
@@ -357,34 +357,22 @@ def _store(m, f, i):  # type: ignore[no-untyped-def]
         return
     for k in range(total):
         m.entries[k] = f.sram_base + k
-    _read(m, ACC, total, i, _STORE_QUEUE, _COMPUTE_QUEUE, True)
+    _read(m, ACC, total, i, f.queue, True)
     for row in range(f.y_size):
-        _write(m, DRAM, _row_blocks(m, f, row), i, _STORE_QUEUE)
+        _write(m, DRAM, _row_blocks(m, f, row), i, f.queue)
 
 
-@njit(types.UniTuple(int64, 2)(_record[::1], int64[::1], _state), cache=True)
-def walk(columns, queue, m):  # type: ignore[no-untyped-def]
-    """Follow all accesses in program order. Returns the GEMM and ALU micro-op steps the program runs.
-
-    columns: WIDE_COLUMNS[n]. queue: int64[n].
-    """
-    gemm_steps, alu_steps = 0, 0
-    for i in range(len(columns)):
-        f = columns[i]
-        if f.opcode == _LOAD:
-            _load(m, f, i, queue[i])
-        elif f.opcode == _STORE:
-            _store(m, f, i)
-        elif f.opcode == _GEMM or f.opcode == _ALU:
-            steps = f.loop_outer * f.loop_inner * max(0, f.uop_end - f.uop_begin)
-            if f.opcode == _GEMM:
-                gemm_steps += steps
+@njit(void(_record[::1], _state), cache=True)
+def walk(steps, m):  # type: ignore[no-untyped-def]
+    """Follow all accesses of STEPS[n] in program order; what is wrong is in `m.faults`."""
+    for i in range(len(steps)):
+        f = steps[i]
+        if f.action == MOVE_IN:
+            _move_in(m, f, i)
+        elif f.action == MOVE_OUT:
+            _move_out(m, f, i)
+        elif f.action != NOTHING and f.loop_outer * f.loop_inner * max(0, f.uop_end - f.uop_begin) > 0 and _uops_ready(m, f, i):
+            if f.action == MULTIPLY:
+                _multiply(m, f, i)
             else:
-                alu_steps += steps
-            if steps == 0 or not _uops_ready(m, f, i):
-                continue
-            if f.opcode == _GEMM:
-                _gemm(m, f, i)
-            else:
-                _alu(m, f, i)
-    return gemm_steps, alu_steps
+                _vector(m, f, i)

@@ -17,6 +17,8 @@ from enum import IntEnum
 from vdla.design import Design
 
 INSTRUCTION_BITS = 128
+DRAM_BYTES_MAX = 1 << 32
+"""Addresses on the memory bus are 32 bits."""
 
 
 class Queue(IntEnum):

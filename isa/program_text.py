@@ -39,11 +39,10 @@ from vdla.isa.assembler import (
     parse_instruction,
     raise_problems,
 )
-from vdla.isa.definition import Buffer, Opcode
+from vdla.isa.definition import DRAM_BYTES_MAX, Buffer, Opcode
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, Layout, layout_of
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
 
-DRAM_BYTES_MAX = 1 << 32
 SLOT_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64", "bool")
 LAYER_COUNTS = ("macs", "gemm_uops", "unique_bytes")
 _ROW_BYTES, _ROW_UOPS = 64, 8

@@ -7,6 +7,7 @@ push on a FIFO is the k-th pop's token, pushed when its instruction retires, tak
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -36,7 +37,9 @@ FIFOS = tuple(
 
 def queues_of(columns: np.ndarray) -> np.ndarray:
     """int8[n]: the `Queue` of each of COLUMNS[n]."""
-    table = np.array([[queue_of(opcode, buffer) for buffer in Buffer] for opcode in Opcode], np.int8)
+    table = np.zeros((max(Opcode) + 1, max(Buffer) + 1), np.int8)
+    for opcode, buffer in product(Opcode, Buffer):
+        table[opcode, buffer] = queue_of(opcode, buffer)
     return table[columns["opcode"], columns["buffer"]]
 
 

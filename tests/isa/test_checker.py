@@ -253,6 +253,7 @@ def test_finish_waits_for_the_last_store() -> None:
     ("changes", "message"),
     [
         ({"segments": (Segment("w", 8190, np.zeros(3, np.uint8)),)}, "segment w: outside DRAM; found '8190..8193'"),
+        ({"dram_bytes": 1 << 60, "segments": ()}, "DRAM of an impossible size; found 1152921504606846976"),
         ({"segments": (Segment("w", -1, np.zeros(3, np.uint8)),)}, "segment w: outside DRAM"),
         ({"inputs": (Slot("x", 8000, (100, 2), "int8"),)}, "tensor x: outside DRAM; found '8000..8200'; expected 0..8192"),
         ({"layers": (LayerSpan("a", "b", 0, 1), LayerSpan("c", "d", 2, 2))}, "layer c: layer out of place"),

@@ -1,4 +1,4 @@
-"""A design's bit layout as plain text: what `vdla isa` prints and the golden test keeps."""
+"""A design's bit layout as plain text, for reviews of changes to it: a golden test keeps one."""
 
 from __future__ import annotations
 

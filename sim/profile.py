@@ -32,7 +32,7 @@ def profile_of(program: Program, columns: np.ndarray, work: Work, schedule: Sche
     layers counts for the layer before it. busy and stalls are those of the layer's own instructions.
     """
     times, unit = schedule.times, schedule.instructions["unit"]
-    busy, stalls = _unit_cycles(columns, work, schedule)
+    busy, stalls = unit_cycles(columns, work, schedule)
     fetch_busy, fetch_stalls = _fetch_cycles(times)
     ends = np.maximum.accumulate(times["finish"]) if len(times) else np.zeros(0, np.int64)
     traffic = _traffic(columns, work)
@@ -60,7 +60,7 @@ def profile_of(program: Program, columns: np.ndarray, work: Work, schedule: Sche
     return Profile(schedule.cycles, tuple(layers), units, times["start"].copy(), times["finish"].copy())
 
 
-def _unit_cycles(columns: np.ndarray, work: Work, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
+def unit_cycles(columns: np.ndarray, work: Work, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     """busy int64[n] and stalls int64[len(STALLS), n] of each instruction in LOAD, COMPUTE or STORE."""
     x, times = schedule.instructions, schedule.times
     before = np.zeros(len(times), np.int64)  # when the unit finished its previous instruction
@@ -83,7 +83,7 @@ def _unit_cycles(columns: np.ndarray, work: Work, schedule: Schedule) -> tuple[n
 
 
 def _fetch_cycles(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `_unit_cycles`, for FETCH: one busy cycle for each instruction it dispatches."""
+    """As `unit_cycles`, for FETCH: one busy cycle for each instruction it dispatches."""
     stalls = np.zeros((len(STALLS), len(times)), np.int64)
     ready = np.zeros(len(times), np.int64)
     ready[1:] = times["dispatch"][:-1] + 1

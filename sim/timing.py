@@ -9,7 +9,7 @@ FETCH
     bursts are requested, one a cycle, from the cycle after the last instruction of the block it replaces was dispatched
     (from cycle 0 for the first blocks). From `FETCH_DECODE` cycles after a block's last beat, its instructions are
     dispatched in order, one a cycle, each to the command queue of its unit when that has room: `COMMAND_QUEUE_DEPTH`
-    instructions, each in it until the cycle in which it starts. Dispatched at t, an instruction can start at
+    instructions, each in it through the cycle in which it starts. Dispatched at t, an instruction can start at
     t + `QUEUE_HOP`.
 
 LOAD, COMPUTE, STORE
@@ -47,9 +47,11 @@ from numba.extending import register_jitable
 FETCH, LOAD, COMPUTE, STORE = range(4)
 """Unit numbers, in the order of `vdla.device.UNITS`."""
 
-BUS_PRIORITY = (FETCH, COMPUTE, STORE, LOAD)
-"""First come the few instructions everybody waits for, then the transfers that keep COMPUTE from computing; prefetches
-last. Whatever the order, it must not depend on the times of requests, or a faster memory could make a program slower."""
+BUS_PRIORITY = (COMPUTE, STORE, LOAD, FETCH)
+"""First the transfers that keep COMPUTE from computing, then those that free its results' space, then prefetches. FETCH,
+which prefetches most, is last: the gaps between two transfers of one unit are longer than it needs. The order is fixed
+and by beat because then a faster memory does not make a program slower: with FETCH first, more outstanding bursts cost
+some programs 6 %, with LOAD before COMPUTE 11 %; in this order no program of 250 instructions in 600 lost 0.4 %."""
 
 FETCH_BLOCK = 8
 FETCH_BUFFER_BLOCKS = 2

@@ -1,6 +1,6 @@
 """The fast simulator against its naive twin on random programs: every memory and every start and finish.
 
-By default a few hundred programs; `VDLA_RANDOM_PROGRAMS=1000` (or more) runs as many as it says.
+By default 160 programs; `VDLA_RANDOM_PROGRAMS=1000` (or more) runs as many as it says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vdla.sim.functional import bind_inputs, run_functional
 from vdla.sim.kernels import Memories
 from vdla.sim.naive_timing import NaiveMachine
 
-COUNT = int(os.environ.get("VDLA_RANDOM_PROGRAMS", "240"))
+COUNT = int(os.environ.get("VDLA_RANDOM_PROGRAMS", "160"))
 BATCH = 20
 
 

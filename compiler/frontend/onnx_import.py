@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from vdla.compiler.frontend import convolution, dense, elementwise, movement, normalisation, pooling, quantisation
+from vdla.compiler.frontend import convolution, dense, elementwise, microsoft, movement, normalisation, pooling, quantisation
 from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.compiler.frontend.constants import FOLDS
 from vdla.compiler.frontend.inputs import Shapes, model_inputs
@@ -18,6 +18,7 @@ from vdla.compiler.frontend.node import OnnxNode
 from vdla.compiler.graph.graph import Graph
 from vdla.errors import ModelError
 
+MICROSOFT = "com.microsoft"
 Importer = Callable[[GraphBuilder, OnnxNode], Value]
 
 IMPORTERS: dict[str, Importer] = {
@@ -109,8 +110,11 @@ def import_node(builder: GraphBuilder, values: dict[str, Value | None], proto: o
 
 def evaluate(builder: GraphBuilder, node: OnnxNode) -> Value:
     """The node's first output: folded when its inputs are constants, else by its importer. Raises `ModelError`."""
-    if node.proto.domain not in ("", "ai.onnx"):
-        raise unsupported(f"{node.proto.domain}::{node.op}")
+    domain = node.proto.domain
+    if domain == MICROSOFT and node.op in microsoft.IMPORTERS:
+        return microsoft.IMPORTERS[node.op](builder, node)
+    if domain not in ("", "ai.onnx"):
+        raise unsupported(f"{domain}::{node.op}")
     known = all(v is None or (v.constant is not None and not v.unsigned) for v in node.inputs)
     if node.op in FOLDS and (known or node.op in ("Shape", "Size")):
         return builder.constant(np.asarray(FOLDS[node.op](node)), node.proto.output[0])
@@ -133,7 +137,8 @@ def check_outputs(node: onnx.NodeProto, read: set[str]) -> None:
 def unsupported(op: str) -> ModelError:
     listed = ", ".join(sorted(IMPORTERS))
     on_constants = ", ".join(sorted(set(FOLDS) - set(IMPORTERS)))
-    return ModelError("unsupported operator", found=op, expected=f"one of {listed}; on constants also {on_constants}")
+    theirs = ", ".join(f"{MICROSOFT}::{name}" for name in sorted(microsoft.IMPORTERS))
+    return ModelError("unsupported operator", found=op, expected=f"one of {listed}, {theirs}; on constants also {on_constants}")
 
 
 def relocated(error: ModelError, where: str) -> ModelError:

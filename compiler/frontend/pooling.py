@@ -19,7 +19,11 @@ def max_pool(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 def average_pool(builder: GraphBuilder, node: OnnxNode) -> Value:
     """A window divides by the elements it holds: real ones, and with count_include_pad those of `pads`, never ceil_mode's."""
-    x = node.image(0)
+    return emit_average_pool(builder, node, node.image(0))
+
+
+def emit_average_pool(builder: GraphBuilder, node: OnnxNode, x: Value) -> Value:
+    """avg_pool2d of a float tensor with the node's attributes; for AveragePool and QLinearAveragePool."""
     include = node.int_("count_include_pad", 0) != 0
     window, (down, right) = pool_window(node, x)
     pads = window.pads

@@ -123,6 +123,18 @@ RULE_CASES = {
 }
 
 
+def test_users_of_an_equal_tensor_count() -> None:
+    """The first clip is read through the reshape too, so the second must not skip it."""
+    nodes = [
+        node("Clip", "x scalar0 two", "k"),
+        node("Reshape", "k shape", "r"),
+        node("Clip", "k scalar1", "l"),
+        node("Add", "l r"),
+    ]
+    graph = check(nodes, canonicalise, ["clip", "clip", "add"])
+    assert [n.inputs for n in graph.nodes] == [("x",), ("k",), ("l", "k")]
+
+
 @pytest.mark.parametrize("name", RULE_CASES)
 def test_canonical_form(name: str) -> None:
     nodes, expected = RULE_CASES[name]

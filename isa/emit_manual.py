@@ -79,7 +79,7 @@ def _introduction(design: Design) -> str:
     ]
     return (
         f"Instructions are {definition.INSTRUCTION_BITS} bits, little-endian in DRAM. Field widths are functions of the "
-        f"design; the tables show the design `{design.name}`. `vdla isa show` prints the layout of any other. The meaning of each "
+        f"design; the tables show `{design.name}`, `vdla isa show` prints the layout of any other. The meaning of each "
         "instruction is the Python shown with it: slow, obvious, and what every executor is tested against.\n\n"
         "Machine state is DRAM, as bytes, and four SRAMs, as tiles. Addresses of a DMA count tiles of its buffer, so tiles "
         "lie at multiples of their size. What an SRAM holds after reset is undefined.\n\n"

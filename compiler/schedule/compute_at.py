@@ -120,7 +120,7 @@ def dimensions_of(step: str, path: Path) -> list[Dimension]:
                 result.append(Dimension(None, int(value)))
             case _:
                 refuse(step, "it writes an element that is not chosen by one iter for each dimension", path)
-    if spatial:
+    if any(i.extent > 1 for i in spatial.values()):
         refuse(step, f"{', '.join(v.name for v in spatial)} does not choose the element written", path)
     return result
 
@@ -263,13 +263,15 @@ def wanted_iters(step: str, path: Path, source: Buffer, box: Box) -> dict[Var, t
         if isinstance(e, Load) and e.buffer is source
     ]
     spatial = {i.var for i in reader.iters if i.kind == "spatial"}
+    if not found:
+        refuse(step, "it is an intrinsic", path, hint="reverse_compute_at before tensorize")
     if len({load.indices for load in found}) != 1:
         refuse(step, f"it reads {source.name} at several places", path)
     wanted: dict[Var, tuple[Expr, int]] = {}
-    for index, start, extent, size in zip(found[0].indices, box.starts, box.extents, source.shape, strict=True):
+    for index, start, extent in zip(found[0].indices, box.starts, box.extents, strict=True):
         if isinstance(index, Var) and index in spatial and index not in wanted:
             wanted[index] = (start, extent)
-        elif not (isinstance(index, Const) and extent == size):
+        elif not (isinstance(index, Const) and isinstance(start, Const) and 0 <= index.value - start.value < extent):
             refuse(step, f"it reads {source.name} otherwise than element by element", path)
     return wanted
 

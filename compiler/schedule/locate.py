@@ -137,7 +137,15 @@ def nest_of(path: Path) -> For | Block:
 
 
 def blocks_in(stmt: Stmt) -> list[Block]:
-    return [s for s in walk_stmt(stmt) if isinstance(s, Block)]
+    found: list[Block] = []
+    stack = [stmt]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Block):
+            found.append(node)
+        else:
+            stack.extend(reversed(stmt_children(node)))
+    return found
 
 
 def paths_to_blocks(root: Stmt) -> Iterator[Path]:

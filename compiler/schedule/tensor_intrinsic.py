@@ -172,13 +172,20 @@ class Matcher:
             case Call(), Call() if pattern.op == found.op and len(pattern.args) == len(found.args):
                 return self.all(pattern.args, found.args, self.call_attributes(pattern, found, match))
             case Binary(), Binary() if pattern.op == found.op:
-                try:
-                    return self.all((pattern.a, pattern.b), (found.a, found.b), match)
-                except Mismatch:
-                    if pattern.op not in COMMUTATIVE:
-                        raise
-                    return self.all((pattern.a, pattern.b), (found.b, found.a), match)
+                return self.binary(pattern, found, match)
         raise Mismatch(f"{to_text(found)} is not {to_text(pattern)}")
+
+    def binary(self, pattern: Binary, found: Binary, match: Match) -> Match:
+        """The operands in order, or swapped where the operation allows; the reason given is that of the order as written."""
+        try:
+            return self.all((pattern.a, pattern.b), (found.a, found.b), match)
+        except Mismatch as straight:
+            if pattern.op not in COMMUTATIVE:
+                raise
+            try:
+                return self.all((pattern.a, pattern.b), (found.b, found.a), match)
+            except Mismatch:
+                raise straight from None
 
     def all(self, patterns: Sequence[Expr], found: Sequence[Expr], match: Match) -> Match:
         for p, f in zip(patterns, found, strict=True):

@@ -39,6 +39,8 @@ from vdla.compiler.schedule.locate import (
 from vdla.compiler.schedule.tensor_intrinsic import Match, Mismatch, TensorIntrinsic, match_store
 from vdla.errors import CompileError
 
+WHOLE_TILES = "pad the tensor to whole tiles, and split so that a loop has exactly a tile's iterations"
+
 
 def tensorize(func: Function, target: LoopRef, intrinsic: TensorIntrinsic) -> Function:
     """Replace the loops of one tile by an intrinsic. `target` is a block, or the loop the tile loops are at or inside.
@@ -78,7 +80,7 @@ def match_block(step: str, path: Path, block: Block, loops: dict[Var, int], intr
         except Mismatch as reason:
             problem = problem or reason
     where = f"{nest_text(path)}: {to_text(block.body)}"
-    raise CompileError(f"cannot {step}: {problem}", where=where, expected=to_text(intrinsic.store)) from None
+    raise CompileError(f"cannot {step}: {problem}", where=where, expected=to_text(intrinsic.store), hint=WHOLE_TILES) from None
 
 
 def with_split_iters(block: Block, loops: dict[Var, int], ranges: Ranges) -> Block:
@@ -136,7 +138,7 @@ def tensorized(step: str, path: Path, block: Block, match: Match, intrinsic: Ten
     removed = {b for i, b in zip(block.iters, block.bindings, strict=True) if i.var in tile and isinstance(b, Var)}
     for what, expr in (*((f"the binding of {i.var.name}", b) for i, b in kept), ("the predicate", block.predicate or TRUE)):
         if any(e in removed for e in walk_expr(expr)):
-            refuse(step, f"{what}, {to_text(expr)}, cuts through a tile", path, hint="pad the tensor to whole tiles")
+            refuse(step, f"{what}, {to_text(expr)}, cuts through a tile", path, hint=WHOLE_TILES)
     regions = tuple(match.regions[buffer] for buffer in intrinsic.operands)
     body = Intrinsic(intrinsic.name, regions, match.attributes, match.predicate)
     iters, bindings = tuple(i for i, _ in kept), tuple(b for _, b in kept)

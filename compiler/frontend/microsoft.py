@@ -12,6 +12,7 @@ import numpy as np
 from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.compiler.frontend.dense import product, transposed
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.normalisation import emit_softmax
 from vdla.compiler.frontend.pooling import emit_average_pool
 from vdla.compiler.frontend.quantisation import (
     NARROW,
@@ -48,6 +49,11 @@ def qlinear_binary(op: str) -> Importer:
 
 def qlinear_sigmoid(builder: GraphBuilder, node: OnnxNode) -> Value:
     return result(builder, node, builder.emit("sigmoid", [operand(builder, node, 0)]), 3)
+
+
+def qlinear_softmax(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """Softmax as of the ONNX opset its own attribute `opset` names."""
+    return result(builder, node, emit_softmax(builder, node, operand(builder, node, 0), node.int_("opset", 13)), 3)
 
 
 def qlinear_global_average_pool(builder: GraphBuilder, node: OnnxNode) -> Value:
@@ -94,6 +100,7 @@ IMPORTERS: dict[str, Importer] = {
     "QLinearAdd": qlinear_binary("add"),
     "QLinearMul": qlinear_binary("mul"),
     "QLinearSigmoid": qlinear_sigmoid,
+    "QLinearSoftmax": qlinear_softmax,
     "QLinearGlobalAveragePool": qlinear_global_average_pool,
     "QLinearAveragePool": qlinear_average_pool,
     "QLinearConcat": qlinear_concat,

@@ -33,10 +33,13 @@ def lrn(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def softmax(builder: GraphBuilder, node: OnnxNode) -> Value:
+    return emit_softmax(builder, node, node.input(0), node.opset)
+
+
+def emit_softmax(builder: GraphBuilder, node: OnnxNode, x: Value, opset: int) -> Value:
     """From opset 13 along one axis (default the last); before, over everything from `axis` (default 1) on."""
-    x = node.input(0)
     rank = len(x.shape)
-    if node.opset >= 13:
+    if opset >= 13:
         return builder.emit("softmax", [x], axis=node.axis(node.int_("axis", -1), rank))
     axis = node.axis(node.int_("axis", 1), rank)
     if prod(x.shape[axis + 1 :]) == 1:

@@ -46,7 +46,10 @@ class LoopMaker:
         r = self.random
         shape = tuple(r.choice((1, 2, 3, 5, 16, 17, 33, 70)) for _ in range(r.choice((1, 2, 2, 3))))
         shape = shape if np.prod(shape) <= 4000 else shape[:2]
-        inputs = [Buffer(self.name("x"), tuple(r.choice((1, 2, 7, 19)) for _ in range(r.choice((1, 2)))), r.choice(self.dtypes)) for _ in range(2)]
+        inputs = [
+            Buffer(self.name("x"), tuple(r.choice((1, 2, 7, 19)) for _ in range(r.choice((1, 2)))), r.choice(self.dtypes))
+            for _ in range(2)
+        ]
         output = Buffer("out", shape, r.choice(self.dtypes))
         if r.random() < 0.4:
             middle = Buffer("middle", shape, r.choice(self.dtypes))
@@ -113,7 +116,9 @@ class LoopMaker:
         if r.random() < 0.5:
             return Binary(r.choice(("lt", "le", "gt", "ge", "eq", "ne")), self.index(variables), Const(r.randrange(12)))
         dtype = r.choice([d for d in self.dtypes if d in INTEGERS] or ["int32"])
-        return Binary(r.choice(("lt", "ge", "eq", "ne")), self.expr(dtype, variables, sources, depth), Const(r.randrange(5), dtype))
+        return Binary(
+            r.choice(("lt", "ge", "eq", "ne")), self.expr(dtype, variables, sources, depth), Const(r.randrange(5), dtype)
+        )
 
     def index(self, variables: list[Var]) -> Expr:
         r = self.random

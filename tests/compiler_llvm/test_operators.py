@@ -49,7 +49,11 @@ FLOAT_CASES = [
     ("softmax", [(4, 33)], {"axis": 1}),
     ("softmax", [(2, 5, 3, 7)], {"axis": 1}),
     ("softmax", [(2, 5, 3, 7)], {"axis": -1}),
-    *[(op, shapes, {}) for op in ("add", "sub", "mul", "div") for shapes in ([(2, 3, 5), (2, 3, 5)], [(2, 5, 3, 4), (5, 1, 1)])],
+    *[
+        (op, shapes, {})
+        for op in ("add", "sub", "mul", "div")
+        for shapes in ([(2, 3, 5), (2, 3, 5)], [(2, 5, 3, 4), (5, 1, 1)])
+    ],
     ("add", [(1, 5, 1, 4), (2, 1, 3, 1)], {}),
     ("add", [(2, 5, 3, 4), (4,)], {}),
     ("mul", [(2, 5, 3, 4), (1,)], {}),
@@ -198,7 +202,7 @@ def test_im2col(fold):
     x = operands(6, [(2, 3, 8, 9)], "int8")[0]
     a = {"kernel": (3, 2), "strides": (2, 2), "pads": (1, 2, 1, 1), "dilations": (1, 2), "pad_value": 6, "fold": fold}
     y = kernel_of("im2col", x, a).run(x)
-    (kh, kw), (sy, sx), (dy, dx), (top, left, bottom, right) = a["kernel"], a["strides"], a["dilations"], a["pads"]
+    (_, kw), (sy, sx), (dy, dx), (top, left, bottom, right) = a["kernel"], a["strides"], a["dilations"], a["pads"]
     vertical = (top, bottom) if fold == "window" else (0, 0)
     padded = np.pad(x, ((0, 0), (0, 0), vertical, (left, right)), constant_values=6)
     for n, k, h, w in np.ndindex(y.shape):

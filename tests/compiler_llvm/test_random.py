@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 import pytest
-
 from random_loops import INTEGERS, LoopMaker, random_inputs
+
 from vdla.compiler.backends.llvm import compile_function
 from vdla.compiler.ir.interpreter import interpret
 from vdla.compiler.ir.printer import to_text

@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llvmlite import ir
+from llvmlite.ir import IRBuilder as Builder
+from llvmlite.ir import Value
 
 from vdla.compiler.backends.llvm.types import I1, I32, KINDS, SCALARS, constant, intrinsic_suffix, lanes_of, with_lanes
 from vdla.errors import CompileError
 
-Builder = ir.IRBuilder
-Value = ir.Value
 FAST = ("contract", "reassoc", "nsz")
 
 
-def call_intrinsic(builder: Builder, name: str, type_: ir.Type, *args: Value, result: ir.Type | None = None, flags: tuple[str, ...] = ()) -> Value:
-    """Call `llvm.name`, overloaded on `type_`."""
+def call_intrinsic(builder: Builder, name: str, type_: ir.Type, *args: Value, flags: tuple[str, ...] = ()) -> Value:
+    """Call `llvm.name`, overloaded on `type_`, which is also its result's."""
     full = f"llvm.{name}.{intrinsic_suffix(type_)}"
     function = builder.module.globals.get(full)
     if function is None:
-        function = ir.Function(builder.module, ir.FunctionType(result or type_, [a.type for a in args]), full)
+        function = ir.Function(builder.module, ir.FunctionType(type_, [a.type for a in args]), full)
     return builder.call(function, args, fastmath=flags)
 
 
@@ -117,7 +117,8 @@ def binary(b: Builder, op: str, dtype: str, x: Value, y: Value) -> Value:
     if op in COMPARE:
         return compare(b, op, dtype, x, y)
     if (op, KINDS[dtype]) not in BINARY:
-        raise CompileError("no such operation", found=f"{op} on {dtype}", expected=", ".join(sorted(o for o, k in BINARY if k == KINDS[dtype])))
+        expected = ", ".join(sorted(o for o, kind in BINARY if kind == KINDS[dtype]))
+        raise CompileError("no such operation", found=f"{op} on {dtype}", expected=expected)
     return BINARY[op, KINDS[dtype]](b, x, y)
 
 

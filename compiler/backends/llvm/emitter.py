@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from llvmlite import ir
 
@@ -24,9 +24,10 @@ class Lanes:
 class Emitter:
     """Emission into one LLVM function.
 
-    variables: every loop variable in scope, as an int64 (for the vectorised variable, its first lane).
-    ranges: its least and greatest value. pointers: every buffer in scope.
-    depths: how many variables were bound before it. sums: index sums already computed and valid here. mask: lanes that are active; None when all are.
+    variables: every loop variable in scope, as an int64 (for the vectorised variable, its first lane). ranges: its least and
+    greatest value. depths: how many variables were bound before it. pointers: every buffer in scope.
+    sums: index sums already computed and valid here. mask: lanes that are active; None when all are.
+    outlined: whether this is the body of a parallel loop.
     """
 
     module: ir.Module

@@ -14,7 +14,21 @@ from vdla.compiler.backends.llvm import arithmetic, functions
 from vdla.compiler.backends.llvm.arithmetic import Value, broadcast, is_false, is_true, like, unify
 from vdla.compiler.backends.llvm.emitter import Emitter
 from vdla.compiler.backends.llvm.indexing import coefficient, decide, depends, in_bounds, is_index, is_non_negative, offset_of
-from vdla.compiler.backends.llvm.types import I1, I32, I64, ITEM_BYTES, KINDS, POINTER, SCALARS, constant, intrinsic_suffix, iota, lanes_of, storage_type
+from vdla.compiler.backends.llvm.types import (
+    I1,
+    I32,
+    I64,
+    ITEM_BYTES,
+    KINDS,
+    POINTER,
+    SCALARS,
+    VOID,
+    constant,
+    intrinsic_suffix,
+    iota,
+    lanes_of,
+    storage_type,
+)
 from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Buffer, Call, Cast, Const, Expr, Load, Select, Var, walk_expr
 from vdla.compiler.passes.affine import Linear, to_linear
 
@@ -150,9 +164,10 @@ def is_speculable(e: Emitter, expr: Expr) -> bool:
     for node in walk_expr(expr):
         if isinstance(node, Load) and not in_bounds(node.indices, node.buffer.shape, e.ranges):
             return False
-        if isinstance(node, Binary) and node.op in ("floordiv", "floormod") and KINDS[node.dtype] != "float":
-            if not (isinstance(node.b, Const) and node.b.value > 0):
-                return False
+        match node:
+            case Binary("floordiv" | "floormod", _, divisor) if KINDS[node.dtype] != "float":
+                if not (isinstance(divisor, Const) and divisor.value > 0):
+                    return False
     return True
 
 
@@ -164,7 +179,9 @@ def _emit_select(e: Emitter, expr: Select) -> Value:
     return _select(e, condition, lambda: emit_expr(e, expr.a), lambda: emit_expr(e, expr.b), safe)
 
 
-def _select(e: Emitter, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value], safe: tuple[bool, bool]) -> Value:
+def _select(
+    e: Emitter, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value], safe: tuple[bool, bool]
+) -> Value:
     b = e.builder
     if isinstance(condition.type, ir.VectorType):
         with e.masked(e.mask if safe[0] else conjoin(e, e.mask, condition)):
@@ -258,29 +275,27 @@ def _emit_load(e: Emitter, expr: Load) -> Value:
     offset = offset_of(expr.indices, buffer.shape, e.ranges)
     stride = 0 if e.lanes is None else lane_stride(e, offset)
     if stride == 0 and (e.mask is None or in_bounds(expr.indices, buffer.shape, e.ranges)):
-        value = e.builder.load(element_pointer(e, buffer, offset), align=ITEM_BYTES[buffer.dtype], typ=storage_type(buffer.dtype))
+        pointer = element_pointer(e, buffer, offset)
+        value = e.builder.load(pointer, align=ITEM_BYTES[buffer.dtype], typ=storage_type(buffer.dtype))
+    elif stride is not None and 1 <= stride <= STRIDED_LIMIT:
+        value = _strided_load(e, buffer, offset, stride)
     else:
-        value = _vector_load(e, expr, offset, stride)
+        assert e.lanes is not None
+        vector = ir.VectorType(storage_type(buffer.dtype), e.lanes.count)
+        value = _masked_load(e, buffer, vector, lane_pointers(e, buffer, expr.indices), full_mask(e))
     return arithmetic.cast(e.builder, value, "uint8", "bool") if buffer.dtype == "bool" else value
 
 
-def _vector_load(e: Emitter, expr: Load, offset: Linear, stride: int | None) -> Value:
+def _strided_load(e: Emitter, buffer: Buffer, offset: Linear, stride: int) -> Value:
+    """Every `stride`-th element of one wide load."""
     assert e.lanes is not None
-    b, buffer, count = e.builder, expr.buffer, e.lanes.count
-    element, align = storage_type(buffer.dtype), ITEM_BYTES[buffer.dtype]
-    vector = ir.VectorType(element, count)
-    if stride is not None and 1 <= stride <= STRIDED_LIMIT:
-        wide = ir.VectorType(element, stride * (count - 1) + 1)
-        pointer = element_pointer(e, buffer, offset)
-        if e.mask is None:
-            value = b.load(pointer, align=align, typ=wide)
-        else:
-            arguments = [pointer, ir.Constant(I32, align), _spread(e, full_mask(e), stride), constant(element, 0, wide.count)]
-            value = _masked(e, "masked.load", wide, f"{intrinsic_suffix(wide)}.p0", arguments)
-        return value if stride == 1 else b.shuffle_vector(value, ir.Constant(wide, ir.Undefined), iota(I32, count, stride))
-    zero = constant(element, 0, count)
-    pointers = lane_pointers(e, buffer, expr.indices)
-    return _masked(e, "masked.gather", vector, f"{intrinsic_suffix(vector)}.v{count}p0", [pointers, ir.Constant(I32, align), full_mask(e), zero])
+    count, pointer = e.lanes.count, element_pointer(e, buffer, offset)
+    wide = ir.VectorType(storage_type(buffer.dtype), stride * (count - 1) + 1)
+    if e.mask is None:
+        value = e.builder.load(pointer, align=ITEM_BYTES[buffer.dtype], typ=wide)
+    else:
+        value = _masked_load(e, buffer, wide, pointer, _spread(e, full_mask(e), stride))
+    return value if stride == 1 else e.builder.shuffle_vector(value, ir.Constant(wide, ir.Undefined), iota(I32, count, stride))
 
 
 def _spread(e: Emitter, mask: Value, stride: int) -> Value:
@@ -295,29 +310,36 @@ def _spread(e: Emitter, mask: Value, stride: int) -> Value:
 
 def emit_store(e: Emitter, buffer: Buffer, indices: tuple[Expr, ...], value: Value) -> None:
     """Store one element, or one per active lane."""
-    b = e.builder
-    element, align = storage_type(buffer.dtype), ITEM_BYTES[buffer.dtype]
     if buffer.dtype == "bool":
-        value = arithmetic.cast(b, value, "bool", "uint8")
+        value = arithmetic.cast(e.builder, value, "bool", "uint8")
     offset = offset_of(indices, buffer.shape, e.ranges)
-    if e.lanes is None:
-        b.store(value, element_pointer(e, buffer, offset), align=align)
-        return
-    stride, value = lane_stride(e, offset), broadcast(b, value, e.lanes.count)
-    vector = ir.VectorType(element, e.lanes.count)
-    if stride == 1 and e.mask is None:
-        b.store(value, element_pointer(e, buffer, offset), align=align)
+    stride = None if e.lanes is None else lane_stride(e, offset)
+    if e.lanes is not None:
+        value = broadcast(e.builder, value, e.lanes.count)
+    if e.lanes is None or (stride == 1 and e.mask is None):
+        e.builder.store(value, element_pointer(e, buffer, offset), align=ITEM_BYTES[buffer.dtype])
     elif stride == 1:
-        pointer = element_pointer(e, buffer, offset)
-        _masked(e, "masked.store", ir.VoidType(), f"{intrinsic_suffix(vector)}.p0", [value, pointer, ir.Constant(I32, align), full_mask(e)])
+        _masked_store(e, buffer, value, element_pointer(e, buffer, offset))
     else:
-        pointers = lane_pointers(e, buffer, indices)
-        _masked(e, "masked.scatter", ir.VoidType(), f"{intrinsic_suffix(vector)}.v{e.lanes.count}p0", [value, pointers, ir.Constant(I32, align), full_mask(e)])
+        _masked_store(e, buffer, value, lane_pointers(e, buffer, indices))
 
 
+def _masked_load(e: Emitter, buffer: Buffer, vector: ir.VectorType, pointers: Value, mask: Value) -> Value:
+    """A masked load from one pointer, or a gather from a vector of them; 0 in lanes that are off."""
+    name = "gather" if lanes_of(pointers.type) else "load"
+    zero = constant(vector.element, 0, vector.count)
+    return _masked(e, name, vector, vector, [pointers, ir.Constant(I32, ITEM_BYTES[buffer.dtype]), mask, zero])
 
-def _masked(e: Emitter, name: str, result: ir.Type, suffix: str, args: list[Value]) -> Value:
-    full = f"llvm.{name}.{suffix}"
+
+def _masked_store(e: Emitter, buffer: Buffer, value: Value, pointers: Value) -> None:
+    """A masked store to one pointer, or a scatter to a vector of them."""
+    name = "scatter" if lanes_of(pointers.type) else "store"
+    _masked(e, name, value.type, VOID, [value, pointers, ir.Constant(I32, ITEM_BYTES[buffer.dtype]), full_mask(e)])
+
+
+def _masked(e: Emitter, name: str, vector: ir.Type, result: ir.Type, args: list[Value]) -> Value:
+    pointers = next(a.type for a in args if a.type == POINTER or (lanes_of(a.type) and a.type.element == POINTER))
+    full = f"llvm.masked.{name}.{intrinsic_suffix(vector)}.{intrinsic_suffix(pointers)}"
     function = e.module.globals.get(full) or ir.Function(e.module, ir.FunctionType(result, [a.type for a in args]), full)
     return e.builder.call(function, args)
 

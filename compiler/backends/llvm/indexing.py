@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Var, walk_expr
-from vdla.compiler.passes.affine import INDEX_DTYPES, LINEAR_OPS, Linear, Ranges, interval, linear_interval, recombine, to_linear
+from vdla.compiler.passes.affine import (
+    INDEX_DTYPES,
+    LINEAR_OPS,
+    Linear,
+    Ranges,
+    interval,
+    linear_interval,
+    recombine,
+    to_linear,
+)
 
 
 def depends(expr: Expr, var: Var) -> bool:

@@ -61,7 +61,8 @@ class CpuKernel:
 
     def __call__(self, *arrays: np.ndarray) -> None:
         if len(arrays) != len(self._expected):
-            raise RunError("wrong number of arrays", where=self.name, found=len(arrays), expected=", ".join(p.name for p in self.params))
+            expected = ", ".join(p.name for p in self.params)
+            raise RunError("wrong number of arrays", where=self.name, found=len(arrays), expected=expected)
         for array, (shape, dtype), param in zip(arrays, self._expected, self.params, strict=True):
             if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
                 raise self._unfit(array, param)
@@ -75,8 +76,8 @@ class CpuKernel:
 
     def _unfit(self, array: np.ndarray, param: Buffer) -> RunError:
         order = "" if array.flags.c_contiguous else ", not contiguous"
-        found = f"{array.dtype}{list(array.shape)}{order}"
-        return RunError("array does not fit its parameter", where=f"{self.name}, {param.name}", found=found, expected=f"{param.dtype}{list(param.shape)}, contiguous")
+        found, expected = f"{array.dtype}{list(array.shape)}{order}", f"{param.dtype}{list(param.shape)}, contiguous"
+        return RunError("array does not fit its parameter", where=f"{self.name}, {param.name}", found=found, expected=expected)
 
 
 def compile_function(func: Function) -> CpuKernel:

@@ -22,7 +22,10 @@ from vdla.compiler.backends.llvm.types import I64, ITEM_BYTES, POINTER, VOID
 from vdla.compiler.ir.nodes import Buffer, For, Load, Stmt, Store, Var, stmt_exprs, walk_expr, walk_stmt
 
 PARALLEL_FOR = "vdla_parallel_for"
+RUNTIME_TYPE = ir.FunctionType(VOID, [POINTER, POINTER, I64])
 CHUNK_TYPE = ir.FunctionType(VOID, [POINTER, I64, I64])
+
+EmitStmt = Callable[[Emitter, Stmt], None]
 
 
 def used(stmt: Stmt) -> tuple[set[Buffer], set[Var]]:
@@ -40,7 +43,7 @@ def used(stmt: Stmt) -> tuple[set[Buffer], set[Var]]:
     return buffers, variables
 
 
-def emit_parallel(e: Emitter, stmt: For, emit_stmt: Callable[[Emitter, Stmt], None]) -> None:
+def emit_parallel(e: Emitter, stmt: For, emit_stmt: EmitStmt) -> None:
     """Outline `stmt` and call the runtime to run it."""
     b = e.builder
     buffers, names = used(stmt.body)
@@ -54,12 +57,15 @@ def emit_parallel(e: Emitter, stmt: For, emit_stmt: Callable[[Emitter, Stmt], No
     context = e.stack_array(I64, max(len(fields), 1), ITEM_BYTES["int64"])
     for i, value in enumerate(fields):
         b.store(value, b.gep(context, [ir.Constant(I64, i)], source_etype=I64))
-    runtime = e.module.globals.get(PARALLEL_FOR) or ir.Function(e.module, ir.FunctionType(VOID, [POINTER, POINTER, I64]), PARALLEL_FOR)
+    runtime = e.module.globals.get(PARALLEL_FOR) or ir.Function(e.module, RUNTIME_TYPE, PARALLEL_FOR)
     b.call(runtime, [chunk, context, ir.Constant(I64, stmt.extent)])
 
 
-def _emit_body(e: Emitter, stmt: For, name: str, pointers: list[Buffer], variables: list[Var], emit_stmt: Callable[[Emitter, Stmt], None]) -> ir.Function:
-    function = ir.Function(e.module, ir.FunctionType(VOID, [*([POINTER] * len(pointers)), *([I64] * (len(variables) + 2))]), name)
+def _emit_body(
+    e: Emitter, stmt: For, name: str, pointers: list[Buffer], variables: list[Var], emit_stmt: EmitStmt
+) -> ir.Function:
+    arguments = [*([POINTER] * len(pointers)), *([I64] * (len(variables) + 2))]
+    function = ir.Function(e.module, ir.FunctionType(VOID, arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")  # inlined into the chunk, its pointers would lose noalias
     for argument in function.args[: len(pointers)]:

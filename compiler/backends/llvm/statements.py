@@ -35,7 +35,8 @@ PARALLEL_WORK = 20_000
 def emit_stmt(e: Emitter, stmt: Stmt) -> None:
     """Raises `CompileError` for what lowering should have removed."""
     if type(stmt) not in STATEMENTS:
-        raise CompileError(f"the LLVM backend cannot emit a {type(stmt).__name__}", found=getattr(stmt, "name", None), hint="lower the function first")
+        what, name = f"the LLVM backend cannot emit a {type(stmt).__name__}", getattr(stmt, "name", None)
+        raise CompileError(what, found=name, hint="lower the function first")
     STATEMENTS[type(stmt)](e, stmt)
 
 
@@ -111,7 +112,8 @@ def _emit_for(e: Emitter, stmt: For) -> None:
     if stmt.extent <= 0:
         return
     if stmt.kind not in LOOPS:
-        raise CompileError("the LLVM backend has no such loop kind", where=stmt.var.name, found=stmt.kind, expected=", ".join(LOOPS))
+        expected = ", ".join(LOOPS)
+        raise CompileError("the LLVM backend has no such loop kind", where=stmt.var.name, found=stmt.kind, expected=expected)
     if stmt.extent == 1:
         _emit_iteration(e, stmt, 0)
     else:
@@ -125,8 +127,8 @@ def _emit_iteration(e: Emitter, stmt: For, value: int) -> None:
         emit_stmt(e, stmt.body)
 
 
-def emit_loop(e: Emitter, var: Var, extent: int, step: int, body: Callable[[], None], hints: tuple[str, ...] = ()) -> None:
-    """for var = 0; var < extent; var += step: body. `extent` is a positive multiple of `step`; var's range includes its lanes."""
+def emit_loop(e: Emitter, var: Var, extent: int, step: int, body: Callable[[], None], hint: str = "") -> None:
+    """for var = 0; var < extent; var += step: body. `extent` is a multiple of `step`; var's range includes all lanes."""
     b = e.builder
     before, loop, after = b.block, b.append_basic_block(f"loop.{var.name}"), b.append_basic_block(f"after.{var.name}")
     b.branch(loop)
@@ -139,8 +141,8 @@ def emit_loop(e: Emitter, var: Var, extent: int, step: int, body: Callable[[], N
     following = b.add(value, ir.Constant(I64, step), flags=("nuw", "nsw"))
     value.add_incoming(following, b.block)
     branch = b.cbranch(b.icmp_unsigned("<", following, ir.Constant(I64, extent)), loop, after)
-    if hints:
-        branch.set_metadata("llvm.loop", loop_metadata(e.module, hints))
+    if hint:
+        branch.set_metadata("llvm.loop", loop_metadata(e.module, hint))
     b.position_at_end(after)
 
 
@@ -152,20 +154,14 @@ class _Distinct(ir.MDValue):
         buf.append(f"distinct !{{ {operands} }}\n")
 
 
-def loop_metadata(module: ir.Module, hints: tuple[str, ...]) -> ir.MDValue:
-    """A fresh `llvm.loop` node; each hint is a name, or a name and an i1 or i32 value separated by a space."""
-    nodes = []
-    for hint in hints:
-        name, _, value = hint.partition(" ")
-        operands: list[object] = [ir.MetaDataString(module, name)]
-        if value:
-            operands.append(ir.Constant(ir.IntType(1), int(value == "true")) if value in ("true", "false") else ir.Constant(ir.IntType(32), int(value)))
-        nodes.append(module.add_metadata(operands))
-    return _Distinct(module, nodes, name=str(len(module.metadata)))
+def loop_metadata(module: ir.Module, hint: str) -> ir.MDValue:
+    """A fresh `llvm.loop` node holding one hint that is true."""
+    node = module.add_metadata([ir.MetaDataString(module, hint), ir.Constant(ir.IntType(1), 1)])
+    return _Distinct(module, [node], name=str(len(module.metadata)))
 
 
-def _emit_serial(e: Emitter, stmt: For, hints: tuple[str, ...] = ()) -> None:
-    emit_loop(e, stmt.var, stmt.extent, 1, lambda: emit_stmt(e, stmt.body), hints)
+def _emit_serial(e: Emitter, stmt: For, hint: str = "") -> None:
+    emit_loop(e, stmt.var, stmt.extent, 1, lambda: emit_stmt(e, stmt.body), hint)
 
 
 def leaf_count(stmt: Stmt) -> int:
@@ -200,9 +196,10 @@ def work(stmt: Stmt) -> int:
 
 def _emit_unrolled(e: Emitter, stmt: For) -> None:
     if leaf_count(stmt) > UNROLL_LIMIT:
-        return _emit_serial(e, stmt, ("llvm.loop.unroll.enable",))
-    for i in range(stmt.extent):
-        _emit_iteration(e, stmt, i)
+        _emit_serial(e, stmt, "llvm.loop.unroll.enable")
+    else:
+        for i in range(stmt.extent):
+            _emit_iteration(e, stmt, i)
 
 
 def _is_vectorisable(stmt: For) -> bool:
@@ -217,18 +214,15 @@ def _is_vectorisable(stmt: For) -> bool:
 
 def _widest_bytes(stmt: Stmt) -> int:
     """Bytes of the widest element computed with; requantisation works in int64 inside but keeps int32's lanes."""
-    widest = 1
-    for inner in walk_stmt(stmt):
-        if isinstance(inner, Store):
-            widest = max([widest, ITEM_BYTES[inner.buffer.dtype], *(ITEM_BYTES[x.dtype] for x in walk_expr(inner.value) if not isinstance(x, Var))])
-    return widest
+    stores = [inner for inner in walk_stmt(stmt) if isinstance(inner, Store)]
+    dtypes = {x.dtype for s in stores for x in walk_expr(s.value) if not isinstance(x, Var)} | {s.buffer.dtype for s in stores}
+    return max((ITEM_BYTES[dtype] for dtype in dtypes), default=1)
 
 
 def _emit_vectorized(e: Emitter, stmt: For) -> None:
-    if e.lanes is not None:
-        return _emit_serial(e, stmt)
-    if not _is_vectorisable(stmt):
-        return _emit_serial(e, stmt, ("llvm.loop.vectorize.enable true",))
+    if e.lanes is not None or not _is_vectorisable(stmt):
+        _emit_serial(e, stmt, "" if e.lanes is not None else "llvm.loop.vectorize.enable")
+        return
     lanes = min(max(e.vector_bytes // _widest_bytes(stmt.body), 2), 64)
     chunks, tail = divmod(stmt.extent, lanes)
     if chunks * leaf_count(stmt.body) > VECTOR_UNROLL:
@@ -251,8 +245,9 @@ def _emit_lanes(e: Emitter, stmt: For, lanes: int) -> None:
 
 def _emit_parallel(e: Emitter, stmt: For) -> None:
     if e.outlined or e.lanes is not None or work(stmt) < PARALLEL_WORK:
-        return _emit_serial(e, stmt)
-    emit_parallel(e, stmt, emit_stmt)
+        _emit_serial(e, stmt)
+    else:
+        emit_parallel(e, stmt, emit_stmt)
 
 
 LOOPS: dict[str, Callable[[Emitter, For], None]] = {
@@ -262,4 +257,10 @@ LOOPS: dict[str, Callable[[Emitter, For], None]] = {
     "unrolled": _emit_unrolled,
 }
 
-STATEMENTS: dict[type[Stmt], Callable] = {Store: _emit_store, Seq: _emit_seq, If: _emit_if, Allocate: _emit_allocate, For: _emit_for}
+STATEMENTS: dict[type[Stmt], Callable] = {
+    Store: _emit_store,
+    Seq: _emit_seq,
+    If: _emit_if,
+    Allocate: _emit_allocate,
+    For: _emit_for,
+}

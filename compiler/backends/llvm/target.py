@@ -9,6 +9,7 @@ import llvmlite.binding as llvm
 
 from vdla.errors import CompileError
 
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What LLVM needs to know of a machine: triple, CPU name ("" for the triple's baseline) and features ("+avx2,…")."""
@@ -47,7 +48,8 @@ def target_machine(target: Target) -> llvm.TargetMachine:
     try:
         found = llvm.Target.from_triple(target.triple)
     except RuntimeError as error:
-        raise CompileError("LLVM cannot compile for this triple", found=target.triple, expected="such as armv7-linux-gnueabihf") from error
+        expected = "such as armv7-linux-gnueabihf"
+        raise CompileError("LLVM cannot compile for this triple", found=target.triple, expected=expected) from error
     return found.create_target_machine(cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="default")
 
 

@@ -19,7 +19,9 @@ CHUNKS_PER_THREAD = 4
 def thread_count() -> int:
     """VDLA_THREADS, or the cores this process may use."""
     wanted = os.environ.get("VDLA_THREADS", "")
-    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Job:

@@ -9,7 +9,14 @@ from vdla.compiler import te
 from vdla.compiler.graph.opset import window_output
 from vdla.compiler.ir.nodes import Expr
 from vdla.compiler.ops.cpu.definition import (
-    Attributes, Definition, Types, inside, of_channel, padded_image, placeholders, required,
+    Attributes,
+    Definition,
+    Types,
+    inside,
+    of_channel,
+    padded_image,
+    placeholders,
+    required,
 )  # fmt: skip
 
 
@@ -91,11 +98,11 @@ def qavg_pool2d(types: Types, a: Attributes) -> Definition:
 def mean_over(x: te.Tensor, axes: tuple[int, ...], shape: tuple[int, ...], keep: bool) -> te.Tensor:
     """The mean over `axes`, to `shape`, which has them as 1 or (not keep) not at all."""
     reduced = {axis: te.reduce_axis(x.shape[axis], f"r{axis}") for axis in sorted(axes)}
-    kept = [d for d in range(len(x.shape)) if keep or d not in reduced] or [0]
+    kept = [d for d in range(len(x.shape)) if keep or d not in reduced]
 
     def total_at(*at: Expr) -> Expr:
-        index = dict(zip(kept, at, strict=True))
-        return te.sum(x[tuple(reduced.get(d, index.get(d)) for d in range(len(x.shape)))], tuple(reduced.values()))
+        index = {**dict(zip(kept, at, strict=False)), **reduced}  # without kept axes, the one of shape (1,) is no index
+        return te.sum(x[tuple(index[d] for d in range(len(x.shape)))], tuple(reduced.values()))
 
     total = te.compute(shape, total_at, "total")
     count = te.const(prod(x.shape[axis] for axis in reduced), x.dtype)
@@ -108,7 +115,7 @@ def global_avg_pool(types: Types, a: Attributes) -> Definition:
 
 
 def reduce_mean(types: Types, a: Attributes) -> Definition:
-    """Axes may be negative; a mean over every axis, none kept, has shape (): te's smallest is (1,), which has the same bytes."""
+    """Axes may be negative; a mean over every axis, none kept, has shape (), for which te has (1,)."""
     (x,) = required(*placeholders(types, "x"))
     axes = tuple(sorted({axis % len(x.shape) for axis in a["axes"]}))
     keep = bool(a["keepdims"])

@@ -1,9 +1,9 @@
 """Convolutions and matrix products, in float32 and in exact integers.
 
 Convolution has three forms. "direct" sums over windows of the padded image; "columns" first lays the windows out as a
-matrix of C·KH·KW rows and OH·OW columns (im2col), for outputs too narrow to fill vectors, and takes the image itself for that
-matrix where it can; "depthwise" has one input channel for each group.
-In the other forms horizontal strides are resolved while padding, by splitting columns into `stride` phases, so that the inner loop reads
+matrix of C·KH·KW rows and OH·OW columns (im2col), for outputs too narrow to fill vectors and for 1×1 kernels, and takes the
+image itself for that matrix where it can; "depthwise" has one input channel for each group. In the first and the last,
+horizontal strides are resolved while padding, by splitting columns into `stride` phases, so that the inner loop reads
 neighbouring elements:
 
     padded[n, c, h, p, w] = pad(x)[n, c, h, w·stride + p]
@@ -23,7 +23,15 @@ from vdla.compiler import te
 from vdla.compiler.graph.opset import window_output
 from vdla.compiler.ir.nodes import Const, Expr
 from vdla.compiler.ops.cpu.definition import (
-    Attributes, Definition, Types, broadcast_index, inside, of_channel, padded_image, placeholders, required,
+    Attributes,
+    Definition,
+    Types,
+    broadcast_index,
+    inside,
+    of_channel,
+    padded_image,
+    placeholders,
+    required,
 )  # fmt: skip
 
 NARROW = 24
@@ -68,13 +76,13 @@ def geometry(types: Types, a: Attributes) -> Geometry:
     assert w is not None
     n, _, height, width = x.shape
     groups = a["groups"]
-    strides, dilations, pads = (tuple(a[k]) for k in ("strides", "dilations", "pads"))
-    return Geometry(n, groups, w.shape[1], w.shape[0] // groups, height, width, w.shape[2:], strides, dilations, pads)
+    (o, c, kh, kw), (sy, sx), (dy, dx), (top, left, bottom, right) = w.shape, a["strides"], a["dilations"], a["pads"]
+    return Geometry(n, groups, c, o // groups, height, width, (kh, kw), (sy, sx), (dy, dx), (top, left, bottom, right))
 
 
 def phased(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> te.Tensor:
     """Padded x[N, C, H', phase, W'], in the accumulator's dtype."""
-    (top, left, bottom, right), sx = g.pads, g.strides[1]
+    (top, left, bottom, _), sx = g.pads, g.strides[1]
     reach = (g.kernel[1] - 1) * g.dilations[1] // sx + g.output[1]  # the furthest column of any phase that is used
     beyond = reach * sx - left - g.width  # columns past the right edge, whether `pads` or never used
     return te.compute(
@@ -152,21 +160,20 @@ def conv2d(types: Types, a: Attributes) -> Definition:
 
 def qconv2d(types: Types, a: Attributes) -> Definition:
     """y = requantise(Σ pad(x)·w [+ rescale(residual)], bias, scale), int32 accumulation wrapping."""
-    inputs = placeholders(types, "x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
-    x, w, bias, scale, residual, residual_bias, residual_scale = inputs
-    assert x is not None
-    assert w is not None
+    names = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
+    x, w, bias, scale, *extra = inputs = required(*placeholders(types, *names))
     g = geometry(types, a)
     total = at_position(accumulated(x, w, g, a["pad_value"], "int32"), g)
 
     def element(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
         value = total(n, o, h, w)
-        if residual is not None:
+        if extra:
+            residual, residual_bias, residual_scale = extra
             wide = te.cast(residual[n, o, h, w], "int32")
             value = value + te.rescale(wide, of_channel(residual_bias, o), of_channel(residual_scale, o))
         return te.cast(te.requantise(value, of_channel(bias, o), of_channel(scale, o), a["low"], a["high"]), "int8")
 
-    return Definition(required(*inputs), te.compute((g.n, g.groups * g.o, *g.output), element, "y"))
+    return Definition(inputs, te.compute((g.n, g.groups * g.o, *g.output), element, "y"))
 
 
 def dot_products(x: te.Tensor, w: te.Tensor, wide: str) -> te.Tensor:

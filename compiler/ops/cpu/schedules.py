@@ -92,7 +92,7 @@ def schedule_window(s: Schedule, block: str) -> None:
 
 
 def register_tiles(s: Schedule, outer: Sequence[Var], row: Var, column: Var, block: tuple[int, int]) -> list[Var]:
-    """Tile "y" by rows × columns, in the order outer loops, column tiles, row tiles, rows, columns. Returns the loops over tiles."""
+    """Tile "y" by rows × columns, the loops in the order outer, column tiles, row tiles, rows, columns. Returns all but two."""
     row_0, row_1 = s.split(row, [None, block[0]])
     column_0, column_1 = s.split(column, [None, block[1]])
     s.reorder(*outer, column_0, row_0, row_1, column_1)

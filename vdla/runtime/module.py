@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from vdla.compiler.ops.vdla.packing import unpack_activation
 from vdla.design import Design
 from vdla.device import Device, Profile
 from vdla.errors import RunError
+from vdla.files import write_file
+from vdla.runtime.program_file import module_to_bytes
 
 LayerObserver = Callable[[str, np.ndarray], None]
 """Called with a tensor's name and its int8 value, NCHW, after the VDLA layer that computed it."""
@@ -25,7 +28,7 @@ LayerObserver = Callable[[str, np.ndarray], None]
 class Result:
     """outputs: one array for each model output. profiles: one for each program, in order, when timed.
 
-    host_seconds: wall time of the host's operators; simulate_seconds: of the device.
+    host_seconds: wall time of the host's operators; device_seconds: of the device.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -59,6 +62,10 @@ class Module:
     @property
     def design(self) -> Design:
         return self.model.design
+
+    def save(self, path: Path | str) -> Path:
+        """Write a .vdla file; `vdla.load` reads it. Raises `OutputError` when it cannot be written."""
+        return write_file(path, module_to_bytes(self.model))
 
     def run(self, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: LayerObserver | None = None) -> Result:
         """Run once. inputs: one array for each model input, of its exact shape and dtype.
@@ -114,6 +121,11 @@ class Module:
 def check_inputs(expected: Mapping[str, TensorType], inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     """Raise `RunError` unless `inputs` has exactly the expected names, shapes and dtypes."""
     wanted = ", ".join(f"{name} {t.dtype}{list(t.shape)}" for name, t in expected.items())
+    if not isinstance(inputs, Mapping):
+        example = "{" + ", ".join(f'"{name}": …' for name in expected) + "}"
+        raise RunError(
+            "inputs are not a mapping of arrays", found=type(inputs).__name__, expected=wanted, hint=f"run({example})"
+        )
     for name in inputs:
         if name not in expected:
             raise RunError("unknown input", found=name, expected=wanted)

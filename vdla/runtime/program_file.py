@@ -1,15 +1,12 @@
-"""Programs and modules on disk: a zip of one JSON manifest and NumPy arrays.
+"""Programs and modules on disk: `.vprog` holds one program, `.vdla` a whole module (see `archive` for the container).
 
-`.vprog` holds one program, `.vdla` a whole module (its graph, host operators and programs). Reading trusts nothing: every
-name, shape and number is checked, and whatever is wrong is one `RunError`.
+A module's weights are in its programs' segments; of the graph's constants only those that host operators read are kept, so a
+loaded module runs, but has no float model and no integer reference to be compared with.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,76 +15,55 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.placement import Placement
+from vdla.compiler.graph.verify import verify_node
 from vdla.compiler.model import CompiledModel, HostStep, Step, VdlaStep
 from vdla.design import Design, design_from_dict
-from vdla.errors import RunError, VdlaError
+from vdla.errors import RunError
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
+from vdla.isa.program_text import DRAM_BYTES_MAX, SLOT_TYPES
+from vdla.runtime.archive import Reader, Writer, read_archive
 
-FORMAT = 1
 PROGRAM, MODULE = "vdla-program", "vdla-module"
+Manifest = Mapping[str, Any]
 
 
-class _Writer:
-    """Collects arrays under short names and closes the archive with the manifest."""
-
-    def __init__(self) -> None:
-        self.arrays: list[np.ndarray] = []
-
-    def array(self, value: np.ndarray) -> int:
-        self.arrays.append(np.asarray(value))
-        return len(self.arrays) - 1
-
-    def finish(self, manifest: dict[str, Any]) -> bytes:
-        raw = io.BytesIO()
-        with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for k, value in enumerate(self.arrays):
-                buffer = io.BytesIO()
-                np.save(buffer, value, allow_pickle=False)
-                archive.writestr(_entry(f"{k}.npy"), buffer.getvalue())
-            archive.writestr(_entry("manifest.json"), json.dumps(manifest, sort_keys=True, default=_plain))
-        return raw.getvalue()
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    """An entry with a fixed date, so that equal modules are equal files."""
-    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    info.compress_type = zipfile.ZIP_DEFLATED
-    return info
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+# -- writing -------------------------------------------------------------------------------------------------------------
 
 
 def program_to_bytes(program: Program) -> bytes:
-    writer = _Writer()
-    return writer.finish({"kind": PROGRAM, "format": FORMAT, "program": _program_manifest(program, writer)})
+    writer = Writer()
+    return writer.finish(PROGRAM, {"program": _program_manifest(program, writer)})
 
 
 def module_to_bytes(model: CompiledModel) -> bytes:
-    writer = _Writer()
-    steps = [
-        {"host": step.node.name} if isinstance(step, HostStep)
-        else {"name": step.name, "program": _program_manifest(step.program, writer), "nodes": [n.name for n in step.nodes]}
-        for step in model.steps
-    ]  # fmt: skip
+    writer = Writer()
     manifest = {
-        "kind": MODULE,
-        "format": FORMAT,
         "design": _design_manifest(model.design),
-        "quantised": _graph_manifest(model.quantised, writer),
-        "placed": _graph_manifest(model.placed, writer),
+        "quantised": _graph_manifest(model.quantised, (), writer),
+        "placed": _graph_manifest(model.placed, host_constants(model), writer),
         "placement": {"targets": dict(model.placement.targets), "reasons": dict(model.placement.reasons)},
-        "steps": steps,
+        "steps": [_step_manifest(step, writer) for step in model.steps],
     }
-    return writer.finish(manifest)
+    return writer.finish(MODULE, manifest)
+
+
+def host_constants(model: CompiledModel) -> list[str]:
+    """The constants that a run needs: those that operators on the host read."""
+    read = {name for step in model.steps if isinstance(step, HostStep) for name in step.node.inputs}
+    return [name for name in model.placed.constants if name in read]
+
+
+def _step_manifest(step: Step, writer: Writer) -> dict[str, Any]:
+    if isinstance(step, HostStep):
+        return {"host": step.node.name}
+    return {"name": step.name, "program": _program_manifest(step.program, writer), "nodes": [n.name for n in step.nodes]}
 
 
 def _design_manifest(design: Design) -> dict[str, Any]:
     return design.model_dump(exclude_none=True)
 
 
-def _program_manifest(program: Program, writer: _Writer) -> dict[str, Any]:
+def _program_manifest(program: Program, writer: Writer) -> dict[str, Any]:
     return {
         "design": _design_manifest(program.design),
         "words": writer.array(program.words),
@@ -99,120 +75,156 @@ def _program_manifest(program: Program, writer: _Writer) -> dict[str, Any]:
     }
 
 
-def _graph_manifest(graph: Graph, writer: _Writer) -> dict[str, Any]:
+def _graph_manifest(graph: Graph, constants: Sequence[str], writer: Writer) -> dict[str, Any]:
     return {
         "name": graph.name,
         "inputs": graph.inputs,
         "outputs": graph.outputs,
-        "nodes": [{**asdict(node), "attributes": dict(node.attributes)} for node in graph.nodes],
+        "nodes": [_node_manifest(node) for node in graph.nodes],
         "tensors": {name: asdict(t) for name, t in graph.tensors.items()},
-        "constants": {name: writer.array(value) for name, value in graph.constants.items()},
+        "constants": {name: writer.array(graph.constants[name]) for name in constants},
     }
 
 
-class _Reader:
-    """The manifest and the arrays it refers to."""
+def _node_manifest(node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "op": node.op,
+        "inputs": node.inputs,
+        "outputs": node.outputs,
+        "attributes": dict(node.attributes),
+        "source": node.source,
+    }
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.archive = zipfile.ZipFile(path)
-        self.manifest = json.loads(self.archive.read("manifest.json"))
 
-    def array(self, index: int) -> np.ndarray:
-        return np.load(io.BytesIO(self.archive.read(f"{int(index)}.npy")), allow_pickle=False)
+# -- reading -------------------------------------------------------------------------------------------------------------
 
 
 def read_programs(path: Path | str) -> list[Program]:
     """The programs of a .vprog or .vdla file. Raises `RunError` when it is neither or is damaged."""
-    return _guarded(Path(path), _programs)
+    return read_archive(Path(path), _programs)
 
 
 def read_module(path: Path | str) -> CompiledModel:
     """The module of a .vdla file. Raises `RunError` when it is not one or is damaged."""
-    return _guarded(Path(path), _module)
+    return read_archive(Path(path), _module)
 
 
-def _guarded(path: Path, read: Any) -> Any:
-    """Whatever goes wrong in reading an untrusted file becomes one error."""
-    try:
-        return read(_Reader(path))
-    except VdlaError as error:
-        raise RunError(f"damaged file: {error.what}", where=str(path), hint="compile the model again") from None
-    except OSError as error:
-        raise RunError(f"cannot read the file ({error.strerror or type(error).__name__})", where=str(path)) from None
-    except Exception as error:  # noqa: BLE001 - zipfile, zlib, json and numpy each raise their own on a damaged file
-        raise RunError(
-            f"not a VDLA program or module ({type(error).__name__})",
-            where=str(path),
-            expected="a .vprog or .vdla file written by this version",
-            hint="vdla compile MODEL -o FILE.vdla",
-        ) from None
-
-
-def _expect(reader: _Reader, *kinds: str) -> None:
-    found = reader.manifest.get("kind"), reader.manifest.get("format")
-    if found[0] not in kinds or found[1] != FORMAT:
-        raise RunError("another kind of file", found=found, expected=f"{' or '.join(kinds)}, format {FORMAT}")
-
-
-def _programs(reader: _Reader) -> list[Program]:
-    _expect(reader, PROGRAM, MODULE)
-    if reader.manifest["kind"] == PROGRAM:
+def _programs(reader: Reader) -> list[Program]:
+    if reader.expect(PROGRAM, MODULE) == PROGRAM:
         return [_program(reader.manifest["program"], reader)]
     return [_program(step["program"], reader) for step in reader.manifest["steps"] if "program" in step]
 
 
-def _module(reader: _Reader) -> CompiledModel:
-    _expect(reader, MODULE)
+def _module(reader: Reader) -> CompiledModel:
+    reader.expect(MODULE)
     m = reader.manifest
+    design = design_from_dict(m["design"], str(reader.path))
     placed = _graph(m["placed"], reader)
     nodes = {node.name: node for node in placed.nodes}
-    steps: list[Step] = [
-        HostStep(nodes[s["host"]])
-        if "host" in s
-        else VdlaStep(s["name"], _program(s["program"], reader), tuple(nodes[n] for n in s["nodes"]))
-        for s in m["steps"]
-    ]
+    steps = tuple(_step(s, nodes, reader) for s in m["steps"])
     placement = Placement(dict(m["placement"]["targets"]), dict(m["placement"]["reasons"]))
-    design = design_from_dict(m["design"], str(reader.path))
-    return CompiledModel(design, _graph(m["quantised"], reader), placed, placement, tuple(steps))
+    model = CompiledModel(design, _graph(m["quantised"], reader), placed, placement, steps)
+    _check_module(model)
+    return model
 
 
-def _program(m: Mapping[str, Any], reader: _Reader) -> Program:
-    words = np.ascontiguousarray(reader.array(m["words"]), np.uint64).reshape(-1, 2)
+def _check_module(model: CompiledModel) -> None:
+    """Raise `VdlaError` unless every step reads what is there by then, of the type it expects, and the outputs come to be."""
+    graph = model.placed
+    for name, value in graph.constants.items():
+        if graph.type_of(name) != TensorType(value.shape, str(value.dtype)):
+            raise RunError("a constant's type is wrong", where=name, found=str(value.dtype), expected=str(graph.type_of(name)))
+    known = {*graph.inputs, *graph.constants}
+    for step in model.steps:
+        if isinstance(step, HostStep):
+            verify_node(graph, step.node, known, f"operator {step.node.name}")
+            known.update(step.node.outputs)
+            continue
+        if step.program.design.hash_hex != model.design.hash_hex:
+            raise RunError("a program is for another design than its module", where=step.name)
+        for slot in (*step.program.inputs, *step.program.outputs):
+            if graph.type_of(slot.name) != TensorType(slot.shape, slot.dtype):
+                raise RunError("a slot's type is not its tensor's", where=f"{step.name}: {slot.name}")
+        if unknown := [slot.name for slot in step.program.inputs if slot.name not in known]:
+            raise RunError("a program reads what nothing has computed", where=step.name, found=unknown[0])
+        known.update(slot.name for slot in step.program.outputs)
+    if missing := [name for name in model.quantised.outputs if name not in known]:
+        raise RunError("an output is computed by nothing", found=missing[0])
+    if model.quantised.inputs != graph.inputs:
+        raise RunError("the graphs have different inputs", found=graph.inputs, expected=str(model.quantised.inputs))
+
+
+def _step(m: Manifest, nodes: Mapping[str, Node], reader: Reader) -> Step:
+    if "host" in m:
+        return HostStep(nodes[m["host"]])
+    return VdlaStep(str(m["name"]), _program(m["program"], reader), tuple(nodes[name] for name in m["nodes"]))
+
+
+def _program(m: Manifest, reader: Reader) -> Program:
+    words = reader.array(m["words"])
+    if words.dtype != np.uint64 or words.ndim != 2 or words.shape[1] != 2:
+        raise RunError("not instructions", where="words", found=f"{words.dtype}{list(words.shape)}", expected="uint64[n, 2]")
     size = int(m["dram_bytes"])
     segments = tuple(Segment(str(s["name"]), int(s["address"]), _bytes(reader.array(s["data"]))) for s in m["segments"])
     inputs, outputs = (tuple(_slot(s) for s in m[key]) for key in ("inputs", "outputs"))
-    layers = tuple(LayerSpan(**{**layer, "outputs": tuple(_slot(s) for s in layer["outputs"])}) for layer in m["layers"])
-    places = [(s.address, len(s.data)) for s in segments] + [(s.address, s.bytes) for s in (*inputs, *outputs)]
-    if size < 0 or any(address < 0 or address + length > size for address, length in places):
+    layers = tuple(_layer(layer) for layer in m["layers"])
+    slots = (*inputs, *outputs, *(slot for layer in layers for slot in layer.outputs))
+    places = [(s.address, len(s.data)) for s in segments] + [(s.address, s.bytes) for s in slots]
+    if not 0 <= size <= DRAM_BYTES_MAX or any(address < 0 or address + length > size for address, length in places):
         raise RunError("a segment or slot lies outside the program's DRAM", expected=f"within {size} bytes")
+    edges = [0, *(edge for layer in layers for edge in (layer.begin, layer.end)), len(words)]
+    if edges != sorted(edges):
+        raise RunError(
+            "layers overlap, or reach beyond the program", expected=f"spans in order within {len(words)} instructions"
+        )
     return Program(design_from_dict(m["design"], str(reader.path)), words, size, segments, inputs, outputs, layers)
 
 
 def _bytes(data: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(data, np.uint8).reshape(-1)
+    if data.dtype != np.uint8 or data.ndim != 1:
+        raise RunError("not bytes", where="segments", found=f"{data.dtype}{list(data.shape)}", expected="uint8[n]")
+    return data
 
 
-def _slot(m: Mapping[str, Any]) -> Slot:
-    return Slot(str(m["name"]), int(m["address"]), tuple(int(s) for s in m["shape"]), str(np.dtype(m["dtype"])))
+def _layer(m: Manifest) -> LayerSpan:
+    counts = {key: int(m[key]) for key in ("begin", "end", "macs", "gemm_uops", "unique_bytes")}
+    return LayerSpan(name=str(m["name"]), op=str(m["op"]), outputs=tuple(_slot(s) for s in m["outputs"]), **counts)
 
 
-def _graph(m: Mapping[str, Any], reader: _Reader) -> Graph:
+def _slot(m: Manifest) -> Slot:
+    kind = _type(m)
+    return Slot(str(m["name"]), int(m["address"]), kind.shape, kind.dtype)
+
+
+def _type(m: Manifest) -> TensorType:
+    shape, dtype = tuple(int(size) for size in m["shape"]), str(m["dtype"])
+    if any(size < 0 for size in shape) or dtype not in SLOT_TYPES:
+        raise RunError(
+            "not a tensor's type", found=f"{dtype}{list(shape)}", expected=f"one of {', '.join(SLOT_TYPES)} and its shape"
+        )
+    return TensorType(shape, dtype)
+
+
+def _graph(m: Manifest, reader: Reader) -> Graph:
     nodes = tuple(
         Node(
-            n["name"],
-            n["op"],
-            tuple(n["inputs"]),
-            tuple(n["outputs"]),
-            {k: _tupled(v) for k, v in n["attributes"].items()},
-            n["source"],
+            str(n["name"]),
+            str(n["op"]),
+            _names(n["inputs"]),
+            _names(n["outputs"]),
+            {str(key): _tupled(value) for key, value in n["attributes"].items()},
+            str(n["source"]),
         )
         for n in m["nodes"]
     )
-    tensors = {name: TensorType(tuple(t["shape"]), t["dtype"]) for name, t in m["tensors"].items()}
+    tensors = {name: _type(t) for name, t in m["tensors"].items()}
     constants = {name: reader.array(k) for name, k in m["constants"].items()}
-    return Graph(m["name"], tuple(m["inputs"]), tuple(m["outputs"]), nodes, tensors, constants)
+    return Graph(str(m["name"]), _names(m["inputs"]), _names(m["outputs"]), nodes, tensors, constants)
+
+
+def _names(values: Sequence[object]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
 
 
 def _tupled(value: Any) -> Any:

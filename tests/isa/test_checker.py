@@ -109,6 +109,7 @@ def test_a_token_moved_later_is_caught() -> None:
 # -- one problem at a time -----------------------------------------------------------------------------------------------
 
 RESET = "GEMM reset uop=0:1 "
+BOTH = "LOAD inp sram=0 dram=0 y=1 x=1\nLOAD wgt sram=0 dram=0 y=1 x=1 push_next\n"
 PROBLEMS = [
     # fields and structure
     ("STORE out sram=0 dram=400 y=1 x=1 pad=(1,0,0,0)\nFINISH", "field", "STORE has no padding"),
@@ -138,6 +139,7 @@ PROBLEMS = [
     # never written
     (LOADED + "GEMM accumulate uop=0:1\nFINISH", "unwritten", "reads inp[0], which nobody wrote"),
     (LOADED + "GEMM overwrite uop=1:2\nFINISH", "unwritten", "reads wgt[1], which nobody wrote"),
+    (LOADED + BOTH + "GEMM accumulate uop=0:1 pop_prev\nFINISH", "unwritten", "reads acc[0], which nobody wrote"),
     (LOADED + RESET + "\nALU add uop=1:2\nFINISH", "unwritten", "reads acc[1], which nobody wrote"),
     (LOADED + RESET + "\nALU rescale uop=0:1\nFINISH", "unwritten", "reads acc[1], which nobody wrote"),
     (LOADED + RESET + "\nALU max imm=0 uop=0:2\nFINISH", "unwritten", "reads acc[1], which nobody wrote"),

@@ -54,7 +54,15 @@ def new_transfers(port: Port) -> tuple[np.ndarray, np.ndarray]:
 
 @jit
 def begin(
-    transfers: np.ndarray, over: np.ndarray, port: Port, unit: int, earliest: int, address: int, row_bytes: int, row_stride: int, rows: int
+    transfers: np.ndarray,
+    over: np.ndarray,
+    port: Port,
+    unit: int,
+    earliest: int,
+    address: int,
+    row_bytes: int,
+    row_stride: int,
+    rows: int,
 ) -> None:
     """Give `unit` a transfer of `rows` > 0 rows of `row_bytes` > 0 bytes that may request from `earliest`."""
     t = transfers[unit]

@@ -21,7 +21,9 @@ def deadlock_error(
     """The error of a run that stopped. unit: int64[n]; started, dispatched: bool[n], which instructions got so far."""
     sides = []
     pushed = {(u, side): _pushed(columns, unit, started, u, side) for u in NEIGHBOURS for side in ("prev", "next")}
-    popped = {(u, side): int(columns[f"pop_{side}"][started & (unit == u)].sum()) for u in NEIGHBOURS for side in ("prev", "next")}
+    popped = {
+        (u, side): int(columns[f"pop_{side}"][started & (unit == u)].sum()) for u in NEIGHBOURS for side in ("prev", "next")
+    }
     for u in NEIGHBOURS:
         waiting = np.flatnonzero((unit == u) & ~started)
         if not len(waiting):

@@ -101,16 +101,16 @@ def bind_inputs(program: Program, inputs: Mapping[str, np.ndarray]) -> np.ndarra
     for name, slot in slots.items():
         array = np.asarray(inputs[name])
         if array.shape != slot.shape or array.dtype != np.dtype(slot.dtype):
-            raise RunError("wrong shape or type", where=f"input {name}", found=f"{array.dtype}{list(array.shape)}", expected=expected)
+            raise RunError(
+                "wrong shape or type", where=f"input {name}", found=f"{array.dtype}{list(array.shape)}", expected=expected
+            )
         dram[slot.address : slot.address + slot.bytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return dram
 
 
 def read_outputs(program: Program, dram: np.ndarray) -> dict[str, np.ndarray]:
     """One array for each output slot, copied out of `dram`."""
-    return {
-        s.name: dram[s.address : s.address + s.bytes].view(s.dtype).reshape(s.shape).copy() for s in program.outputs
-    }
+    return {s.name: dram[s.address : s.address + s.bytes].view(s.dtype).reshape(s.shape).copy() for s in program.outputs}
 
 
 def check_program(program: Program, design: Design) -> None:
@@ -122,5 +122,3 @@ def check_program(program: Program, design: Design) -> None:
             found=f"{program.design.name} ({program.design.hash_hex})",
             hint=f"compile it for {design.name}",
         )
-
-

@@ -15,21 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import vdla.isa.definition as definition
 from numba import njit
+
+import vdla.isa.definition as definition
+
+_config: Any = numba.config
 
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call, without the interpreter lock, and keep the code for the next process."""
     dispatcher = njit(nogil=True)(function)
-    saved, folder = numba.config.CACHE_DIR, cache_folder()
+    saved, folder = _config.CACHE_DIR, cache_folder()
     if folder is None:
         return dispatcher
-    numba.config.CACHE_DIR = str(folder)
+    _config.CACHE_DIR = str(folder)
     try:
         dispatcher.enable_caching()
     finally:
-        numba.config.CACHE_DIR = saved
+        _config.CACHE_DIR = saved
     return dispatcher
 
 
@@ -38,7 +41,7 @@ def cache_folder() -> Path | None:
     """Beside the sources, else in the user's cache, else None: nothing is kept."""
     name = f"vdla-{_source_hash()}"
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vdla"
-    for parent in (Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__"), user):
+    for parent in (Path(_config.CACHE_DIR or Path(__file__).parent / "__pycache__"), user):
         try:
             (parent / name).mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=parent / name).close()

@@ -77,7 +77,7 @@ def dma_fault(f, memories: Memories, shape: Shape) -> tuple[int, int]:
         entries = np.int64(f.y_pad_before + f.y_size + f.y_pad_after) * (f.x_pad_before + f.x_size + f.x_pad_after)
     width = tile_bytes(f.buffer, shape)
     if data:
-        end = (f.dram_base + np.int64(f.y_size - 1) * f.x_stride + f.x_size) * width
+        end = int(f.dram_base + (f.y_size - 1) * f.x_stride + f.x_size) * width
         if end > len(memories.dram):
             return FAULT_DRAM, end - 1
     last = f.sram_base + entries - 1
@@ -98,7 +98,7 @@ def compute_fault(f, memories: Memories) -> tuple[int, int]:
     if f.loop_outer == 0 or f.loop_inner == 0 or f.uop_begin >= f.uop_end:
         return NO_FAULT, 0
     if f.uop_end > len(memories.uop):
-        return FAULT_UOP, np.int64(f.uop_end - 1)
+        return FAULT_UOP, int(f.uop_end - 1)
     dst, src, wgt = np.int64(0), np.int64(0), np.int64(0)
     for u in range(f.uop_begin, f.uop_end):
         dst = max(dst, memories.uop[u, 0])
@@ -175,7 +175,10 @@ def load_row(f, memories: Memories, shape: Shape, entry: int, tile: int) -> None
         widen(data, memories.acc.reshape(-1)[entry * width : (entry + count) * width])
     elif f.buffer == BUF_ACC:
         words, first = width // 4, tile * (width // 4)
-        copy(memories.dram_words[first : first + count * words], memories.acc.reshape(-1)[entry * words : (entry + count) * words])
+        copy(
+            memories.dram_words[first : first + count * words],
+            memories.acc.reshape(-1)[entry * words : (entry + count) * words],
+        )
     elif f.buffer == BUF_WGT:
         for i in range(count):
             transpose(data[i * width : (i + 1) * width], memories.wgt[entry + i], shape.block_in, shape.block_out)
@@ -280,7 +283,7 @@ def gemm_step(acc: np.ndarray, dst: int, inp: np.ndarray, src: int, wgt: np.ndar
     for b in range(shape.batch):
         for o in range(0, n_out, LANES):
             for i in range(0, n_in, LANES):
-                multiply_lanes(acc, dst + b * n_out + o, inp, src + b * n_in + i, wgt, w + i * n_out + o, n_out)
+                multiply_lanes(acc, dst + b * n_out + o, inp, src + b * n_in + i, wgt, w + i * n_out + o, n_out)  # type: ignore[call-arg]
 
 
 @jit

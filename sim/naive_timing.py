@@ -101,7 +101,7 @@ class NaiveMachine:
         self.finish = [-1] * len(columns)
         self.units = {q: Unit() for q in Queue}
         self.masters = [Master() for _ in range(4)]
-        self.tokens: dict[tuple[Queue, Queue], list[int]] = {}  # (from, to): cycles from which each can be taken
+        self.tokens: dict[tuple[int, int], list[int]] = {}  # (from, to): cycles from which each can be taken
         self.blocks_requested = 0
         self.block_last_burst: list[Burst] = []
         self.dispatch_time: list[int] = []
@@ -190,7 +190,7 @@ class NaiveMachine:
         if not unit.queue or unit.queue[0][1] > now:
             return False
         i = unit.queue[0][0]
-        needed = [fifo for fifo in self.pops(q, i)]
+        needed = list(self.pops(q, i))
         if any(not self.tokens.get(fifo) or self.tokens[fifo][0] > now for fifo in needed):
             return False
         for fifo in needed:
@@ -200,7 +200,7 @@ class NaiveMachine:
         self.begin(q, unit, i, now)
         return True
 
-    def pops(self, q: Queue, i: int) -> list[tuple[Queue, Queue]]:
+    def pops(self, q: Queue, i: int) -> list[tuple[int, int]]:
         f = self.columns[i]
         sides = [(f["pop_prev"], q - 1), (f["pop_next"], q + 1)]
         return [(other, q) for wanted, other in sides if wanted]

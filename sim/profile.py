@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from vdla.design import INSTRUCTION_BYTES
 from vdla.device import STALLS, UNITS, LayerProfile, Profile, UnitProfile
 from vdla.isa.definition import Buffer, Opcode
 from vdla.isa.program import Program
-from vdla.design import INSTRUCTION_BYTES
 from vdla.sim.timing import COMPUTE, DECODE, FETCH, LOAD, QUEUE_HOP, STORE
 from vdla.sim.timing_engine import Schedule
 from vdla.sim.work import Work
 
-TOKEN_STALLS = {LOAD: ("", "token_from_compute"), COMPUTE: ("token_from_load", "token_from_store"), STORE: ("token_from_compute", "")}
+TOKEN_STALLS = {
+    LOAD: ("", "token_from_compute"),
+    COMPUTE: ("token_from_load", "token_from_store"),
+    STORE: ("token_from_compute", ""),
+}
 """What a unit waits for when it pops from the queue before and from the queue after."""
 
 DRAM_KEYS = (*(b.name.lower() for b in Buffer), "store", "fetch")

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vdla.errors import RunError
-from vdla.isa.definition import Buffer, depth, queue_of, tile_bytes
-from vdla.isa.definition import Opcode
+from vdla.isa.definition import Buffer, depth, tile_bytes
 from vdla.isa.program import Program
 from vdla.sim import kernels
 from vdla.sim.deadlock import deadlock_error
@@ -38,6 +37,8 @@ from vdla.sim.kernels import (
     Memories,
     Shape,
 )
+from vdla.sim.timing import LOAD
+from vdla.sim.work import units_of
 
 RAW, WAR, WAW, UNWRITTEN = range(4)
 HAZARDS = ("reads what", "overwrites what", "overwrites what", "reads")
@@ -71,7 +72,7 @@ class State(NamedTuple):
     position: np.ndarray  # int64[n]: within its queue
     clocks: np.ndarray  #  int64[n, 3]
     found: np.ndarray  #   int64[MAX_FINDINGS, 4]: kind, place, earlier, later
-    count: np.ndarray  #   int64[1]
+    filled: np.ndarray  #  int64[1]: findings in `found`
 
 
 def sanitize(program: Program, columns: np.ndarray) -> list[Finding]:
@@ -87,7 +88,7 @@ def sanitize(program: Program, columns: np.ndarray) -> list[Finding]:
     instruction, memory, index = _walk(columns, state, memories, shape)
     if memory:
         raise_fault(program, columns, memories, instruction, memory, index)
-    return [_finding(program, columns, state, row) for row in state.found[: state.count[0]]]
+    return [_finding(program, columns, state, row) for row in state.found[: state.filled[0]]]
 
 
 def raise_or_warn(findings: Sequence[Finding]) -> tuple[str, ...]:
@@ -109,10 +110,7 @@ def _new_state(program: Program, columns: np.ndarray) -> State:
     filled = [(s.address, len(s.data)) for s in program.segments] + [(s.address, s.bytes) for s in program.inputs]
     for address, size in filled:
         writer[base[DRAM] + address // granule : base[DRAM] - (-(address + size) // granule)] = HOST
-    kinds = np.unique(np.stack([columns["opcode"], columns["buffer"]], axis=1), axis=0)
-    queue = np.zeros(n, np.int64)
-    for opcode, buffer in kinds.tolist():
-        queue[(columns["opcode"] == opcode) & (columns["buffer"] == buffer)] = queue_of(Opcode(opcode), Buffer(buffer))
+    queue = units_of(columns) - LOAD
     position = np.zeros(n, np.int64)
     for q in range(3):
         position[queue == q] = np.arange((queue == q).sum())
@@ -188,13 +186,13 @@ def _learn(clocks: np.ndarray, queue: np.ndarray, position: np.ndarray, i: int, 
 @jit
 def _report(s: State, kind: int, place: int, earlier: int, later: int) -> None:
     """Note a finding unless the same pair was just noted."""
-    k = s.count[0]
+    k = s.filled[0]
     for j in range(max(0, k - 8), k):
         if s.found[j, 0] == kind and s.found[j, 2] == earlier and s.found[j, 3] == later:
             return
     if k < len(s.found):
         s.found[k, 0], s.found[k, 1], s.found[k, 2], s.found[k, 3] = kind, place, earlier, later
-        s.count[0] += 1
+        s.filled[0] += 1
 
 
 @jit
@@ -268,7 +266,7 @@ def _walk_compute(f, s: State, memories: Memories, i: int) -> None:
         return
     is_gemm = f.opcode == OP_GEMM
     multiplies = is_gemm and f.gemm_mode != MODE_RESET
-    reads_dst = not (is_gemm and (f.gemm_mode == MODE_RESET or f.gemm_mode == MODE_OVERWRITE)) and (is_gemm or f.alu_op != ALU_MOV)
+    reads_dst = multiplies and f.gemm_mode != MODE_OVERWRITE if is_gemm else f.alu_op != ALU_MOV
     parameters = not is_gemm and f.alu_op >= ALU_REQUANTISE
     reads_src = not is_gemm and (parameters or not f.use_imm)
     for u in range(f.uop_begin, f.uop_end):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vdla.design import INSTRUCTION_BYTES, Design
-from vdla.isa.definition import Buffer, Opcode, Queue, tile_bytes
+from vdla.isa.definition import Buffer, Opcode, tile_bytes
 from vdla.sim import bus
 from vdla.sim.bus import Port
 from vdla.sim.jit import jit
@@ -39,7 +39,7 @@ from vdla.sim.timing import (
     load_finish,
     store_finish,
 )
-from vdla.sim.work import Work
+from vdla.sim.work import Work, units_of
 
 UNKNOWN = -1
 
@@ -123,7 +123,7 @@ class Schedule:
 def schedule_of(columns: np.ndarray, work: Work, design: Design) -> Schedule:
     """The times of a whole run. A deadlock leaves -1 where nothing happened (see `Schedule.complete`)."""
     x, memory, n = _instructions(columns, work, design), design.memory, len(columns)
-    times = np.full(n, UNKNOWN, np.int64).repeat(len(TIMES)).view(TIMES)
+    times = np.full(n, UNKNOWN, TIMES)
     times["beats"] = 0
     shared = memory.ports == "shared"
     port = Port(shared, design.bus_bytes, memory.max_burst, memory.outstanding, memory.read_latency, memory.write_latency)
@@ -140,10 +140,9 @@ def schedule_of(columns: np.ndarray, work: Work, design: Design) -> Schedule:
 def _instructions(columns: np.ndarray, work: Work, design: Design) -> np.ndarray:
     opcode, buffer = columns["opcode"], columns["buffer"]
     is_load, is_store = opcode == Opcode.LOAD, opcode == Opcode.STORE
-    to_load_queue = is_load & ((buffer == Buffer.INP) | (buffer == Buffer.WGT))
     width = np.array([tile_bytes(design, b) for b in Buffer], np.int64)[buffer]
     x = np.zeros(len(columns), INSTRUCTION)
-    x["unit"] = np.where(is_store, Queue.STORE, np.where(to_load_queue, Queue.LOAD, Queue.COMPUTE)) + 1  # FETCH is unit 0
+    x["unit"] = units_of(columns)
     for name in ("pop_prev", "pop_next", "push_prev", "push_next"):
         x[name] = columns[name]
     x["cycles"], x["pads"], x["is_dma"] = work.cycles, work.pads, is_load | is_store

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vdla.isa.definition import AluOp, Buffer, Opcode, tile_bytes
+from vdla.isa.definition import AluOp, Buffer, Opcode, queue_of, tile_bytes
 from vdla.isa.program import Program
 from vdla.sim import kernels
 from vdla.sim.functional import new_memories, raise_fault, shape_of
 from vdla.sim.jit import jit
 from vdla.sim.kernels import ALU_REQUANTISE, BUF_UOP, NO_FAULT, OP_ALU, OP_LOAD, Memories, Shape
-from vdla.sim.timing import DECODE, alu_cycles, gemm_cycles
+from vdla.sim.timing import DECODE, LOAD, alu_cycles, gemm_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,15 @@ class Work:
     steps: np.ndarray
     pads: np.ndarray
     bytes: np.ndarray
+
+
+def units_of(columns: np.ndarray) -> np.ndarray:
+    """int64[n]: the unit that runs each instruction, as in `timing`; `isa.definition.queue_of` for all at once."""
+    units = np.zeros(len(columns), np.int64)
+    for opcode in Opcode:
+        for buffer in Buffer:
+            units[(columns["opcode"] == opcode) & (columns["buffer"] == buffer)] = queue_of(opcode, buffer) + LOAD
+    return units
 
 
 def work_of(program: Program, columns: np.ndarray) -> Work:

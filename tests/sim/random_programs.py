@@ -182,7 +182,14 @@ class Writer:
         stride = self.pick(0, min(columns + 3, (tiles - columns) // max(rows, 1)))
         first = self.regions[region] // width + self.pick(0, tiles - columns - stride * max(rows - 1, 0))
         names = ("y_pad_before", "y_pad_after", "x_pad_before", "x_pad_after")
-        values = {"buffer": buffer, "sram_base": base, "dram_base": first, "y_size": rows, "x_size": columns, "x_stride": stride}
+        values = {
+            "buffer": buffer,
+            "sram_base": base,
+            "dram_base": first,
+            "y_size": rows,
+            "x_size": columns,
+            "x_stride": stride,
+        }
         for name, value in (values | dict(zip(names, pads, strict=True))).items():
             record[name] = value
         if opcode == Opcode.LOAD:

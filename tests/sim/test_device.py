@@ -16,7 +16,7 @@ from vdla.isa.layout import layout_of
 from vdla.isa.program import LayerSpan, Program
 from vdla.sim import NaiveSimulator, Simulator, kernels
 from vdla.sim.functional import shape_of
-from vdla.sim.trace import chrome_trace
+from vdla.sim.trace import trace_json
 
 
 def example(seed: int, length: int = 30, style: str = "exact") -> tuple[Program, dict[str, np.ndarray]]:
@@ -39,11 +39,13 @@ def test_naive_and_fast_agree_as_devices(seed: int) -> None:
 
     slow = NaiveSimulator(program.design).run(program, inputs, observe=observer("naive"))
     fast = Simulator(program.design).run(program, inputs, observe=observer("fast"))
-    assert slow.profile is not None and fast.profile is not None
+    assert slow.profile is not None
+    assert fast.profile is not None
     assert slow.profile.cycles == fast.profile.cycles
     assert [x.cycles for x in slow.profile.layers] == [x.cycles for x in fast.profile.layers]
     np.testing.assert_array_equal(slow.outputs["y"], fast.outputs["y"])
-    assert seen["naive"] == seen["fast"] and len(seen["fast"]) == len(program.layers)
+    assert seen["naive"] == seen["fast"]
+    assert len(seen["fast"]) == len(program.layers)
 
 
 def test_halves_run_alone() -> None:
@@ -51,7 +53,8 @@ def test_halves_run_alone() -> None:
     simulator = Simulator(program.design)
     assert simulator.functional_only(program, inputs).profile is None
     both = simulator.run(program, inputs)
-    assert both.profile is not None and both.profile.cycles == simulator.timing_only(program).cycles
+    assert both.profile is not None
+    assert both.profile.cycles == simulator.timing_only(program).cycles
 
 
 def test_observer_sees_read_only_memory() -> None:
@@ -86,7 +89,9 @@ def test_same_refusal_of_an_access_outside(seed: int) -> None:
     """Both simulators stop at the same instruction, for the same memory."""
     program, inputs = example(seed)
     columns, rng = program.columns(), np.random.default_rng(seed)
-    victims = np.flatnonzero((columns["opcode"] == 2) & (columns["loop_outer"] > 0) & (columns["uop_end"] > columns["uop_begin"]))
+    victims = np.flatnonzero(
+        (columns["opcode"] == 2) & (columns["loop_outer"] > 0) & (columns["uop_end"] > columns["uop_begin"])
+    )
     row = int(rng.choice(victims))
     columns["gemm_mode"][row] = 0
     columns["uop_end"][row] = min(columns["uop_end"][row], program.design.uop_depth)
@@ -98,7 +103,8 @@ def test_same_refusal_of_an_access_outside(seed: int) -> None:
         with pytest.raises(RunError) as caught:
             device.run(broken, inputs, timing=False)
         messages.append((caught.value.where, caught.value.what))
-    assert messages[0][0] == messages[1][0] and f"instruction {row} (GEMM" in messages[0][0], f"seed {seed}"
+    assert messages[0][0] == messages[1][0], f"seed {seed}"
+    assert f"instruction {row} (GEMM" in messages[0][0], f"seed {seed}"
 
 
 def test_deadlock_says_who_waits_for_what() -> None:
@@ -133,8 +139,8 @@ def test_tile_bytes_agree_with_the_definition() -> None:
 
 def test_trace_is_json_with_a_track_for_each_unit() -> None:
     program, _ = example(13)
-    document = json.loads(json.dumps(chrome_trace(program)))
-    events = document["traceEvents"]
+    profile = Simulator(program.design).timing_only(program)
+    events = json.loads(trace_json([(program, profile)]))["traceEvents"]
     names = {e["args"]["name"] for e in events if e["ph"] == "M"}
     assert names == {"fetch", "load", "compute", "store", "layers"}
     instructions = [e for e in events if e["ph"] == "X" and "instruction" in e["args"]]
@@ -149,8 +155,19 @@ def test_trace_is_json_with_a_track_for_each_unit() -> None:
     assert any(e["ph"] == "C" for e in events)
 
 
+def test_trace_of_two_programs_is_one_after_the_other() -> None:
+    program, _ = example(14)
+    profile = Simulator(program.design).timing_only(program)
+    events = json.loads(trace_json([(program, profile)] * 2))["traceEvents"]
+    first, second = ([e for e in events if e["ph"] == "X" and e["pid"] == pid] for pid in (1, 2))
+    assert min(e["ts"] for e in second) >= max(e["ts"] + e["dur"] for e in first) - 1e-9
+    assert [e["args"] for e in first] == [e["args"] for e in second]
+
+
 def test_empty_program() -> None:
     design = load_design("tiny")
     program = Program(design, np.zeros((0, 2), np.uint64), 64)
     result = Simulator(design).run(program, {})
-    assert result.outputs == {} and result.profile is not None and result.profile.cycles == 0
+    assert result.outputs == {}
+    assert result.profile is not None
+    assert result.profile.cycles == 0

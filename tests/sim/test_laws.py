@@ -78,11 +78,14 @@ def check_accounts(profile: Profile, where: str) -> None:
     assert sum(layer.cycles for layer in profile.layers) == profile.cycles, where
     assert set(profile.units) == set(BUS_PORTS), where
     for name, unit in profile.units.items():
-        assert min(unit.busy, *unit.stalls.values()) >= 0 and set(unit.stalls) == set(STALLS), f"{where}: {name}"
+        assert min(unit.busy, *unit.stalls.values()) >= 0, f"{where}: {name}"
+        assert set(unit.stalls) == set(STALLS), f"{where}: {name}"
         assert unit.busy + sum(unit.stalls.values()) <= profile.cycles, f"{where}: {name}"
         assert unit.busy == sum(layer.units[name].busy for layer in profile.layers), f"{where}: {name}"
         for stall in STALLS:
-            assert unit.stalls[stall] == sum(layer.units[name].stalls[stall] for layer in profile.layers), f"{where}: {name} {stall}"
+            assert unit.stalls[stall] == sum(layer.units[name].stalls[stall] for layer in profile.layers), (
+                f"{where}: {name} {stall}"
+            )
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -101,9 +104,11 @@ def test_deterministic(seed: int) -> None:
     program = random_program(random_design(rng), rng, 60)
     inputs = random_inputs(program, rng)
     first, second = (Simulator(program.design).run(program, inputs) for _ in range(2))
-    assert first.profile is not None and second.profile is not None
+    assert first.profile is not None
+    assert second.profile is not None
     np.testing.assert_array_equal(first.profile.finish, second.profile.finish, err_msg=f"seed {seed}")
-    assert first.profile.units == second.profile.units and first.profile.layers == second.profile.layers, f"seed {seed}"
+    assert first.profile.units == second.profile.units, f"seed {seed}"
+    assert first.profile.layers == second.profile.layers, f"seed {seed}"
     np.testing.assert_array_equal(first.outputs["y"], second.outputs["y"], err_msg=f"seed {seed}")
 
 

@@ -9,7 +9,7 @@ import pytest
 from random_programs import random_design, random_inputs, random_program
 
 from vdla.errors import RunError
-from vdla.isa.definition import Buffer, Opcode
+from vdla.isa.definition import Buffer, Opcode, queue_of
 from vdla.isa.layout import layout_of
 from vdla.isa.program import Program
 from vdla.sim import Simulator
@@ -39,11 +39,17 @@ def test_every_missing_token_is_found(seed: int) -> None:
     rng = np.random.default_rng(seed)
     program = random_program(random_design(rng), rng, 30, "exact")
     columns = program.columns()
-    fifos = ((0, 1, "push_next", "pop_prev"), (1, 0, "push_prev", "pop_next"), (1, 2, "push_next", "pop_prev"), (2, 1, "push_prev", "pop_next"))
-    queue = np.where(columns["opcode"] == Opcode.STORE, 2, np.where((columns["opcode"] == Opcode.LOAD) & np.isin(columns["buffer"], (Buffer.INP, Buffer.WGT)), 0, 1))
+    fifos = (
+        (0, 1, "push_next", "pop_prev"),
+        (1, 0, "push_prev", "pop_next"),
+        (1, 2, "push_next", "pop_prev"),
+        (2, 1, "push_prev", "pop_next"),
+    )
+    queue = np.array([queue_of(Opcode(f["opcode"]), Buffer(f["buffer"])) for f in columns])
     missed = 0
     for a, b, push, pop in fifos:
-        producers, consumers = np.flatnonzero((queue == a) & (columns[push] == 1)), np.flatnonzero((queue == b) & (columns[pop] == 1))
+        producers = np.flatnonzero((queue == a) & (columns[push] == 1))
+        consumers = np.flatnonzero((queue == b) & (columns[pop] == 1))
         for p, c in zip(producers, consumers, strict=True):
             if columns["opcode"][c] == Opcode.FINISH:
                 continue  # FINISH touches nothing: its tokens order no data
@@ -80,7 +86,8 @@ def test_unwritten_dram_is_a_warning() -> None:
     program = random_program(random_design(rng), rng, 40, "exact")
     bare = dataclasses.replace(program, segments=tuple(s for s in program.segments if s.name != "wgt"))
     result = Simulator(program.design, sanitize=True).run(bare, random_inputs(program, rng), timing=False)
-    assert result.warnings and all("reads DRAM[" in w for w in result.warnings)
+    assert result.warnings
+    assert all("reads DRAM[" in w for w in result.warnings)
 
 
 def test_deadlock_and_range() -> None:

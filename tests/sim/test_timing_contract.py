@@ -1,0 +1,117 @@
+"""The timing contract in numbers worked out by hand on the paper's design: what the RTL must show too.
+
+8-byte beats, bursts of 16, 8 outstanding, read latency 40, write latency 20, one shared port. A program of two
+instructions is a fetch of 4 beats: requested at 0, ready at 40, over at 44, decoded at 45; the first instruction is
+dispatched at 45 and can start at 46.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vdla.design import load_design
+from vdla.device import Profile
+from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode
+from vdla.isa.layout import layout_of, new_columns
+from vdla.isa.program import Program
+from vdla.sim import NaiveSimulator, Simulator
+
+DESIGN = load_design("pynq_z1")
+FIRST = 46
+LOOPS_14_BY_14 = {"uop_end": 1, "loop_outer": 14, "loop_inner": 14}
+
+
+def instruction(opcode: Opcode, **fields: int) -> np.ndarray:
+    record = new_columns(1, opcode)
+    for name, value in fields.items():
+        record[name] = value
+    return record
+
+
+def profile_of(*records: np.ndarray) -> Profile:
+    columns = np.concatenate([*records, new_columns(1, Opcode.FINISH)])
+    program = Program(DESIGN, layout_of(DESIGN).encode(columns), 1 << 16)
+    slow, fast = NaiveSimulator(DESIGN).run(program, {}).profile, Simulator(DESIGN).timing_only(program)
+    assert slow is not None
+    np.testing.assert_array_equal(slow.finish, fast.finish)
+    return fast
+
+
+def cycles_of(record: np.ndarray) -> int:
+    """Start to finish of one instruction on an idle machine."""
+    profile = profile_of(record)
+    assert profile.start[0] == FIRST
+    return int(profile.finish[0] - profile.start[0])
+
+
+def test_finish_alone() -> None:
+    profile = profile_of()  # 2 beats: ready 40, over 42, decoded 43, dispatched 43
+    assert (profile.start[0], profile.finish[0], profile.cycles) == (44, 46, 46)
+
+
+@pytest.mark.parametrize("mode", list(GemmMode))
+def test_gemm(mode: GemmMode) -> None:
+    assert cycles_of(instruction(Opcode.GEMM, gemm_mode=mode, **LOOPS_14_BY_14)) == 2 + 196 + 6
+
+
+def test_alu() -> None:
+    assert cycles_of(instruction(Opcode.ALU, alu_op=AluOp.ADD, use_imm=1, **LOOPS_14_BY_14)) == 2 + 196 + 8
+    assert cycles_of(instruction(Opcode.ALU, alu_op=AluOp.ADD, **LOOPS_14_BY_14)) == 2 + 2 * 196 + 8
+    one_channel_block = instruction(Opcode.ALU, alu_op=AluOp.REQUANTISE, **LOOPS_14_BY_14)
+    assert cycles_of(one_channel_block) == 2 + 196 + 2 + 8
+    a_block_each_row = instruction(Opcode.ALU, alu_op=AluOp.REQUANTISE, src_outer=2, **LOOPS_14_BY_14)
+    assert cycles_of(a_block_each_row) == 2 + 196 + 14 * 2 + 8
+    a_block_each_step = instruction(Opcode.ALU, alu_op=AluOp.RESCALE, src_inner=2, **LOOPS_14_BY_14)
+    assert cycles_of(a_block_each_step) == 2 + 196 + 196 * 2 + 8
+
+
+def test_load_streams_a_beat_a_cycle() -> None:
+    """14 rows of 224 bytes are 28 bursts of 16 and 12 beats; 8 in flight cover the latency."""
+    tile = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=14, x_size=14, x_stride=14)
+    assert cycles_of(tile) == 2 + 40 + 14 * 28 + 2
+
+
+def test_load_of_short_rows_is_bound_by_outstanding_bursts() -> None:
+    """20 bursts of 2 beats, 8 at a time: the first is over at 44, the 9th is requested then and over at 86, the 17th at
+    128, and the 20th 3 bursts later."""
+    column = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=20, x_size=1, x_stride=16)
+    assert cycles_of(column) == 128 + 3 * 2 + 2
+
+
+def test_bursts_stop_at_4_kib() -> None:
+    """From 4 beats before the boundary: bursts of 4, 16 and 12 beats stream as one."""
+    row = instruction(Opcode.LOAD, buffer=Buffer.INP, dram_base=254, y_size=1, x_size=16)
+    assert cycles_of(row) == 2 + 40 + 32 + 2
+
+
+def test_rows_take_whole_beats() -> None:
+    """Micro-ops are 4 bytes: 3 of them from the middle of a beat are 2 beats."""
+    assert cycles_of(instruction(Opcode.LOAD, buffer=Buffer.UOP, dram_base=1, y_size=1, x_size=3)) == 2 + 40 + 2 + 2
+
+
+def test_padding_is_an_entry_a_cycle_beside_the_data() -> None:
+    only_padding = instruction(Opcode.LOAD, buffer=Buffer.INP, y_pad_before=10, x_pad_before=10)
+    assert cycles_of(only_padding) == 2 + 100
+    hidden = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=1, x_size=2, x_stride=2, y_pad_before=10)
+    assert cycles_of(hidden) == 2 + 40 + 4 + 2
+    longer_than_the_data = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=1, x_size=10, x_stride=2, y_pad_before=10)
+    assert cycles_of(longer_than_the_data) == 2 + 100
+
+
+def test_store_retires_with_its_last_response() -> None:
+    row = instruction(Opcode.STORE, buffer=Buffer.OUT, y_size=2, x_size=8, x_stride=8)
+    assert cycles_of(row) == 2 + 2 + 32 + 20
+
+
+def test_a_token_takes_a_cycle() -> None:
+    load = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=1, x_size=1, push_next=1)
+    gemm = instruction(Opcode.GEMM, pop_prev=1, **LOOPS_14_BY_14)
+    profile = profile_of(load, gemm)
+    assert profile.start[1] == profile.finish[0] + 1
+
+
+def test_instructions_of_one_unit_follow_at_once() -> None:
+    gemm = instruction(Opcode.GEMM, **LOOPS_14_BY_14)
+    profile = profile_of(gemm, gemm, gemm)
+    assert (profile.start[1:] == profile.finish[:-1]).all()

@@ -209,7 +209,7 @@ class Design(Section):
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def __hash__(self) -> int:
-        return hash((self.name, self.hash_hex))
+        return hash((self.name, self.clock_mhz, self.gemm, self.types, self.sram, self.memory))
 
 
 def _index_bits(depth: int) -> int:

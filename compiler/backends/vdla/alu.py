@@ -37,7 +37,7 @@ class Pass:
 def alu_passes(item: Item, plan: SramPlan) -> list[Pass]:
     """What the hardware must do for one ALU item, MOVs included.
 
-    Raises `CompileError` when scale words do not follow their biases, and when y lies in dst's place and may not be swapped.
+    Raises `CompileError` when scale words do not follow their biases.
     """
     name = item.nest.name.removeprefix("vdla.alu.")
     operands = len(item.nest.buffers)
@@ -54,11 +54,7 @@ def alu_passes(item: Item, plan: SramPlan) -> list[Pass]:
     op = AluOp[name.upper()]
     if attribute(attributes, "imm") is not None:
         return _from_x(item, plan, [Pass(op, None, _number(item, "imm"))])
-    if not same_place(item, plan, 1) and same_place(item, plan, 2):
-        if item.nest.name not in COMMUTATIVE:
-            raise CompileError(
-                f"{name} would overwrite its second operand", where=item.nest.buffers[2].name, hint="write to another buffer"
-            )
+    if item.nest.name in COMMUTATIVE and not same_place(item, plan, 1) and same_place(item, plan, 2):
         return [Pass(op, 1)]
     return _from_x(item, plan, [Pass(op, 2)])
 
@@ -149,6 +145,28 @@ def separable(item: Item, plan: SramPlan, passes: list[Pass]) -> bool:
     distances = [(p, _distance(item, plan, p.source)) for p in sources if p.source is not None]
     apart = all(d is None or not _meet(item, p, d) for p, d in distances)
     return apart and len(item.pattern.footprints[0]) == item.pattern.count
+
+
+def step_passes(item: Item, plan: SramPlan, passes: list[Pass], step: int) -> list[Pass]:
+    """`passes` for one step alone, when they move x to a dst that may be where y lies.
+
+    Raises `CompileError` when it is and the operands may not be swapped.
+    """
+    if len(passes) < 2 or passes[0] != Pass(AluOp.MOV, 1) or passes[1].source is None:
+        return passes
+    distance = _distance(item, plan, passes[1].source)
+    if distance is None:
+        return passes
+    offset = int(item.pattern.steps[passes[1].source, step] + distance - item.pattern.steps[0, step])
+    if offset == 0 and item.nest.name in COMMUTATIVE:
+        return [Pass(passes[1].op, 1), *passes[2:]]
+    if offset == 0 or (offset == -1 and passes[1].op in PER_CHANNEL_ALU_OPS):
+        raise CompileError(
+            f"{item.nest.name} would overwrite an operand before it is read",
+            where=item.nest.buffers[passes[1].source].name,
+            hint="write to another buffer",
+        )
+    return passes
 
 
 def _check_parameters(item: Item, plan: SramPlan) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vdla.compiler.backends.vdla.alu import Pass, alu_passes, constant_passes, is_wide, order_of, separable
+from vdla.compiler.backends.vdla.alu import Pass, alu_passes, constant_passes, is_wide, order_of, separable, step_passes
 from vdla.compiler.backends.vdla.dma import TRANSFER_FIELDS, dma_limits_of, transfers
 from vdla.compiler.backends.vdla.micro_ops import ONCE, HardwareLoops, Limits, Order, compress, limits_of
 from vdla.compiler.backends.vdla.resets import fuse_resets
@@ -215,7 +215,7 @@ class _Builder:
                 self._alu_pass(item, p, self._pass_loops(item, p))
             return
         for step in range(item.pattern.count):  # a later step reads what an earlier one wrote: keep the passes together
-            for p in passes:
+            for p in step_passes(item, self.plan, passes, step):
                 uops = _three(item.pattern.steps[:, step : step + 1], (0, p.source, None)).T
                 self._alu_pass(item, p, [HardwareLoops(ONCE, ONCE, uops)])
 

@@ -49,8 +49,11 @@ def link(
     segments: Sequence[Segment] = (),
     inputs: Sequence[Slot] = (),
     outputs: Sequence[Slot] = (),
+    serial: bool = False,
 ) -> Program:
     """One program that runs `kernels` in order and finishes. Micro-ops become a segment after the first `dram_bytes`.
+
+    serial: no two units work at once (see `tokens`), for comparison.
 
     Raises `CompileError` when a parameter is unbound or its address is not a multiple of its tile, or a kernel was emitted
     for another design; `IsaError` when a value does not fit its field.
@@ -64,7 +67,7 @@ def link(
     everything = [*parts, finish]
     columns = np.concatenate([p.columns for p in everything])
     uop_start = np.concatenate([p.uop_start for p in everything])
-    tokenised = place_tokens(design, columns, resident.table, uop_start)
+    tokenised = place_tokens(design, columns, resident.table, uop_start, serial)
     layout = layout_of(design)
     uop_data = layout.encode_uops(resident.table).view(np.uint8)
     spans = _spans(kernels, [len(p.columns) for p in parts], tokenised.origin)

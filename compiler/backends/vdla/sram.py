@@ -194,10 +194,15 @@ def reads_dst(intrinsic: Intrinsic) -> bool:
 
 
 def _in_place(item: Item, touched: list[int]) -> bool:
-    """Reads of other buffers of the storage are harmless when each step reads just the tile it writes, and writes it once."""
+    """Reads of other buffers of the storage are harmless when each step reads just the tile it writes, and writes it once.
+
+    What the hardware takes as its first operand must be there: any operand of a commutative operation, else x.
+    """
     others = [o for o in touched[1:] if item.nest.buffers[o] is not item.nest.buffers[0]]
     if not others:
         return True
+    if item.nest.name not in COMMUTATIVE and others != [1]:
+        return False
     steps = item.pattern.steps
     same = all((steps[o] + item.bases[o] == steps[0] + item.bases[0]).all() for o in others)
     return same and len(item.pattern.footprints[0]) == steps.shape[1]

@@ -141,6 +141,82 @@ def _store(i, c, dram, stored, fetched, acc_written, acc_stored, mine):
             stored[g] = i
 
 
+LOOK_BACK = 3
+"""How many compute instructions back a no-op that passes a token on may go: far enough that the LOAD it releases runs
+beside a GEMM, near enough that COMPUTE rarely waits at it."""
+
+
+class Relay(NamedTuple):
+    """COMPUTE's instructions so far, no-ops included, in order, and the edges placed.
+
+    key: of each. known: the last LOAD and STORE key each has waited for. pop_edge: the edge by which it waits for LOAD or
+    STORE, or NEVER. edges: producer key and queue, consumer key and queue; a producer of NEVER is an edge dropped again.
+    inserted: keys of no-ops. counts: of compute instructions, edges, no-ops.
+    """
+
+    key: np.ndarray
+    known: np.ndarray
+    pop_edge: np.ndarray
+    edges: np.ndarray
+    inserted: np.ndarray
+    counts: np.ndarray
+
+
+@njit(cache=True)
+def _add_edge(r, producer, queue, consumer, consumer_queue):
+    e = r.counts[1]
+    r.edges[e] = (producer, queue, consumer, consumer_queue)
+    r.counts[1] = e + 1
+    return e
+
+
+@njit(cache=True)
+def _insert_no_op(r, at, key):
+    """Open a place for a no-op before compute instruction `at`; it knows what the one before it knew."""
+    for k in range(r.counts[0], at, -1):
+        r.key[k], r.known[k], r.pop_edge[k] = r.key[k - 1], r.known[k - 1], r.pop_edge[k - 1]
+    r.key[at] = key
+    r.known[at] = r.known[at - 1] if at > 0 else NEVER
+    r.pop_edge[at] = NEVER
+    r.counts[0] += 1
+    r.inserted[r.counts[2]] = key
+    r.counts[2] += 1
+
+
+@njit(cache=True)
+def _relay_at(r, i, needed, wanted, far):
+    """The compute instruction, a no-op where need be, that shall wait for `needed` of queue `far` on behalf of instruction i.
+
+    It lies behind `needed`, behind every instruction that waits for `far` but the one it takes over from, and not before
+    `wanted`, for which i waits anyway.
+    """
+    count = r.counts[0]
+    if count == 0 or r.key[count - 1] < needed:
+        _insert_no_op(r, count, 2 * i)
+        return count
+    at = count - 1
+    while (
+        at > 0 and count - at < LOOK_BACK and r.pop_edge[at, far] == NEVER and r.key[at - 1] > needed and r.key[at - 1] > wanted
+    ):
+        at -= 1
+    if r.key[at] % 2 == 0:
+        return at
+    front = r.key[at] - 1
+    if at > 0 and r.key[at - 1] == front:
+        at -= 1
+    else:
+        _insert_no_op(r, at, front)
+    behind = r.pop_edge[at + 1, far]
+    if behind != NEVER:  # the no-op waits for a later token, so the instruction behind it need not wait at all
+        r.pop_edge[at + 1, far] = NEVER
+        if r.pop_edge[at, far] == NEVER:
+            r.pop_edge[at, far] = behind
+            r.edges[behind, 2] = front
+        else:
+            r.edges[behind, 0] = NEVER
+    return at
+
+
 @njit(cache=True)
 def place_edges(queue, required):
     """(edges int64[e, 4]: producer key and queue, consumer key and queue; keys of inserted no-ops int64[k]).
@@ -149,53 +225,45 @@ def place_edges(queue, required):
     """
     n = len(queue)
     latest = np.full((4, 3), NEVER, np.int64)  # [consumer queue, producer queue]: last producer key waited for
-    edges = np.empty((4 * n + 4, 4), np.int64)
-    inserted = np.empty(n, np.int64)
-    compute = np.empty(2 * n + 1, np.int64)  # keys of compute instructions so far, and for each what it has waited for:
-    known = np.empty((2 * n + 1, 3), np.int64)
-    pop_edge = np.empty((2 * n + 1, 3), np.int64)  # the edge by which it waits for LOAD or STORE, or NEVER
-    edge_count = insert_count = compute_count = 0
+    r = Relay(
+        np.empty(2 * n + 1, np.int64),
+        np.empty((2 * n + 1, 3), np.int64),
+        np.empty((2 * n + 1, 3), np.int64),
+        np.empty((4 * n + 4, 4), np.int64),
+        np.empty(n, np.int64),
+        np.zeros(3, np.int64),
+    )
     for i in range(n):
-        key = 2 * i + 1
-        mine = queue[i]
+        key, mine = 2 * i + 1, queue[i]
         if mine == COMPUTE:
-            compute[compute_count] = key
-            pop_edge[compute_count] = NEVER
+            at = r.counts[0]
+            r.key[at], r.pop_edge[at] = key, NEVER
             for other in (LOAD, STORE):
                 needed = 2 * required[i, other] + 1 if required[i, other] != NEVER else NEVER
                 if needed > latest[COMPUTE, other]:
                     latest[COMPUTE, other] = needed
-                    pop_edge[compute_count, other] = edge_count
-                    edges[edge_count] = (needed, other, key, COMPUTE)
-                    edge_count += 1
-                known[compute_count, other] = latest[COMPUTE, other]
-            compute_count += 1
+                    r.pop_edge[at, other] = _add_edge(r, needed, other, key, COMPUTE)
+            r.known[at] = latest[COMPUTE]
+            r.counts[0] = at + 1
             continue
         wanted = 2 * required[i, COMPUTE] + 1 if required[i, COMPUTE] != NEVER else NEVER
         far = STORE if mine == LOAD else LOAD
         needed = 2 * required[i, far] + 1 if required[i, far] != NEVER else NEVER
         if needed > latest[mine, far]:
-            m = np.searchsorted(known[:compute_count, far], needed)
-            if m == compute_count:  # nobody has waited for it: the last compute instruction shall, or a no-op
-                if compute_count == 0 or compute[compute_count - 1] < needed:
-                    compute[compute_count] = 2 * i
-                    known[compute_count] = latest[COMPUTE]
-                    pop_edge[compute_count] = NEVER
-                    compute_count += 1
-                    inserted[insert_count] = 2 * i
-                    insert_count += 1
-                m = compute_count - 1
-                if pop_edge[m, far] == NEVER:
-                    pop_edge[m, far] = edge_count
-                    edges[edge_count] = (needed, far, compute[m], COMPUTE)
-                    edge_count += 1
+            m = np.searchsorted(r.known[: r.counts[0], far], needed)
+            if m == r.counts[0]:  # nobody has waited for it yet
+                m = _relay_at(r, i, needed, wanted, far)
+                if r.pop_edge[m, far] == NEVER:
+                    r.pop_edge[m, far] = _add_edge(r, needed, far, r.key[m], COMPUTE)
                 else:
-                    edges[pop_edge[m, far], 0] = needed
-                known[m, far] = latest[COMPUTE, far] = needed
-            wanted = max(wanted, compute[m])
+                    r.edges[r.pop_edge[m, far], 0] = needed
+                r.known[m : r.counts[0], far] = needed
+                latest[COMPUTE, far] = needed
+            wanted = max(wanted, r.key[m])
         if wanted > latest[mine, COMPUTE]:
             latest[mine, COMPUTE] = wanted
-            latest[mine, far] = max(latest[mine, far], known[np.searchsorted(compute[:compute_count], wanted), far])
-            edges[edge_count] = (wanted, COMPUTE, key, mine)
-            edge_count += 1
-    return edges[:edge_count].copy(), inserted[:insert_count].copy()
+            passed = r.known[np.searchsorted(r.key[: r.counts[0]], wanted), far]
+            latest[mine, far] = max(latest[mine, far], passed)
+            _add_edge(r, wanted, COMPUTE, key, mine)
+    edges = r.edges[: r.counts[1]]
+    return edges[edges[:, 0] != NEVER].copy(), r.inserted[: r.counts[2]].copy()

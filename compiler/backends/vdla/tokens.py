@@ -12,8 +12,12 @@ consumers after c, and nothing reaches c's queue from p's by way of the third (t
 of LOAD it was told by COMPUTE). So p and c would be unordered though they conflict.
 
 *LOAD and STORE* share no FIFO, and may conflict through DRAM. Such a dependence p → c goes by way of a compute instruction m
-between them: p → m → c, or only m → c for the first m which has waited for p already. When the last compute instruction
-lies before p, a no-op (LOAD UOP of zero rows, which touches nothing) is inserted in front of c to be m.
+between them: p → m → c, or only m → c for the first m which has waited for p already. Where there is none, a no-op (LOAD
+UOP of zero rows, which touches nothing) becomes m. A GEMM would do, but c could only start when it ends; the no-op goes in
+front of the last few compute instructions behind p, so that c runs beside them.
+
+*The serial program* (`serial`) orders every instruction behind the last one of each other queue: nothing overlaps, as on a
+machine without decoupled queues. It is the baseline that latency hiding is measured against.
 
 *No deadlock.* Every edge points forwards in program order and so does every queue's own order: the whole is acyclic, and as
 FETCH dispatches in program order, whatever an instruction waits for has been fetched before it.
@@ -41,7 +45,9 @@ class Tokenised:
     origin: np.ndarray
 
 
-def place_tokens(design: Design, columns: np.ndarray, uops: np.ndarray, uop_start: np.ndarray) -> Tokenised:
+def place_tokens(
+    design: Design, columns: np.ndarray, uops: np.ndarray, uop_start: np.ndarray, serial: bool = False
+) -> Tokenised:
     """Order every conflict between queues of COLUMNS[n] in program order; bits already set are discarded.
 
     uops: UOP_COLUMNS[…], all micro-ops ever loaded. uop_start: int64[n], where in `uops` those of an instruction begin.
@@ -61,8 +67,17 @@ def place_tokens(design: Design, columns: np.ndarray, uops: np.ndarray, uop_star
     required = find_dependences(
         columns, queue, table, uop_start, sizes, dram, (design.inp_depth, design.wgt_depth, design.acc_depth)
     )
+    if serial:
+        required = np.maximum(required, _previous_of_other_queues(queue))
     edges, inserted = place_edges(queue, required)
     return _apply(columns, edges, inserted)
+
+
+def _previous_of_other_queues(queue: np.ndarray) -> np.ndarray:
+    """int64[n, 3]: for each instruction the last one before it in each other queue, or -1."""
+    index = np.arange(len(queue))
+    last = [np.maximum.accumulate(np.where(queue == q, index, -1)) for q in range(3)]
+    return np.stack([np.where(queue == q, -1, last[q]) for q in range(3)], axis=1)
 
 
 def _queues(columns: np.ndarray) -> np.ndarray:

@@ -65,6 +65,13 @@ def require_writable_folder(path: Path | str) -> None:
         raise OutputError(f"cannot write into the folder ({reason(error)})", where=str(path), hint="another folder") from None
 
 
+def require_writable_file(path: Path | str) -> None:
+    """`require_writable_folder` for the folder of `path`, which is not itself a folder."""
+    if Path(path).is_dir():
+        raise OutputError("cannot write the file (it is a folder)", where=str(path), hint="a file name inside it")
+    require_writable_folder(Path(path).parent)
+
+
 def reason(error: OSError) -> str:
     """The system's words for what went wrong."""
     return error.strerror or type(error).__name__

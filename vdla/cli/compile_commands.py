@@ -45,12 +45,12 @@ def compile_model(
       vdla compile resnet18 -o resnet18.vdla
       vdla compile model.onnx -o model.vdla --design kv260 --calibration samples.npz
     """
-    from vdla.files import require_writable_folder
+    from vdla.files import require_writable_file, require_writable_folder
     from vdla.flows import compile_to_model, save
 
-    for folder in (output.parent, dump_ir):
-        if folder is not None:
-            require_writable_folder(folder)
+    require_writable_file(output)
+    if dump_ir is not None:
+        require_writable_folder(dump_ir)
     options = compile_options(model, batch, input_shape, calibration, seed, latency_hiding, dump_ir)
     with progress(quiet=json) as stage:
         compiled = compile_to_model(model, design, options, on_stage=stage)
@@ -95,17 +95,18 @@ def simulate(
       vdla simulate resnet18.vdla --timing-only
       vdla simulate program.s --design tiny --sanitize --trace trace.json
     """
-    from vdla.files import require_writable_folder
-    from vdla.flows.simulate import simulate_programs, simulation_documents, write_program_trace
+    from vdla.files import require_writable_file, write_file
+    from vdla.flows.simulate import simulate_programs, simulation_documents, trace_text
 
     if trace is not None:
-        require_writable_folder(trace.parent)
+        require_writable_file(trace)
     with progress(quiet=json) as stage:
         programs = programs_of(program, design)
         stage("simulating")
         results = simulate_programs(programs, seed=seed, functional=not timing_only, sanitize=sanitize)
         if trace is not None:
-            write_program_trace(trace, programs, [r.profile for r in results if r.profile is not None])
+            stage("writing the trace")
+            write_file(trace, trace_text(programs, [r.profile for r in results if r.profile is not None]))
     documents = simulation_documents(programs, results)
     if json:
         return print_json({"file": str(program), "cycles": sum(d["cycles"] for d in documents), "programs": documents})

@@ -58,10 +58,10 @@ def assemble(
     Example:
       vdla isa assemble program.s -o program.vprog --design tiny
     """
-    from vdla.files import require_writable_folder, write_file
+    from vdla.files import require_writable_file, write_file
     from vdla.runtime.program_file import program_to_bytes
 
-    require_writable_folder(output.parent)
+    require_writable_file(output)
     program = read_assembly(source, design)
     write_file(output, program_to_bytes(program))
     say(f"{output}: {len(program.words)} instructions")

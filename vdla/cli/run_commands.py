@@ -60,12 +60,14 @@ def run(
       vdla run mobilenet --design zynq_4port --json
       vdla run model.onnx --input-shape image=1,3,224,224 --calibration samples.npz
     """
-    from vdla.files import require_writable_folder
+    from vdla.files import require_writable_file, require_writable_folder
     from vdla.flows import run_model, write_report, write_trace
 
-    for folder in (report, dump_ir, trace.parent if trace else None):
+    for folder in (report, dump_ir):
         if folder is not None:
             require_writable_folder(folder)
+    if trace is not None:
+        require_writable_file(trace)
     options = compile_options(model, batch, input_shape, calibration, seed, latency_hiding, dump_ir)
     with progress(quiet=json) as stage:
         done = run_model(model, design, options, on_stage=stage)

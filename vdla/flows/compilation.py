@@ -18,7 +18,7 @@ from vdla.compiler.quantise.quantise import quantise
 from vdla.design import Design, load_design
 from vdla.files import write_file
 from vdla.flows.dump import Dumper
-from vdla.flows.inputs import CALIBRATION_SAMPLES, Inputs, generated_inputs
+from vdla.flows.inputs import CALIBRATION_SAMPLES, Inputs, generated_inputs, require_model, require_samples
 from vdla.runtime.module import Module
 from vdla.runtime.program_file import module_to_bytes, read_module
 from vdla.zoo import build, sample_inputs, zoo_models
@@ -55,14 +55,17 @@ def import_model(model: object, options: CompileOptions) -> Graph:
 
     Raises `ModelError` when it cannot be read or holds what no backend supports.
     """
-    if isinstance(model, str) and model in zoo_models() and not Path(model).is_file():
+    if isinstance(model, str) and model in zoo_models():  # a file of that name is ./NAME
         return import_onnx(build(model, options.batch))
+    if isinstance(model, str | Path):
+        require_model(str(model), zoo_models())
     return import_onnx(model, dict(options.input_shapes) or None)  # type: ignore[arg-type]
 
 
 def calibration_inputs(model: object, graph: Graph, options: CompileOptions) -> Sequence[Inputs]:
     """The user's samples, the zoo's plausible ones, or generated noise; never those that `run` checks with."""
     if options.calibration is not None:
+        require_samples(options.calibration, {name: graph.type_of(name) for name in graph.inputs})
         return options.calibration
     seeds = range(options.seed + 1, options.seed + 1 + CALIBRATION_SAMPLES)
     if isinstance(model, str) and model in zoo_models():

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vdla.compiler.graph.graph import TensorType
-from vdla.errors import ModelError, RunError
+from vdla.errors import ModelError, RunError, VdlaError
+from vdla.files import reason
+from vdla.runtime.module import check_inputs
 
 Inputs = dict[str, np.ndarray]
 CALIBRATION_SAMPLES = 4
 
 
+def require_model(model: str, known: Iterable[str]) -> None:
+    """Raise `ModelError` when `model` is neither a file nor one of the zoo's names."""
+    if not Path(model).exists():
+        near = difflib.get_close_matches(model, list(known), n=1)
+        hint = f"did you mean {near[0]}?" if near else ""
+        expected = f"an .onnx file, or one of {', '.join(known)}"
+        raise ModelError("no such model", where=model, expected=expected, hint=hint)
+    if not Path(model).is_file():  # a device would be read for ever
+        raise ModelError("not a file", where=model, expected="an .onnx file")
+
+
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """`["x=1,3,224,224"]` → {"x": (1, 3, 224, 224)}. Raises `ModelError` for anything else."""
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for text in texts:
-        name, equals, numbers = text.partition("=")
+        name, equals, numbers = text.rpartition("=")
         try:
             shape = tuple(int(n) for n in numbers.replace("x", ",").split(","))
         except ValueError:
             shape = ()
         if not equals or not name or not shape or min(shape) < 1:
             raise ModelError("not a shape", where="--input-shape", found=text, expected="name=1,3,224,224")
+        if name in shapes:
+            raise ModelError("two shapes for one input", where="--input-shape", found=name, expected="each input once")
         shapes[name] = shape
     return shapes
 
@@ -36,19 +53,45 @@ def load_calibration(path: Path | None) -> list[Inputs] | None:
     """
     if path is None:
         return None
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:  # noqa: BLE001 - numpy and zipfile raise many kinds on a damaged file
-        raise RunError(
-            f"cannot read the calibration data ({type(error).__name__})", where=str(path), expected="an .npz file (numpy.savez)"
-        ) from None
+    arrays = _read_npz(path)
     counts = {name: len(a) if a.ndim else 0 for name, a in arrays.items()}
-    if not counts or len(set(counts.values())) != 1 or not min(counts.values()):
+    if len(set(counts.values())) != 1 or not min(counts.values()):
+        found = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in arrays.items()) or "no arrays"
         raise RunError(
-            "calibration arrays disagree", where=str(path), found=counts, expected="one number of samples, first axis"
+            "calibration arrays hold no samples, or not equally many",
+            where=str(path),
+            found=found,
+            expected="an array for each input whose first axis is the samples",
         )
     return [{name: a[k : k + 1] for name, a in arrays.items()} for k in range(min(counts.values()))]
+
+
+def _read_npz(path: Path) -> Inputs:
+    """Raises `RunError` unless `path` is an .npz of plain arrays."""
+    expected = "an .npz file of arrays by input name (numpy.savez)"
+    try:
+        if path.exists() and not path.is_file():
+            raise RunError("not a file", where=str(path), expected=expected)
+        with zipfile.ZipFile(path):  # numpy.load would take an .npy too, and give an array
+            pass
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except VdlaError:
+        raise
+    except OSError as error:
+        raise RunError(f"cannot read the calibration data ({reason(error)})", where=str(path), expected=expected) from None
+    except Exception:  # noqa: BLE001 - numpy and zipfile raise many kinds on a damaged file
+        raise RunError("not calibration data, or damaged", where=str(path), expected=expected) from None
+
+
+def require_samples(samples: Sequence[Inputs], types: Mapping[str, TensorType]) -> None:
+    """Raise `RunError` unless every calibration sample gives each model input in its shape and dtype."""
+    for number, sample in enumerate(samples):
+        try:
+            check_inputs(types, sample)
+        except RunError as error:
+            where = f"calibration sample {number}" + (f": {error.where}" if error.where else "")
+            raise RunError(error.what, where=where, found=error.found, expected=error.expected, hint=error.hint) from None
 
 
 def generated_inputs(types: Mapping[str, TensorType], seed: int) -> Inputs:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from vdla.device import UNITS
-from vdla.files import require_writable_folder, write_file
+from vdla.files import write_file
 from vdla.flows.run import Run
+from vdla.flows.simulate import trace_text
 from vdla.isa.definition import Buffer, Opcode, Queue, queue_of
 from vdla.isa.program import Program
+from vdla.json_text import json_text
 
 QUEUE_UNITS = {Queue.LOAD: "load", Queue.COMPUTE: "compute", Queue.STORE: "store"}
 
 
 def write_report(folder: Path, run: Run) -> None:
-    """Raises `OutputError` when `folder` cannot be written; files are written whole or not at all."""
-    require_writable_folder(folder)
-    write_file(folder / "run.json", json.dumps(run.report.json(), indent=2))
-    write_trace(folder / "trace.json", run)
-    write_file(folder / "index.html", report_page(run))
+    """Everything is made before the first file is written, and each is written whole or not at all.
+
+    Raises `OutputError` when `folder` cannot be written.
+    """
+    texts = {
+        "run.json": json_text(run.report.json()),
+        "trace.json": trace_text(run.model.programs, run.result.profiles),
+        "index.html": report_page(run),
+    }
+    for name, text in texts.items():
+        write_file(folder / name, text)
 
 
 def report_page(run: Run) -> str:
@@ -57,7 +64,5 @@ def units_of(program: Program) -> np.ndarray:
 
 
 def write_trace(path: Path, run: Run) -> None:
-    """A Chrome/Perfetto trace of every program of the run."""
-    from vdla.flows.simulate import write_program_trace
-
-    write_program_trace(path, run.model.programs, run.result.profiles)
+    """A Chrome/Perfetto trace of every program of the run. Raises `OutputError` when it cannot be written."""
+    write_file(path, trace_text(run.model.programs, run.result.profiles))

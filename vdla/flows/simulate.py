@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vdla.compiler.graph.graph import TensorType
 from vdla.device import DeviceResult, Profile
-from vdla.files import write_file
 from vdla.flows.inputs import generated_inputs
 from vdla.isa.program import Program
 from vdla.sim.device import Simulator
@@ -66,8 +64,8 @@ def _digest(value: np.ndarray) -> dict[str, Any]:
     return {"shape": list(value.shape), "dtype": str(value.dtype), "sum": int(value.sum(dtype=np.int64))}
 
 
-def write_program_trace(path: Path, programs: Sequence[Program], profiles: Sequence[Profile]) -> None:
-    """One Chrome/Perfetto trace of all programs."""
+def trace_text(programs: Sequence[Program], profiles: Sequence[Profile]) -> str:
+    """One Chrome/Perfetto trace (JSON) of all programs, one after another."""
     from vdla.sim.trace import trace_json
 
-    write_file(path, trace_json(list(zip(programs, profiles, strict=True))))
+    return trace_json(list(zip(programs, profiles, strict=True)))

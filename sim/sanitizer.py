@@ -46,6 +46,8 @@ NOBODY, HOST = -1, -2
 MAX_FINDINGS = 100
 MEMORIES = ("uop", "inp", "wgt", "acc", "DRAM")
 UOP, INP, WGT, ACC, DRAM = range(5)
+WRITER = 3
+"""Column of `State.last`; those before it are the readers by queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +63,17 @@ class Finding:
     text: str
 
 
+ORDER = np.dtype([("queue", np.int64), ("position", np.int64), ("clock", np.int64, 3)])
+"""Of each instruction: its queue, its place in it, and how many instructions of each queue have finished when it starts."""
+
+
 class State(NamedTuple):
-    """One index space over all memories: memory m begins at base[m]. Last access of each place, by instruction."""
+    """One index space over all memories: memory m begins at base[m]."""
 
     base: np.ndarray  #    int64[6]
     granule: int  #        bytes of one place of DRAM
-    writer: np.ndarray  #  int32[places], or NOBODY or HOST
-    reader: np.ndarray  #  int32[3, places], by queue
-    queue: np.ndarray  #   int64[n]
-    position: np.ndarray  # int64[n]: within its queue
-    clocks: np.ndarray  #  int64[n, 3]
+    last: np.ndarray  #    int32[places, 4]: last reader of each queue, and last writer; an instruction, NOBODY or HOST
+    order: np.ndarray  #   ORDER[n]
     found: np.ndarray  #   int64[MAX_FINDINGS, 4]: kind, place, earlier, later
     filled: np.ndarray  #  int64[1]: findings in `found`
 
@@ -81,9 +84,9 @@ def sanitize(program: Program, columns: np.ndarray) -> list[Finding]:
     Raises `RunError` on a deadlock of tokens, or an access outside a memory.
     """
     state = _new_state(program, columns)
-    ordered = _order(columns, state.queue, state.position, state.clocks)
+    ordered = _order(columns, state.order)
     if not ordered.all():
-        raise deadlock_error(program, columns, state.queue + 1, ordered, np.ones(len(columns), bool), -1)
+        raise deadlock_error(program, columns, units_of(columns), ordered, np.ones(len(columns), bool), -1)
     memories, shape = new_memories(program.design, program.dram_image()), shape_of(program.design)
     instruction, memory, index = _walk(columns, state, memories, shape)
     if memory:
@@ -102,21 +105,20 @@ def raise_or_warn(findings: Sequence[Finding]) -> tuple[str, ...]:
 
 
 def _new_state(program: Program, columns: np.ndarray) -> State:
-    design, n = program.design, len(columns)
+    design = program.design
     granule = min(tile_bytes(design, b) for b in Buffer)
     sizes = [depth(design, b) for b in (Buffer.UOP, Buffer.INP, Buffer.WGT, Buffer.ACC)] + [-(-program.dram_bytes // granule)]
     base = np.cumsum([0, *sizes])
-    writer = np.full(base[-1], NOBODY, np.int32)
+    last = np.full((base[-1], 4), NOBODY, np.int32)
     filled = [(s.address, len(s.data)) for s in program.segments] + [(s.address, s.bytes) for s in program.inputs]
     for address, size in filled:
-        writer[base[DRAM] + address // granule : base[DRAM] - (-(address + size) // granule)] = HOST
-    queue = units_of(columns) - LOAD
-    position = np.zeros(n, np.int64)
+        last[base[DRAM] + address // granule : base[DRAM] - (-(address + size) // granule), WRITER] = HOST
+    order = np.zeros(len(columns), ORDER)
+    order["queue"] = units_of(columns) - LOAD
     for q in range(3):
-        position[queue == q] = np.arange((queue == q).sum())
-    reader = np.full((3, base[-1]), NOBODY, np.int32)
-    clocks, found = np.zeros((n, 3), np.int64), np.zeros((MAX_FINDINGS, 4), np.int64)
-    return State(base, granule, writer, reader, queue, position, clocks, found, np.zeros(1, np.int64))
+        mine = order["queue"] == q
+        order["position"][mine] = np.arange(mine.sum())
+    return State(base, granule, last, order, np.zeros((MAX_FINDINGS, 4), np.int64), np.zeros(1, np.int64))
 
 
 def _finding(program: Program, columns: np.ndarray, state: State, row: np.ndarray) -> Finding:
@@ -135,13 +137,14 @@ def _finding(program: Program, columns: np.ndarray, state: State, row: np.ndarra
 
 # -- order -----------------------------------------------------------------------------------------------------------------
 @jit
-def _order(columns: np.ndarray, queue: np.ndarray, position: np.ndarray, clocks: np.ndarray) -> np.ndarray:
-    """Fill `clocks`; bool[n]: the instructions that can ever start. The kth push meets the kth pop."""
+def _order(columns: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Fill the clocks; bool[n]: the instructions that can ever start. The kth push meets the kth pop."""
     n = len(columns)
     members, counts = np.zeros((3, n), np.int64), np.zeros(3, np.int64)
     for i in range(n):
-        members[queue[i], counts[queue[i]]] = i
-        counts[queue[i]] += 1
+        q = order[i].queue
+        members[q, counts[q]] = i
+        counts[q] += 1
     producers = np.zeros((5, 2, n), np.int64)  # [queue + 1, side pushed to, k]; queues 0 and 4 do not exist
     pushed, popped = np.zeros((5, 2), np.int64), np.zeros((5, 2), np.int64)
     done, ordered = np.zeros(3, np.int64), np.zeros(n, np.bool_)
@@ -155,12 +158,12 @@ def _order(columns: np.ndarray, queue: np.ndarray, position: np.ndarray, clocks:
                 if f.pop_prev and popped[q, 1] == pushed[q, 1] or f.pop_next and popped[q + 2, 0] == pushed[q + 2, 0]:
                     break
                 if done[q] > 0:
-                    _learn(clocks, queue, position, i, members[q, done[q] - 1])
+                    _learn(order, i, members[q, done[q] - 1])
                 if f.pop_prev:
-                    _learn(clocks, queue, position, i, producers[q, 1, popped[q, 1]])
+                    _learn(order, i, producers[q, 1, popped[q, 1]])
                     popped[q, 1] += 1
                 if f.pop_next:
-                    _learn(clocks, queue, position, i, producers[q + 2, 0, popped[q + 2, 0]])
+                    _learn(order, i, producers[q + 2, 0, popped[q + 2, 0]])
                     popped[q + 2, 0] += 1
                 if f.push_prev:
                     producers[q + 1, 0, pushed[q + 1, 0]] = i
@@ -175,11 +178,12 @@ def _order(columns: np.ndarray, queue: np.ndarray, position: np.ndarray, clocks:
 
 
 @jit
-def _learn(clocks: np.ndarray, queue: np.ndarray, position: np.ndarray, i: int, finished: int) -> None:
+def _learn(order: np.ndarray, i: int, finished: int) -> None:
     """Instruction `i` starts after `finished`, and after all that came before that."""
+    mine, other = order[i], order[finished]
     for q in range(3):
-        clocks[i, q] = max(clocks[i, q], clocks[finished, q])
-    clocks[i, queue[finished]] = max(clocks[i, queue[finished]], position[finished] + 1)
+        mine.clock[q] = max(mine.clock[q], other.clock[q])
+    mine.clock[other.queue] = max(mine.clock[other.queue], other.position + 1)
 
 
 # -- accesses --------------------------------------------------------------------------------------------------------------
@@ -196,31 +200,49 @@ def _report(s: State, kind: int, place: int, earlier: int, later: int) -> None:
 
 
 @jit
-def _ordered(s: State, earlier: int, later: int) -> bool:
-    return earlier == later or s.clocks[later, s.queue[earlier]] > s.position[earlier]
+def _ordered(order: np.ndarray, earlier: int, later: int) -> bool:
+    return order[later].clock[order[earlier].queue] > order[earlier].position
 
 
 @jit
-def _read(s: State, place: int, i: int) -> None:
-    writer = s.writer[place]
-    if writer == NOBODY:
-        _report(s, UNWRITTEN, place, NOBODY, i)
-    elif writer != HOST and not _ordered(s, writer, i):
-        _report(s, RAW, place, writer, i)
-    s.reader[s.queue[i], place] = i
+def _reads(last: np.ndarray, order: np.ndarray, place: int, i: int) -> bool:
+    """Note that `i` reads `place`; False when it must not. Only the first of many reads by one instruction costs."""
+    writer, q = last[place, WRITER], order[i].queue
+    if writer == i or last[place, q] == i:
+        return True
+    last[place, q] = i
+    return writer == HOST or (writer >= 0 and _ordered(order, writer, i))
 
 
 @jit
-def _write(s: State, place: int, i: int) -> None:
-    writer = s.writer[place]
-    if writer >= 0 and not _ordered(s, writer, i):
-        _report(s, WAW, place, writer, i)
+def _writes(last: np.ndarray, order: np.ndarray, place: int, i: int) -> bool:
+    """Note that `i` writes `place`; False, and nothing noted, when it must not."""
+    writer = last[place, WRITER]
+    if writer == i:
+        return True
+    if writer >= 0 and not _ordered(order, writer, i):
+        return False
     for q in range(3):
-        reader = s.reader[q, place]
-        if reader >= 0 and not _ordered(s, reader, i):
-            _report(s, WAR, place, reader, i)
-        s.reader[q, place] = NOBODY
-    s.writer[place] = i
+        if last[place, q] >= 0 and last[place, q] != i and not _ordered(order, last[place, q], i):
+            return False
+    last[place, 0], last[place, 1], last[place, 2], last[place, WRITER] = NOBODY, NOBODY, NOBODY, i
+    return True
+
+
+@jit
+def _report_read(s: State, place: int, i: int) -> None:
+    writer = s.last[place, WRITER]
+    _report(s, UNWRITTEN if writer == NOBODY else RAW, place, writer, i)
+
+
+@jit
+def _report_write(s: State, place: int, i: int) -> None:
+    """Report everyone who is not before this write, then note it."""
+    for k in range(4):
+        earlier = s.last[place, k]
+        if earlier >= 0 and earlier != i and not _ordered(s.order, earlier, i):
+            _report(s, WAW if k == WRITER else WAR, place, earlier, i)
+        s.last[place, k] = i if k == WRITER else NOBODY
 
 
 @jit
@@ -243,47 +265,58 @@ def _walk(columns: np.ndarray, s: State, memories: Memories, shape: Shape) -> tu
 @jit
 def _walk_dma(f, s: State, shape: Shape, i: int) -> None:
     pieces = kernels.tile_bytes(f.buffer, shape) // s.granule
+    loads = f.opcode == OP_LOAD
     for y in range(f.y_size):
         first = s.base[DRAM] + (f.dram_base + np.int64(y) * f.x_stride) * pieces
-        for place in range(first, first + np.int64(f.x_size) * pieces):
-            if f.opcode == OP_LOAD:
-                _read(s, place, i)
-            else:
-                _write(s, place, i)
-    if f.opcode == OP_STORE:
-        for k in range(np.int64(f.y_size) * f.x_size):
-            _read(s, s.base[ACC] + f.sram_base + k, i)
-        return
-    memory = UOP if f.buffer == BUF_UOP else INP if f.buffer == BUF_INP else WGT if f.buffer == BUF_WGT else ACC
-    rows, columns = f.y_pad_before + f.y_size + f.y_pad_after, f.x_pad_before + f.x_size + f.x_pad_after
-    for k in range(np.int64(rows) * columns):
-        _write(s, s.base[memory] + f.sram_base + k, i)
+        _walk_places(s, first, np.int64(f.x_size) * pieces, not loads, i)
+    if loads:
+        memory = UOP if f.buffer == BUF_UOP else INP if f.buffer == BUF_INP else WGT if f.buffer == BUF_WGT else ACC
+        rows, columns = f.y_pad_before + f.y_size + f.y_pad_after, f.x_pad_before + f.x_size + f.x_pad_after
+        _walk_places(s, s.base[memory] + f.sram_base, np.int64(rows) * columns, True, i)
+    else:
+        _walk_places(s, s.base[ACC] + f.sram_base, np.int64(f.y_size) * f.x_size, False, i)
+
+
+@jit
+def _walk_places(s: State, first: int, count: int, writes: bool, i: int) -> None:
+    """`count` places in a row."""
+    last, order = s.last, s.order
+    for place in range(first, first + count):
+        if writes:
+            if not _writes(last, order, place, i):
+                _report_write(s, place, i)
+        elif not _reads(last, order, place, i):
+            _report_read(s, place, i)
 
 
 @jit
 def _walk_compute(f, s: State, memories: Memories, i: int) -> None:
-    if f.loop_outer == 0 or f.loop_inner == 0:
+    if f.loop_outer == 0 or f.loop_inner == 0 or f.uop_begin >= f.uop_end:
         return
+    last, order, uop = s.last, s.order, memories.uop
     is_gemm = f.opcode == OP_GEMM
     multiplies = is_gemm and f.gemm_mode != MODE_RESET
     reads_dst = multiplies and f.gemm_mode != MODE_OVERWRITE if is_gemm else f.alu_op != ALU_MOV
     parameters = not is_gemm and f.alu_op >= ALU_REQUANTISE
     reads_src = not is_gemm and (parameters or not f.use_imm)
-    for u in range(f.uop_begin, f.uop_end):
-        _read(s, s.base[UOP] + u, i)
+    acc, inp, wgt = s.base[ACC], s.base[INP], s.base[WGT]
+    _walk_places(s, s.base[UOP] + f.uop_begin, np.int64(f.uop_end - f.uop_begin), False, i)
     for outer in range(f.loop_outer):
         for inner in range(f.loop_inner):
+            dst0 = acc + np.int64(outer) * f.dst_outer + np.int64(inner) * f.dst_inner
+            src0 = np.int64(outer) * f.src_outer + np.int64(inner) * f.src_inner
+            wgt0 = wgt + np.int64(outer) * f.wgt_outer + np.int64(inner) * f.wgt_inner
             for u in range(f.uop_begin, f.uop_end):
-                dst = s.base[ACC] + memories.uop[u, 0] + np.int64(outer) * f.dst_outer + np.int64(inner) * f.dst_inner
-                src = memories.uop[u, 1] + np.int64(outer) * f.src_outer + np.int64(inner) * f.src_inner
-                if multiplies:
-                    wgt = memories.uop[u, 2] + np.int64(outer) * f.wgt_outer + np.int64(inner) * f.wgt_inner
-                    _read(s, s.base[INP] + src, i)
-                    _read(s, s.base[WGT] + wgt, i)
-                if reads_src:
-                    _read(s, s.base[ACC] + src, i)
-                if parameters:
-                    _read(s, s.base[ACC] + src + 1, i)
-                if reads_dst:
-                    _read(s, dst, i)
-                _write(s, dst, i)
+                dst, src, w = dst0 + uop[u, 0], src0 + uop[u, 1], wgt0 + uop[u, 2]
+                if multiplies and not _reads(last, order, inp + src, i):
+                    _report_read(s, inp + src, i)
+                if multiplies and not _reads(last, order, w, i):
+                    _report_read(s, w, i)
+                if reads_src and not _reads(last, order, acc + src, i):
+                    _report_read(s, acc + src, i)
+                if parameters and not _reads(last, order, acc + src + 1, i):
+                    _report_read(s, acc + src + 1, i)
+                if reads_dst and not _reads(last, order, dst, i):
+                    _report_read(s, dst, i)
+                if not _writes(last, order, dst, i):
+                    _report_write(s, dst, i)

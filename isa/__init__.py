@@ -7,7 +7,8 @@ program         instructions with the DRAM they run in
 assembler       instructions as text; program_text: whole programs as text
 tokens          queues, FIFOs and the happens-before order they impose
 checker         is a program safe to run?
-generate        writes docs/isa.md and the Verilog headers
+registers       the register map, with its Verilog header and its page of the docs
+generate        writes docs/isa.md, docs/registers.md and the Verilog headers
 """
 
 from __future__ import annotations

@@ -93,6 +93,7 @@ def _machine(design: Design) -> Iterator[tuple[str, str, str]]:
     )
     for name, value, comment in facts:
         yield name, str(value), comment
+    yield f"PORTS_{memory.ports.upper()}", "1", "for `ifdef: one memory port shared by all units, or one for each"
 
 
 def _enum(name: str, values: type[IntEnum]) -> Iterator[tuple[str, str, str]]:

@@ -14,15 +14,20 @@ from vdla.design import load_design
 from vdla.errors import OutputError, VdlaError
 from vdla.isa.emit_manual import manual
 from vdla.isa.emit_verilog import verilog_header
+from vdla.isa.registers import registers_header, registers_manual
 
 COMMAND = "python -m vdla.isa.generate"
 MANUAL_DESIGN = "pynq_z1"
-VERILOG_DESIGNS = ("pynq_z1", "tiny")
+VERILOG_DESIGNS = ("pynq_z1", "tiny", "zynq_4port", "kv260")
 
 
 def generated_files() -> dict[str, str]:
     """Path from the root of the repository → text."""
-    files = {"docs/isa.md": manual(load_design(MANUAL_DESIGN), COMMAND)}
+    files = {
+        "docs/isa.md": manual(load_design(MANUAL_DESIGN), COMMAND),
+        "docs/registers.md": registers_manual(COMMAND),
+        "hw/rtl/generated/vdla_registers.vh": registers_header(COMMAND),
+    }
     for name in VERILOG_DESIGNS:
         files[f"hw/rtl/generated/{name}/vdla_isa.vh"] = verilog_header(load_design(name), COMMAND)
     return files
@@ -63,7 +68,7 @@ def _checkout() -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the ISA manual and the Verilog headers.")
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the manuals of ISA and registers, and the Verilog headers.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is out of date")
     options = parser.parse_args(arguments)
     try:

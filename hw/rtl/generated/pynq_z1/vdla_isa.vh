@@ -26,6 +26,7 @@
 `define VDLA_PORTS                        1                  // memory ports
 `define VDLA_MAX_BURST                    16                 // beats
 `define VDLA_OUTSTANDING                  8                  // read bursts in flight on one port
+`define VDLA_PORTS_SHARED                 1                  // for `ifdef: one memory port shared by all units, or one for each
 
 // Opcodes
 `define VDLA_OPCODE_LOAD                  3'd0

@@ -25,6 +25,7 @@ from vdla.compiler.ir.nodes import (
     Stmt,
     Store,
     Var,
+    children,
     stmt_children,
     stmt_exprs,
     substitute,
@@ -41,6 +42,7 @@ from vdla.compiler.passes.affine import (
     recombine,
     to_linear,
 )
+from vdla.compiler.passes.simplify import conjuncts
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,19 @@ def touched_buffers(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
             writes.add(node.operands[0].buffer)
             reads.update(r.buffer for r in node.operands[1:])
         for expr in stmt_exprs(node):
-            reads.update(e.buffer for e in walk_expr(expr) if isinstance(e, Load))
+            add_loaded(expr, reads)
         stack.extend(stmt_children(node))
     return reads, writes
+
+
+def add_loaded(expr: Expr, found: set[Buffer]) -> None:
+    """Add the buffers that `expr` loads to `found`."""
+    if isinstance(expr, Var | Const):
+        return
+    if isinstance(expr, Load):
+        found.add(expr.buffer)
+    for child in children(expr):
+        add_loaded(child, found)
 
 
 def bound(form: Linear, inner: Ranges, ranges: Ranges) -> tuple[Linear, int] | None:
@@ -223,11 +235,28 @@ def exact_box(access: Access, outer: Ranges) -> Box | None:
     return Box(tuple(starts), tuple(extents))
 
 
+def narrowed(inside: Mapping[Var, Interval], predicate: Expr | None, outer: Ranges) -> dict[Var, Interval]:
+    """The ranges of `inside` where `predicate` holds, as far as each term Σ coefficient · v < n bounds one variable alone."""
+    result = dict(inside)
+    for term in conjuncts(predicate) if predicate is not None else ():
+        match term:
+            case Binary("lt", left, Const(limit, _)):
+                form = to_linear(left, {**outer, **inside})
+                for atom, coefficient in form.terms.items():
+                    others = Linear({a: c for a, c in form.terms.items() if a is not atom}, form.constant)
+                    known = linear_interval(others, {**outer, **inside})
+                    if isinstance(atom, Var) and atom in result and coefficient > 0 and known is not None:
+                        low, high = result[atom]
+                        result[atom] = low, max(low, min(high, (int(limit) - 1 - known[0]) // coefficient))
+    return result
+
+
 def visits_once(block: Block, inside: Mapping[Var, Interval], outer: Ranges) -> bool:
     """Whether the loops `inside` are sure to reach no point of the block's domain twice.
 
     The bindings are flattened to one number, row-major; its terms, smallest first, must not reach one another.
     """
+    inside = narrowed(inside, block.predicate, outer)
     ranges = {**outer, **inside}
     flat, stride = Linear({}, 0), 1
     for binding in reversed(block.bindings):

@@ -22,8 +22,6 @@ from vdla.compiler.ir.nodes import (
     Store,
     Var,
     map_expr,
-    map_stmt,
-    map_stmt_exprs,
     rebuild_stmt,
     seq,
     stmt_children,
@@ -32,6 +30,7 @@ from vdla.compiler.ir.nodes import (
 )
 from vdla.compiler.ir.printer import print_head
 from vdla.compiler.passes.affine import Interval
+from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.passes.simplify import simplify, simplify_and
 from vdla.errors import CompileError
 
@@ -214,23 +213,29 @@ def rebind(stmt: Stmt, values: Mapping[Var, Expr], ranges: Mapping[Var, Interval
 
 def replace_buffers(stmt: Stmt, new: Mapping[Buffer, Buffer]) -> Stmt:
     """Each key replaced by its value wherever it is allocated, loaded, stored or an operand."""
+    if isinstance(stmt, Block):
+        reads, writes = touched_buffers(stmt)
+        if not any(b in reads or b in writes for b in new):
+            return stmt
 
     def expr(node: Expr) -> Expr:
         return Load(new[node.buffer], node.indices) if isinstance(node, Load) and node.buffer in new else node
 
-    def change(node: Stmt) -> Stmt:
-        node = map_stmt_exprs(node, lambda e: map_expr(e, expr))
-        match node:
-            case Store(buffer, indices, value) if buffer in new:
-                return Store(new[buffer], indices, value)
-            case Allocate(buffer, body, annotations) if buffer in new:
-                return Allocate(new[buffer], body, annotations)
-            case Intrinsic():
-                operands = tuple(replace(r, buffer=new.get(r.buffer, r.buffer)) for r in node.operands)
-                return replace(node, operands=operands)
-        return node
-
-    return map_stmt(stmt, change)
+    old = stmt_children(stmt)
+    children = tuple(replace_buffers(s, new) for s in old)
+    if any(a is not b for a, b in zip(old, children, strict=True)):
+        stmt = rebuild_stmt(stmt, children)
+    match stmt:
+        case Allocate(buffer, body, annotations) if buffer in new:
+            return Allocate(new[buffer], body, annotations)
+        case Store(buffer, indices, value):
+            return Store(new.get(buffer, buffer), tuple(map_expr(i, expr) for i in indices), map_expr(value, expr))
+        case Intrinsic(name, operands, attributes, predicate):
+            regions = tuple(replace(r, buffer=new.get(r.buffer, r.buffer)) for r in operands)
+            return Intrinsic(name, regions, attributes, predicate)
+        case If(condition, then, otherwise):
+            return If(map_expr(condition, expr), then, otherwise)
+    return stmt
 
 
 def allocations(func: Function) -> Iterator[Allocate]:

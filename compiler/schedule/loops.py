@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from vdla.compiler.ir.nodes import LOOP_KINDS, Block, Expr, For, Function, Stmt, Var, walk_expr, with_attribute
-from vdla.compiler.passes.region import outer_ranges, visits_once
+from vdla.compiler.ir.nodes import LOOP_KINDS, Block, Buffer, Expr, For, Function, Stmt, Var, walk_expr, with_attribute
+from vdla.compiler.passes.region import outer_ranges, touched_buffers, visits_once
 from vdla.compiler.schedule.locate import (
     LoopRef,
     Names,
@@ -18,6 +18,7 @@ from vdla.compiler.schedule.locate import (
     rebind,
     refuse,
     replace_in,
+    written_buffer,
 )
 
 
@@ -164,18 +165,33 @@ def set_kind(func: Function, loop: LoopRef, kind: str) -> Function:
     if kind not in LOOP_KINDS:
         refuse(f"make it {kind}", "the kind is one of " + ", ".join(LOOP_KINDS), path)
     if kind not in ("serial", "unrolled"):
-        require_independent(f"make {old.var.name} {kind}", path)
+        require_independent(func, f"make {old.var.name} {kind}", path)
     return replace_in(func, (old, replace(old, kind=kind)))
 
 
-def require_independent(step: str, path: tuple[Stmt, ...]) -> None:
-    """Refuse a loop whose variable chooses reduction points of a block below it."""
+def require_independent(func: Function, step: str, path: tuple[Stmt, ...]) -> None:
+    """Refuse a loop whose iterations share a reduction point or, in a buffer that is used outside, an element."""
     loop = loop_of(path)
-    for block in blocks_in(loop.body):
+    for below in paths_to_blocks(loop):
+        block = below[-1]
+        assert isinstance(block, Block)
         for it, binding in zip(block.iters, block.bindings, strict=True):
             if it.kind == "reduce" and any(e is loop.var for e in walk_expr(binding)):
                 why = f"block {block.name} reduces over it by {it.var.name}, so its iterations depend on one another"
                 refuse(step, why, (*path, block), hint="rfactor the loop first")
+        buffer = written_buffer(block)
+        if used_outside(func, loop, buffer) and not visits_once(block, outer_ranges(below), outer_ranges(path[:-1])):
+            why = f"several iterations may write the same element of {buffer.name} in block {block.name}"
+            refuse(step, why, (*path, block))
+
+
+def used_outside(func: Function, loop: For, buffer: Buffer) -> bool:
+    """Whether a buffer is an output or used by a block outside the loop."""
+    if any(buffer is p for p in func.params):
+        return True
+    inside = {id(b) for b in blocks_in(loop)}
+    touched = (touched_buffers(b) for b in blocks_in(func.body) if id(b) not in inside)
+    return any(buffer in reads or buffer in writes for reads, writes in touched)
 
 
 def require_serial(step: str, path: tuple[Stmt, ...]) -> None:

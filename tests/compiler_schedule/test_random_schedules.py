@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vdla.compiler import te
 from vdla.compiler.ir.interpreter import interpret
-from vdla.compiler.ir.nodes import For, Function, walk_stmt
+from vdla.compiler.ir.nodes import Binary, Const, For, Function, Stmt, map_stmt, substitute_stmt, walk_stmt
 from vdla.compiler.ir.printer import to_text
 from vdla.compiler.ir.verify import verify
 from vdla.compiler.passes import lower
@@ -22,17 +23,17 @@ SEEDS = range(2000 if os.environ.get("VDLA_LONG") else 120)
 
 
 def random_function(r: random.Random) -> Function:
-    """A few stages over one or two inputs of rank 1 to 3: elementwise, stencil, pad, gather by quotient, reduction."""
+    """A few stages over an input of rank 1 to 3, each of one of `STAGES`; one or two outputs."""
     rank = r.randint(1, 3)
     shape = tuple(r.randint(1, 7) for _ in range(rank))
     inputs = [te.placeholder(shape, "int32", "x")]
     tensors = list(inputs)
     for k in range(r.randint(1, 4)):
-        stage = r.choice([elementwise, elementwise, stencil, pad, strided, reduction, transpose])(r, tensors, f"s{k}")
-        tensors.append(stage)
-    if r.random() < 0.3:
-        tensors.append(te.compute(tensors[-1].shape, lambda *e: tensors[-1][e] + 1, "last"))
-    return te.create_function("random", inputs, [tensors[-1]])
+        tensors.append(r.choice(STAGES)(r, tensors, f"s{k}"))
+    outputs = [tensors[-1]]
+    if len(tensors) > 2 and r.random() < 0.2:
+        outputs.append(tensors[-2])
+    return te.create_function("random", inputs, outputs)
 
 
 def pick(r: random.Random, tensors: list[te.Tensor]) -> te.Tensor:
@@ -90,6 +91,35 @@ def transpose(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tenso
     return te.compute(a.shape[::-1], lambda *e: a[e[::-1]], name)
 
 
+def window(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """A strided, dilated convolution along the first axis."""
+    a = pick(r, tensors)
+    stride, dilation, width = r.randint(1, 3), r.randint(1, 2), r.randint(1, 3)
+    reach = (width - 1) * dilation + 1
+    if reach > a.shape[0]:
+        return elementwise(r, tensors, name)
+    k = te.reduce_axis(width, "k")
+    positions = (a.shape[0] - reach) // stride + 1
+    return te.compute(
+        (2, positions, *a.shape[1:]), lambda o, i, *e: te.sum(a[(i * stride + k * dilation, *e)] * (o + k), k), name
+    )
+
+
+def mirrored(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    a = pick(r, tensors)
+    return te.compute(a.shape, lambda i, *e: a[(a.shape[0] - 1 - i, *e)] * 2, name)
+
+
+def wrapped(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """Reads by a remainder, and by a sum of two axes."""
+    a = pick(r, tensors)
+    n = a.shape[0]
+    return te.compute((n + 1, 2, *a.shape[1:]), lambda i, j, *e: a[((i + j) % n, *e)] + j, name)
+
+
+STAGES = (elementwise, elementwise, stencil, pad, strided, reduction, transpose, window, mirrored, wrapped)
+
+
 def random_step(r: random.Random, s: Schedule) -> str:
     """Try one step; its text."""
     loops = [x.var for x in walk_stmt(s.func.body) if isinstance(x, For)]
@@ -97,6 +127,7 @@ def random_step(r: random.Random, s: Schedule) -> str:
     block = r.choice(blocks)
     own = s.loops(block) or loops
     loop, other = r.choice(loops), r.choice(own)
+    near = r.choice(s.loops(r.choice(blocks)) or loops)
     reads = sorted({b.name for b in s.func.params} | set(blocks))
     several = r.sample(own, min(len(own), r.randint(2, 4)))
     adjacent = own.index(other)
@@ -105,8 +136,7 @@ def random_step(r: random.Random, s: Schedule) -> str:
         ("split", lambda: s.split(other, [None, r.randint(1, 5)])),
         ("fuse", lambda: s.fuse(*own[adjacent : adjacent + r.randint(1, 3)])),
         ("reorder", lambda: s.reorder(*several)),
-        ("compute_at", lambda: s.compute_at(block, loop)),
-        ("compute_at", lambda: s.compute_at(block, loop)),
+        *[("compute_at", lambda: s.compute_at(block, near))] * 4,
         ("compute_at", lambda: s.compute_at(block, loop)),
         ("reverse_compute_at", lambda: s.reverse_compute_at(block, loop)),
         ("compute_inline", lambda: s.compute_inline(block)),
@@ -141,28 +171,46 @@ def check_seed(seed: int) -> list[str]:
     r = random.Random(seed)
     func = random_function(r)
     verify(func)
-    arrays = [np.random.default_rng(seed).integers(-50, 50, p.shape, dtype=np.int32) for p in func.params[:-1]]
-    expected = interpret(func, arrays)[0]
+    inputs = func.params[: -func.output_count]
+    arrays = [np.random.default_rng(seed).integers(-50, 50, p.shape, dtype=np.int32) for p in inputs]
+    expected = interpret(func, arrays)
+
+    def compare(stage: str, changed: Function, where: str) -> None:
+        for got, wanted in zip(interpret(changed, arrays), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted, err_msg=f"{stage}, {where}\n{to_text(changed)}")
+
     schedule = Schedule(func)
     done: list[str] = []
-    for _ in range(r.randint(3, 14)):
+    for _ in range(r.choice([4, 8, 14, 24])):
         done += filter(None, [random_step(r, schedule)])
         where = f"seed {seed}, after {done}\n{to_text(schedule.func)}"
         try:
             verify(schedule.func)
         except CompileError as problem:
             raise AssertionError(f"{problem}; {where}") from problem
-        np.testing.assert_array_equal(interpret(schedule.func, arrays)[0], expected, err_msg=f"scheduled, {where}")
+        compare("scheduled", schedule.func, where)
 
-    def compare(name: str, lowered: Function) -> None:
-        got = interpret(lowered, arrays)[0]
-        np.testing.assert_array_equal(got, expected, err_msg=f"{name}, {where}\n{to_text(lowered)}")
+    def compare_stage(name: str, lowered: Function) -> None:
+        compare(name, lowered, where)
 
     try:
-        lower(schedule.func, compare)
+        lowered = lower(schedule.func, compare_stage)
     except CompileError as problem:
         raise AssertionError(f"{problem}; {where}") from problem
+    compare("concurrent loops backwards", concurrent_backwards(lowered), where)
     return done
+
+
+def concurrent_backwards(func: Function) -> Function:
+    """The iterations of every loop that may run at once, in the opposite order."""
+
+    def change(stmt: Stmt) -> Stmt:
+        if isinstance(stmt, For) and stmt.kind not in ("serial", "unrolled"):
+            backwards = Binary("sub", Const(stmt.extent - 1), stmt.var)
+            return replace(stmt, body=substitute_stmt(stmt.body, {stmt.var: backwards}))
+        return stmt
+
+    return replace(func, body=map_stmt(func.body, change))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,18 +10,22 @@ import difflib
 import hashlib
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vdla.errors import DesignError, ProblemList, VdlaError
 
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 INSTRUCTION_BYTES = 16
 ACC_BYTES = 4
+AXI_BURST_BYTES = 4096
+DESIGN_BYTES_MAX = 1 << 20
 BUS_PORTS = ("fetch", "load", "compute", "store")
 
 
@@ -85,23 +89,23 @@ class Board(Section):
     host: str
 
 
+SECTIONS: dict[str, type[BaseModel]] = {"gemm": Gemm, "types": Types, "sram": Sram, "memory": Memory, "board": Board}
+
+
 class Design(Section):
-    """One accelerator. Immutable and hashable; equal designs have equal `hash_hex`."""
+    """One accelerator. Immutable and hashable; equal designs have equal `hash_hex`.
+
+    `load_design` and `design_from_dict` are the doors: they also refuse values that contradict one another.
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     about: str = Field(min_length=10)
-    clock_mhz: float = Field(gt=0, le=5000, strict=False)
+    clock_mhz: float = Field(gt=0, le=5000)
     gemm: Gemm
     types: Types = Types()
     sram: Sram
     memory: Memory = Memory()
     board: Board | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Design:
-        if problems := list(_contradictions(self)):
-            raise ValueError("\n".join(problems))
-        return self
 
     # -- tiles: the unit of every SRAM index and of every DRAM address of a DMA ------------------------------------
     @property
@@ -216,49 +220,73 @@ def _index_bits(depth: int) -> int:
     return max(1, (depth - 1).bit_length())
 
 
-def _contradictions(design: Design):
-    """Combinations that cannot be built or encoded, one readable line each, opening with the key's path."""
-    gemm, sram = design.gemm, design.sram
+@dataclass(frozen=True)
+class Contradiction:
+    """Values that cannot be built or encoded together. keys: the paths of all that have a part in it, its own first."""
+
+    keys: tuple[str, ...]
+    what: str
+    found: object
+    expected: str
+
+    def error(self) -> DesignError:
+        return DesignError(self.what, where=self.keys[0], found=self.found, expected=self.expected)
+
+
+def _contradictions(design: Design) -> Iterator[Contradiction]:
+    gemm, sram, memory = design.gemm, design.sram, design.memory
     if gemm.block_in != gemm.block_out:
-        yield (
-            f"gemm.block_in: an output tile of one layer is an input tile of the next, so block_in must equal "
-            f"block_out; found {gemm.block_in} and {gemm.block_out}"
+        yield Contradiction(
+            ("gemm.block_in", "gemm.block_out"),
+            "an output tile of one layer is an input tile of the next, so the blocks must be equal",
+            gemm.block_in,
+            f"{gemm.block_out}, as gemm.block_out",
         )
     for key in ("batch", "block_in", "block_out"):
-        if getattr(gemm, key) & (getattr(gemm, key) - 1):
-            yield f"gemm.{key}: tile bytes address DRAM, so it must be a power of two; found {getattr(gemm, key)}"
-    bits = design.memory.bus_bits
-    if bits & (bits - 1):
-        yield f"memory.bus_bits: expected a power of two; found {bits}"
-    if design.memory.max_burst * bits // 8 > 4096:
-        yield f"memory.max_burst: AXI bursts stay within 4096 bytes; found {design.memory.max_burst} beats of {bits} bits"
+        if (size := getattr(gemm, key)) & (size - 1):
+            yield Contradiction((f"gemm.{key}",), "tile bytes address DRAM", size, "a power of two")
+    if memory.bus_bits & (memory.bus_bits - 1):
+        yield Contradiction(("memory.bus_bits",), "a beat is a power of two", memory.bus_bits, "32, 64, 128 … 1024")
+    if memory.max_burst * memory.bus_bits // 8 > AXI_BURST_BYTES:
+        yield Contradiction(
+            ("memory.max_burst", "memory.bus_bits"),
+            f"an AXI burst stays within {AXI_BURST_BYTES} bytes",
+            memory.max_burst,
+            f"at most {AXI_BURST_BYTES * 8 // memory.bus_bits} beats of {memory.bus_bits} bits",
+        )
     for key in ("inp", "wgt", "acc"):
-        tile = getattr(design, f"{key}_tile_bytes")
-        size = getattr(sram, key)
+        tile, size = getattr(design, f"{key}_tile_bytes"), getattr(sram, key)
+        keys = (f"sram.{key}", "gemm.batch", "gemm.block_in", "gemm.block_out")
         if size % tile:
-            yield f"sram.{key}: expected a multiple of the {tile}-byte tile; found {size}"
+            yield Contradiction(keys, "tiles do not fill the SRAM", size, f"a multiple of the {tile}-byte tile")
         elif size < 4 * tile:
-            yield f"sram.{key}: expected room for at least 4 tiles of {tile} bytes; found {size}"
+            yield Contradiction(keys, "too small", size, f"room for at least 4 tiles of {tile} bytes")
     if sram.uop % 8 or sram.uop < 64:
-        yield f"sram.uop: expected a multiple of 8 bytes, at least 64; found {sram.uop}"
+        yield Contradiction(("sram.uop",), "not a micro-op memory", sram.uop, "a multiple of 8 bytes, at least 64")
 
 
 def design_from_dict(data: object, where: str) -> Design:
     """Validate a parsed YAML document; `where` names it in messages.
 
-    Raises `ProblemList` with every problem at once.
+    Raises `DesignError` when it is not a mapping, `ProblemList` with every problem at once.
     """
     if not isinstance(data, dict):
-        raise DesignError(
-            "not a design", where=where, found=type(data).__name__, expected="a mapping with name, about, gemm, sram …"
-        )
+        found = "nothing" if data is None else type(data).__name__
+        raise DesignError("not a design", where=where, found=found, expected="a mapping with name, about, gemm, sram …")
+    problems: list[VdlaError] = []
     try:
         design = Design.model_validate(data)
-        _check_encodable(design)
-        return design
-    except ValidationError as err:
-        problems = [problem for detail in err.errors() for problem in _problems(detail)]
-        raise ProblemList(f"{where}: not a valid design", problems) from None
+        problems += [contradiction.error() for contradiction in _contradictions(design)]
+        if not problems:
+            _check_encodable(design)
+            return design
+    except ValidationError as error:
+        details = error.errors()
+        problems += [_problem(detail) for detail in details]
+        problems += _further_contradictions(data, [detail["loc"] for detail in details])
+    except DesignError as error:
+        problems.append(error)
+    raise ProblemList(f"{where}: not a valid design", problems)
 
 
 def _check_encodable(design: Design) -> None:
@@ -268,22 +296,49 @@ def _check_encodable(design: Design) -> None:
     check_encodable(design)
 
 
-def _problems(detail: Any) -> list[VdlaError]:
+def _further_contradictions(data: Mapping[Any, Any], refused: Sequence[tuple[Any, ...]]) -> list[VdlaError]:
+    """Contradictions among the keys that were not refused, those standing in for by a design that is sound."""
+    sound = {
+        "name": "sound", "about": "stands in for what was refused", "clock_mhz": 100, "gemm": {},
+        "sram": {"uop": 1 << 15, "inp": 1 << 15, "wgt": 1 << 18, "acc": 1 << 17},
+    }  # fmt: skip
+    repaired = {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
+    for top, *rest in refused:
+        if top == "board":  # no part in any contradiction
+            repaired.pop(top, None)
+        elif rest and isinstance(repaired.get(top), dict):
+            repaired[top].pop(rest[0], None)
+            if isinstance(default := sound.get(top), dict) and rest[0] in default:
+                repaired[top][rest[0]] = default[rest[0]]
+        elif top in sound:
+            repaired[top] = sound[top]
+        else:
+            repaired.pop(top, None)
+    try:
+        design = Design.model_validate(repaired)
+    except ValidationError:
+        return []
+    doubtful = {".".join(map(str, path)) for path in refused}
+
+    def stands(contradiction: Contradiction) -> bool:
+        return not any(key in doubtful or key.partition(".")[0] in doubtful for key in contradiction.keys)
+
+    return [contradiction.error() for contradiction in _contradictions(design) if stands(contradiction)]
+
+
+def _problem(detail: Any) -> VdlaError:
     path = ".".join(map(str, detail["loc"]))
-    message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        section: Any = Design
-        for key in detail["loc"][:-1]:
-            section = section.model_fields[key].annotation
-        known = list(section.model_fields)
+        known = list((SECTIONS.get(detail["loc"][0], Design) if len(detail["loc"]) > 1 else Design).model_fields)
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]}?" if near else ""
-        return [DesignError("unknown key", where=path, expected=f"one of {', '.join(known)}", hint=hint)]
+        return DesignError("unknown key", where=path, expected=f"one of {', '.join(known)}", hint=hint)
     if detail["type"] == "missing":
-        return [DesignError("missing key", where=path, expected="a value")]
-    if not path:  # our own cross-field checks carry their paths
-        return [DesignError(rest.strip(), where=key) for key, _, rest in (m.partition(":") for m in message.split("\n"))]
-    return [DesignError(message[0].lower() + message[1:], where=path, found=detail.get("input"))]
+        return DesignError("missing key", where=path, expected="a value")
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if detail["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = "should be a mapping of keys to values"
+    return DesignError(message[0].lower() + message[1:], where=path, found=detail.get("input"))
 
 
 def shipped_designs() -> dict[str, Path]:
@@ -302,21 +357,48 @@ def load_design(name_or_path: str | Path | Design) -> Design:
     shipped = shipped_designs()
     path = shipped.get(str(name_or_path), Path(name_or_path))
     try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError, UnicodeDecodeError, OSError) as err:
+        text = _read_text(path)
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a null character
         near = difflib.get_close_matches(str(name_or_path), list(shipped), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
         raise DesignError(
-            f"cannot read the design ({type(err).__name__})",
+            f"cannot read the design ({getattr(error, 'strerror', None) or 'it is not text'})",
             where=str(name_or_path),
             expected=f"a YAML file or one of {', '.join(shipped)}",
-            hint=f"{hint}vdla design list",
+            hint=f"did you mean {near[0]}?" if near else "vdla design list",
         ) from None
+    return design_from_dict(_parse_yaml(text, str(path)), str(path))
+
+
+def _read_text(path: Path) -> str:
+    """Raises `DesignError` for more than anybody writes, so that reading a device ends."""
+    with path.open("rb") as file:
+        raw = file.read(DESIGN_BYTES_MAX + 1)
+    if len(raw) > DESIGN_BYTES_MAX:
+        raise DesignError("too long for a design", where=str(path), expected=f"at most {DESIGN_BYTES_MAX:,} bytes")
+    return raw.decode("utf-8")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice, where PyYAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in lines:
+                problem = f"{key.value} is given twice, first on line {lines[key.value]}"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            lines[key.value] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, where: str) -> object:
+    """Raises `DesignError`, with the line, when `text` is not one YAML document of plain values."""
     try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as err:
-        line = getattr(getattr(err, "problem_mark", None), "line", None)
-        place = f"{path}:{line + 1}" if line is not None else str(path)
-        problem = " ".join(str(getattr(err, "problem", "") or "unreadable").split())
-        raise DesignError(f"not YAML: {problem}", where=place, expected="key: value lines") from None
-    return design_from_dict(data, str(path))
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{where}:{mark.line + 1}" if mark is not None else where
+        problem = " ".join(str(getattr(error, "problem", "") or "unreadable").split())
+        raise DesignError(f"not YAML: {problem}", where=place, expected="key: value lines, each key once") from None

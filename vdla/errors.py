@@ -6,6 +6,28 @@ Every error a user can cause is a `VdlaError`; the command line prints its `str(
 
 from __future__ import annotations
 
+import reprlib
+
+SHOWN_LENGTH = 300
+
+
+class _Short(reprlib.Repr):
+    """repr with limits that no honest value reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxlong, self.maxother = 3, 200, 60, 300
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 30
+
+
+def shown(value: object) -> str:
+    """`value` for a message: its repr, shortened when it is longer than anybody reads."""
+    try:
+        text = _Short().repr(value)
+        return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}…"
+    except ValueError:  # Python's own limit on the digits of an integer
+        return f"{type(value).__name__} of thousands of digits"
+
 
 class VdlaError(Exception):
     """Something the user can mend.
@@ -27,7 +49,7 @@ class VdlaError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         if self.found is not None:
-            text += f"; found {self.found!r}"
+            text += f"; found {shown(self.found)}"
         if self.expected:
             text += f"; expected {self.expected}"
         return f"{text}; try: {self.hint}" if self.hint else text

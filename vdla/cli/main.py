@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
@@ -43,7 +44,6 @@ app.add_typer(design_commands.app, name="design")
 app.add_typer(isa_commands.app, name="isa")
 
 # Typer carries Click's classes with it in some versions and imports Click in others.
-UsageError: type = typer.BadParameter.__mro__[1]
 ClickException: type = typer.BadParameter.__mro__[2]
 
 
@@ -97,13 +97,14 @@ def run_command(arguments: list[str]) -> int:
         if isinstance(error, typer.Exit):
             return error.exit_code
         if isinstance(error, ClickException):
-            return fail(f"{error.format_message().rstrip('.')}{usage_hint(error)}", error.exit_code)
+            return refuse(error)
         return fault(error)
 
 
-def usage_hint(error: Exception) -> str:
-    context = getattr(error, "ctx", None)
-    return f"; try: {context.command_path} --help" if isinstance(error, UsageError) and context is not None else ""
+def refuse(error: Any) -> int:
+    """A command line that typer does not understand."""
+    hint = f"; try: {error.ctx.command_path} --help" if getattr(error, "ctx", None) is not None else ""
+    return fail(error.format_message().rstrip(".") + hint, error.exit_code)
 
 
 def fault(error: Exception) -> int:

@@ -18,6 +18,7 @@ from vdla.design import Design
 from vdla.device import Device, Profile
 from vdla.errors import RunError
 from vdla.files import write_file
+from vdla.isa.program import LayerSpan
 from vdla.runtime.program_file import module_to_bytes
 
 LayerObserver = Callable[[str, np.ndarray], None]
@@ -107,7 +108,8 @@ class Module:
         program = step.program
         inputs = {slot.name: values[slot.name] for slot in program.inputs}
 
-        def after_layer(layer, dram: np.ndarray) -> None:
+        def after_layer(layer: LayerSpan, dram: np.ndarray) -> None:
+            assert observe is not None
             for slot in layer.outputs:
                 packed = dram[slot.address : slot.address + slot.bytes].view(slot.dtype).reshape(slot.shape)
                 name = quantised_name(slot.name)

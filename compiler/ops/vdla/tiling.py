@@ -85,43 +85,80 @@ def parts(extent: int, tile: Any) -> Any:
     return -(-extent // tile)
 
 
-def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
-    """Cycles of the whole layer under `t`; ranks tilings, see the module's docstring."""
+@dataclass(frozen=True, slots=True)
+class TileWork:
+    """Cycles of an average output tile by unit; `input` and `weight` are of one full reduction chunk, `gemm` of the whole."""
+
+    gemm: Any
+    alu: Any
+    compute_dma: Any
+    input: Any
+    weight: Any
+    residual: Any
+    store: Any
+
+
+def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
+    """A row of a DMA costs one cycle beside its beats, an instruction its latency. A tile narrower than its buffer (the last
+    one of a row, when the columns do not divide the width) stores each of its rows by an instruction of its own."""
     bus, latency = design.bus_bytes, design.memory.read_latency + INSTRUCTION_OVERHEAD
     tiles_g, tiles_o = parts(w.groups, t.groups), parts(w.out_blocks, t.out_blocks)
     tiles_y, tiles_x = parts(w.out_height, t.rows), parts(w.out_width, t.columns)
-    chunks, kernel = parts(w.in_blocks, t.in_blocks), w.kernel[0] * w.kernel[1]
     tiles = w.batch * tiles_g * tiles_o * tiles_y * tiles_x
-    loads = tile_loads(w, t, tiles, chunks)
-
-    # Edge tiles load less: scale the full tile by the true total.
-    share_y, share_x = w.out_height / (tiles_y * t.rows), w.out_width / (tiles_x * t.columns)
+    groups, blocks = w.groups / tiles_g, w.out_blocks / tiles_o
     rows = input_extent(t.rows, w.kernel[0], w.strides[0], w.dilations[0])
     columns = input_extent(t.columns, w.kernel[1], w.strides[1], w.dilations[1])
-    group_blocks = w.groups / tiles_g
-    input_bus = group_blocks * w.in_blocks / chunks * rows * columns * share_y * share_x * design.inp_tile_bytes / bus
-    weight_tiles = 1 if w.uniform_weight else group_blocks * w.out_blocks / tiles_o * w.in_blocks / chunks * kernel
-    weight_bus = weight_tiles * design.wgt_tile_bytes / bus
-    weight_dmas = np.where(t.in_blocks >= w.in_blocks, 1, t.groups * t.out_blocks)
-    load = loads.inputs * (input_bus + t.groups * t.in_blocks * latency) + loads.weights * (weight_bus + weight_dmas * latency)
+    chunk = np.minimum(t.in_blocks, w.in_blocks)
+    image = groups * chunk * (latency + rows * (1 + columns * design.inp_tile_bytes / bus))
+    weight_tiles = 1 if w.uniform_weight else groups * blocks * chunk * w.kernel[0] * w.kernel[1]
+    weight_dmas = np.where(t.in_blocks >= w.in_blocks, 1, groups * blocks)
+    out = w.out_tiles / tiles
+    narrow = np.where(w.out_width % t.columns, t.rows / tiles_x, 1)
+    out_dmas, out_rows = groups * blocks * narrow, out / np.minimum(t.columns, w.out_width)
+    out_bus = out_rows + out * design.out_tile_bytes / bus
+    parameter_loads = np.where(t.weights_outer, tiles_g * tiles_o, tiles) / tiles * (2 if w.residual else 1)
+    return TileWork(
+        gemm=w.gemm_uops / tiles,
+        alu=out * (5 if w.residual else 1) + 3 * INSTRUCTION_OVERHEAD,
+        compute_dma=parameter_loads * (groups * blocks * 2 * design.acc_tile_bytes / bus + latency),
+        input=image,
+        weight=weight_tiles * design.wgt_tile_bytes / bus + weight_dmas * latency,
+        residual=(out_dmas * latency + out_bus) if w.residual else 0 * out,
+        store=out_dmas * (design.memory.write_latency + INSTRUCTION_OVERHEAD) + out_bus,
+    )
 
-    out_bus = w.out_tiles * design.out_tile_bytes / bus
-    out_dmas = tiles * t.groups * t.out_blocks
-    store = out_bus + out_dmas * (design.memory.write_latency + INSTRUCTION_OVERHEAD)
-    parameter_loads = np.where(t.weights_outer, 1, w.batch * tiles_y * tiles_x) * tiles_g * tiles_o * (2 if w.residual else 1)
-    compute_dma = parameter_loads * (group_blocks * w.out_blocks / tiles_o * 2 * design.acc_tile_bytes / bus + latency)
-    if w.residual:
-        load = load + out_bus + out_dmas * latency
-    alu = w.out_tiles * (5 if w.residual else 1)
-    compute = w.gemm_uops + alu + compute_dma + tiles * (chunks + 3) * INSTRUCTION_OVERHEAD
-    traffic = loads.inputs * input_bus + loads.weights * weight_bus + out_bus * (2 if w.residual else 1)
-    overlapped = np.maximum.reduce([compute, load, store, traffic / (1 if design.port_count == 1 else 2)])
-    overlapped = overlapped + input_bus + weight_bus + 2 * latency + out_bus / tiles + design.memory.write_latency
-    overlapped = overlapped + np.where((t.wgt_buffers == 1) & (loads.weights > 1), loads.weights * weight_bus, 0)
-    overlapped = overlapped + np.where((t.inp_buffers == 1) & (loads.inputs > 1), loads.inputs * input_bus, 0)
-    overlapped = overlapped + np.where((t.acc_buffers == 1) & (tiles > 1), store, 0)
-    serial = (t.inp_buffers == 1) & (t.wgt_buffers == 1) & (t.acc_buffers == 1) & (tiles * chunks > 1)
-    return np.where(serial, compute + load + store, overlapped)
+
+def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
+    """Cycles of the whole layer under `t`; ranks tilings, see the module's docstring.
+
+    Within a tile each chunk is computed while the next one loads, the last while the next tile's first does.
+    """
+    chunks = parts(w.in_blocks, t.in_blocks)
+    tiles = w.batch * parts(w.groups, t.groups) * parts(w.out_blocks, t.out_blocks)
+    tiles = tiles * parts(w.out_height, t.rows) * parts(w.out_width, t.columns)
+    work, loads = tile_work(w, t, design), tile_loads(w, t, tiles, chunks)
+    full = np.minimum(t.in_blocks, w.in_blocks) / w.in_blocks
+    tail = 1 - (chunks - 1) * full  # share of the reduction in the last chunk
+    per_chunk = work.input * loads.inputs / (tiles * chunks) + work.weight * loads.weights / (tiles * chunks)
+    compute, last = work.gemm * full + INSTRUCTION_OVERHEAD, work.gemm * tail + work.alu + work.compute_dma
+    first_load = per_chunk + work.residual
+    steady = np.where(
+        chunks > 1,
+        (chunks - 2) * np.maximum(compute, per_chunk)
+        + np.maximum(compute, per_chunk * tail / full)
+        + np.maximum(last, first_load),
+        np.maximum(last, first_load),
+    )
+    traffic = loads.inputs * work.input + loads.weights * work.weight + tiles * (work.residual + work.store)
+    share_bus = traffic if design.port_count == 1 else tiles * work.store
+    ends = work.input + work.weight + work.store
+    single = np.where((t.wgt_buffers == 1) & (loads.weights > 1), loads.weights * work.weight, 0)
+    single = single + np.where((t.inp_buffers == 1) & (loads.inputs > 1), loads.inputs * work.input, 0)
+    single = single + np.where((t.acc_buffers == 1) & (tiles > 1), tiles * work.store, 0)
+    overlapped = np.maximum(tiles * steady, share_bus) + ends + single
+    serial = (t.inp_buffers == 1) & (t.wgt_buffers == 1) & (t.acc_buffers == 1)
+    whole = tiles * (work.gemm + chunks * INSTRUCTION_OVERHEAD + work.alu + work.compute_dma) + traffic
+    return np.where(serial, whole, overlapped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +232,7 @@ def choose_tiling(w: ConvWorkload, design: Design, latency_hiding: bool = True) 
     tilings = candidate_tilings(w, design, latency_hiding)
     if not len(tilings.rows):
         return SMALLEST
-    cycles = estimate_cycles(w, tilings, design)
+    cycles = np.rint(estimate_cycles(w, tilings, design))
     return select_tilings(tilings, np.lexsort((-tilings.rows * tilings.columns, cycles))[0])
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from math import prod
 
 from vdla.compiler.ir.nodes import Var
 from vdla.compiler.schedule import Schedule
@@ -61,14 +60,20 @@ def fused(s: Schedule, loops: Sequence[Var]) -> Var:
 
 
 def schedule_flat(s: Schedule, block: str, outer_axes: int) -> None:
-    """The first `outer_axes` loops fused and parallel, the others fused and vectorised; with none outside, cut in pieces."""
+    """The first `outer_axes` loops fused and parallel, the others fused and vectorised; with none outside, cut in pieces.
+
+    A piece is whole but for one axis, which it cuts evenly: a cut across axes would leave indices nobody can reason about.
+    """
     loops, _ = axis_loops(s, block)
-    last = fused(s, loops[outer_axes:])
-    if outer_axes:
-        first = fused(s, loops[:outer_axes])
-    else:
-        total = prod(i.extent for i in s.get(block).iters)
-        first, last = s.split(last, [max(d for d in range(1, MOST_PIECES + 1) if total % d == 0), None])
+    if not outer_axes:
+        pieces, extents = 1, [i.extent for i in s.get(block).iters]
+        while outer_axes < len(loops) - 1 and pieces * extents[outer_axes] <= MOST_PIECES:
+            pieces *= extents[outer_axes]
+            outer_axes += 1
+        cut = max(d for d in divisors(extents[outer_axes]) if pieces * d <= MOST_PIECES)
+        loops[outer_axes : outer_axes + 1] = s.split(loops[outer_axes], [cut, None])
+        outer_axes += 1
+    first, last = fused(s, loops[:outer_axes]), fused(s, loops[outer_axes:])
     s.parallel(first)
     s.vectorize(last)
 

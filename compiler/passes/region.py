@@ -37,6 +37,7 @@ from vdla.compiler.passes.affine import (
     Ranges,
     atom_interval,
     from_linear,
+    interval,
     linear_floordiv,
     linear_interval,
     recombine,
@@ -254,27 +255,81 @@ def narrowed(inside: Mapping[Var, Interval], predicate: Expr | None, outer: Rang
 def visits_once(block: Block, inside: Mapping[Var, Interval], outer: Ranges) -> bool:
     """Whether the loops `inside` are sure to reach no point of the block's domain twice.
 
-    The bindings are flattened to one number, row-major; its terms, smallest first, must not reach one another.
+    The bindings, flattened to one number, determine the quotients and remainders they are made of where the terms, smallest
+    first, do not reach one another; these determine the loops where they are all the digits of a number made of loops.
     """
     inside = narrowed(inside, block.predicate, outer)
     ranges = {**outer, **inside}
     flat, stride = Linear({}, 0), 1
-    for binding in reversed(block.bindings):
-        form = to_linear(binding, ranges)
-        box = bound(form, inside, ranges)
-        if box is None:
+    for binding in block.bindings:
+        terms = {a: c for a, c in to_linear(binding, ranges).terms.items() if any(v in inside for v in walk_expr(a))}
+        known_range = linear_interval(Linear(terms, 0), ranges)
+        if known_range is None:
             return False
-        flat, stride = recombine(flat.plus(form, stride), ranges), stride * box[1]
-    terms = {a: c for a, c in flat.terms.items() if any(v in inside for v in walk_expr(a))}
-    used = [v for v, (low, high) in inside.items() if high > low]
-    if set(terms) != set(used):
+        flat, stride = flat.plus(Linear(terms, 0), stride), stride * (known_range[1] - known_range[0] + 1)
+    if not separate(flat.terms, ranges):
         return False
+    known: set[Expr] = set(flat.terms)
+    while True:
+        more = numbers_of_digits(known, inside, ranges) - known
+        if not more:
+            return all(v in known for v, (low, high) in inside.items() if high > low)
+        known |= more
+
+
+def numbers_of_digits(known: set[Expr], inside: Mapping[Var, Interval], ranges: Ranges) -> set[Expr]:
+    """What is determined once the atoms `known` are: the parts of every number whose digits are among them."""
+    digits: dict[Expr, list[tuple[int, int | None]]] = {}
+    for atom in known:
+        digit = as_digit(atom)
+        if digit is not None:
+            digits.setdefault(digit[0], []).append(digit[1:])
+    found: set[Expr] = set()
+    for number, places in digits.items():
+        terms = to_linear(number, ranges).terms
+        parts = {a: c for a, c in terms.items() if any(v in inside for v in walk_expr(a))}
+        if covers(places, interval(number, ranges)) and separate(parts, ranges):
+            found |= parts.keys()
+    return found
+
+
+def separate(terms: Mapping[Expr, int], ranges: Ranges) -> bool:
+    """Whether Σ coefficient · atom determines every atom: each coefficient is beyond the reach of the smaller ones."""
     reach = 0
-    for coefficient, high in sorted((abs(c), inside[a][1]) for a, c in terms.items() if isinstance(a, Var)):
-        if coefficient <= reach:
+    for coefficient, atom in sorted(((abs(c), a) for a, c in terms.items()), key=lambda t: t[0]):
+        known = atom_interval(atom, ranges)
+        if known is None or coefficient <= reach:
             return False
-        reach += coefficient * high
+        reach += coefficient * (known[1] - known[0])
     return True
+
+
+def as_digit(atom: Expr) -> tuple[Expr, int, int | None] | None:
+    """(x, d, m) where `atom` is x // d % m; m is None without the remainder."""
+    match atom:
+        case Var():
+            return atom, 1, None
+        case Binary("floordiv", x, Const(divisor, _)):
+            return x, int(divisor), None
+        case Binary("floormod", Binary("floordiv", x, Const(divisor, _)), Const(modulus, _)):
+            return x, int(divisor), int(modulus)
+        case Binary("floormod", x, Const(modulus, _)):
+            return x, 1, int(modulus)
+    return None
+
+
+def covers(places: list[tuple[int, int | None]], known: Interval | None) -> bool:
+    """Whether the digits (divisor, modulus) of a number within `known` determine it."""
+    if (1, None) in places:
+        return True
+    weight = 1
+    for divisor, modulus in sorted(places, key=lambda p: p[0]):
+        if divisor != weight:
+            return False
+        if modulus is None:
+            return True
+        weight *= modulus
+    return known is not None and known[0] >= 0 and known[1] < weight
 
 
 def outer_ranges(path: tuple[Stmt, ...]) -> dict[Var, Interval]:

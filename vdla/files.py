@@ -81,3 +81,12 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+def cache_folder(kind: str) -> Path | None:
+    """Where things of one `kind` are kept between runs: below VDLA_CACHE, or vdla in the user's cache folder; None when
+    VDLA_CACHE is empty: nothing is kept."""
+    chosen = os.environ.get("VDLA_CACHE")
+    if chosen is not None:
+        return Path(chosen) / kind if chosen else None
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vdla" / kind

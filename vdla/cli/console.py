@@ -58,14 +58,6 @@ def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> 
     return "\n".join([line([heading for heading, _ in columns]), line(["-" * w for w in widths]), *map(line, rows)])
 
 
-def shortened(name: str, width: int) -> str:
-    """`name`, its middle left out when it is longer than `width`."""
-    if len(name) <= width:
-        return name
-    head = (width - 1) * 2 // 3
-    return f"{name[:head]}…{name[head + 1 - width :]}"
-
-
 def help_when_bare(context: typer.Context) -> None:
     """The callback of a group of commands: asked for none of them, it lists them."""
     if context.invoked_subcommand is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vdla.cli.console import print_json, progress, say, shortened, table
+from vdla.cli.console import print_json, progress, say, table
 
 if TYPE_CHECKING:
     from vdla.flows import CompileOptions
@@ -29,8 +29,6 @@ DumpOption = typer.Option(None, "--dump-ir", metavar="DIR", help="Write every st
 TraceOption = typer.Option(None, "--trace", metavar="FILE", help="Write a Chrome/Perfetto trace (JSON).")
 VerboseOption = typer.Option(False, "--verbose", "-v", help="Units and DRAM traffic of each layer; why the host runs the rest.")
 JsonOption = typer.Option(False, "--json", help="One JSON document on stdout.")
-
-LAYER_WIDTH = 40
 
 
 def run(
@@ -130,7 +128,7 @@ def run_text(report: RunReport, verbose: bool) -> str:
 
 
 def _row(layer: LayerReport) -> list[str]:
-    name = shortened(layer.label, LAYER_WIDTH)
+    name = layer.short_label
     if layer.target != "vdla":
         return [name, layer.op, "", "host", "", "", "", ""]
     differs = "DIFFERS from the reference; " if layer.bit_exact is False else ""
@@ -173,7 +171,7 @@ def _details(report: RunReport) -> list[str]:
     layers = [layer for layer in report.layers if layer.target == "vdla"]
     busy = [
         [
-            shortened(layer.label, LAYER_WIDTH),
+            layer.short_label,
             *(f"{n:,}" for n in (layer.gemm_cycles, layer.alu_cycles)),
             *(f"{layer.unit_busy.get(unit, 0):,}" for unit in units),
         ]
@@ -181,12 +179,12 @@ def _details(report: RunReport) -> list[str]:
     ]
     traffic = [
         [
-            shortened(layer.label, LAYER_WIDTH),
+            layer.short_label,
             *(f"{n / 1024:,.1f}" if n else "" for n in (*(layer.traffic.get(b, 0) for b in buffers), layer.dram_bytes)),
         ]
         for layer in layers
     ]
-    host = [[shortened(x.label, LAYER_WIDTH), x.op, x.why] for x in report.layers if x.target != "vdla"]
+    host = [[x.short_label, x.op, x.why] for x in report.layers if x.target != "vdla"]
     provenance = ", ".join(f"{name} {value}" for name, value in report.provenance.items() if name != "command")
     return [
         table(busy_columns, busy),

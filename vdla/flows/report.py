@@ -14,6 +14,8 @@ from vdla.isa.definition import Buffer, Opcode, Queue, queue_of
 from vdla.isa.program import Program
 from vdla.json_text import json_text
 
+ROOFLINE_NOTE = "Each layer's useful GOPS under the design's compute and bandwidth roofs; numbers are those of the table below."
+TIMELINE_NOTE = "How busy each unit was; the marks above are where layers retired. They overlap as far as tokens let them."
 QUEUE_UNITS = {Queue.LOAD: "load", Queue.COMPUTE: "compute", Queue.STORE: "store"}
 
 
@@ -42,14 +44,15 @@ def report_page(run: Run) -> str:
         figures.append(
             ("Where the cycles go", "What COMPUTE did in each layer, and what it waited for.", cycles_by_cause(layers))
         )
-        figures.append(
-            ("Roofline", "Each layer's useful GOPS under the design's compute and bandwidth roofs.", roofline(layers, design))
-        )
-    for program, profile in zip(run.model.programs, run.result.profiles, strict=True):
+        figures.append(("Roofline", ROOFLINE_NOTE, roofline(layers, design)))
+    first = 1
+    for number, (program, profile) in enumerate(zip(run.model.programs, run.result.profiles, strict=True), 1):
         ends = np.maximum.accumulate(profile.finish)
-        layer_ends = [(span.name, int(ends[span.end - 1])) for span in program.layers if span.end]
+        layer_ends = [(str(k), int(ends[span.end - 1])) for k, span in enumerate(program.layers, first) if span.end]
+        first += len(program.layers)
+        title = "Timeline" if len(run.model.programs) == 1 else f"Timeline of program {number}"
         drawing = timeline(profile, units_of(program), layer_ends, design.clock_mhz)
-        figures.append(("Timeline", "How busy each unit was: layers overlap where the tokens let them.", drawing))
+        figures.append((title, TIMELINE_NOTE, drawing))
     return page(run.report, design, figures)
 
 

@@ -2,50 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 from vdla.design import Design
+from vdla.report.breakdown import COLOURS, parts
 from vdla.report.run_report import LayerReport, RunReport
+
+LAYER_NOTE = "COMPUTE's time is each layer's own, as shares of its cycles; the numbers appear under the pointer."
+FOOTER = (
+    "Cycles of a layer: from the previous layer's last retirement to its own; they sum to the total though layers overlap. "
+    "Roofline of a layer: its GEMM micro-ops, or each of its tensors over the bus once, whichever is more; of the network: all "
+    "GEMM micro-ops, or weights, inputs and outputs over the bus once. Utilisation counts useful multiply-accumulates only."
+)
 
 STYLE = """
 :root { color-scheme: light; --ink: #1d2b36; --soft: #5c6b77; --line: #e3e8ec; --bar: #2a6f97; --bad: #b3261e; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.about { color: var(--soft); margin-top: .2rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem; margin: 1.4rem 0; }
-.card { border: 1px solid var(--line); border-radius: 8px; padding: .7rem .9rem; }
-.card b { display: block; font-size: 1.25rem; } .card span { color: var(--soft); font-size: .85rem; }
-table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .5rem; border-bottom: 1px solid var(--line); }
-th, td { text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-td.why { white-space: normal; color: var(--soft); text-align: left; }
-.bar { display: inline-block; height: .7em; background: var(--bar); border-radius: 2px; vertical-align: baseline; }
-.track { display: inline-block; width: 80px; background: var(--line); border-radius: 2px; }
-.track { line-height: 0; margin-right: .5em; }
-.differs { color: var(--bad); font-weight: 600; } figure { margin: 0; } svg { max-width: 100%; height: auto; }
+body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink); }
+body { max-width: 1160px; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .2rem; }
+.about, .note { color: var(--soft); margin: .2rem 0 .8rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: .7rem; margin: 1.4rem 0; }
+.card { border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem; }
+.card b { display: block; font-size: 1.2rem; white-space: nowrap; }
+.card span { color: var(--soft); font-size: .8rem; line-height: 1.3; display: block; }
+.card b span { display: inline; font-size: inherit; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .82rem; font-variant-numeric: tabular-nums; }
+th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+th, td { padding: .22rem .45rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
+th.n, td.n { text-align: right; } td.why { white-space: normal; color: var(--soft); width: 100%; }
+tbody tr:hover { background: #f6f8fa; } tfoot td { font-weight: 600; border-bottom: 0; }
+.track { display: inline-flex; width: 64px; height: .6em; background: var(--line); border-radius: 2px; overflow: hidden; }
+.track { margin-right: .5em; } .track i { display: block; height: 100%; background: var(--bar); }
+.stack { width: 150px; margin: 0; height: .8em; }
+.key i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .35em 0 .9em; }
+.key { font-size: .8rem; color: var(--soft); margin: .2rem 0 .5rem -.9em; }
+.differs { color: var(--bad); font-weight: 600; } figure { margin: 0; } svg { width: 100%; height: auto; display: block; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .85rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-footer { margin-top: 2rem; color: var(--soft); font-size: .8rem; }
+footer { margin: 2rem 0; color: var(--soft); font-size: .8rem; }
 """
 
 
 def page(report: RunReport, design: Design, figures: Sequence[tuple[str, str, str]]) -> str:
     """The whole document. figures: heading, one sentence of explanation, SVG."""
+    layers = [layer for layer in report.layers if layer.target == "vdla"]
+    host = [layer for layer in report.layers if layer.target != "vdla"]
+    hiding = "" if report.latency_hiding else " Compiled without latency hiding."
+    batch = f" Batch {report.batch}." if report.batch != 1 else ""
+    seconds = {f"{name.removesuffix('_s')} took": f"{value:.2f} s" for name, value in report.wall.items()}
     body = [
         f"<h1>{escape(report.model)} on {escape(report.design)}</h1>",
-        f'<p class="about">{escape(design.about)}</p>',
+        f'<p class="about">{escape(design.about)}{hiding}{batch}</p>',
         cards(report),
-        *(f"<h2>{escape(title)}</h2><p>{escape(note)}</p><figure>{drawing}</figure>" for title, note, drawing in figures),
-        "<h2>Layers on the accelerator</h2>",
-        layer_table([layer for layer in report.layers if layer.target == "vdla"]),
-        "<h2>On the host</h2>",
-        host_table([layer for layer in report.layers if layer.target != "vdla"]),
-        "<h2>Where this came from</h2>",
-        definitions({**report.provenance, **{k: f"{v:.3f} s" for k, v in report.wall.items()}}),
-        "<footer>cycles of a layer: from the previous layer's last retirement to its own; they sum to the total. "
-        "roofline of a layer: its micro-ops, or each of its tensors over the bus once.</footer>",
+        *(section(title, note, f"<figure>{drawing}</figure>") for title, note, drawing in figures),
+        section("Layers on the accelerator", LAYER_NOTE, key() + layer_table(layers, report) if layers else "<p>None.</p>"),
+        section("On the host", "What the accelerator does not run, and why.", host_table(host) if host else "<p>None.</p>"),
+        section("Where this came from", "Enough to run it again.", definitions({**report.provenance, **seconds})),
+        f"<footer>{FOOTER}</footer>",
     ]
     title = escape(f"{report.model} on {report.design}")
     return (
@@ -73,33 +88,78 @@ def cards(report: RunReport) -> str:
     )
 
 
-def layer_table(layers: Sequence[LayerReport]) -> str:
-    heads = ("layer", "op", "MMAC", "cycles", "roofline", "utilisation", "GEMM", "ALU", "DRAM KiB", "waits", "bits")
-    return _table(heads, [_layer_row(layer) for layer in layers])
+def section(title: str, note: str, content: str) -> str:
+    return f'<h2>{escape(title)}</h2><p class="note">{escape(note)}</p>{content}'
 
 
-def _layer_row(layer: LayerReport) -> list[str]:
-    exact = {True: "exact", False: '<span class="differs">differ</span>', None: "–"}[layer.bit_exact]
-    waits = sum(layer.stalls.values())
-    share = 100 * layer.utilization
-    return [
-        escape(layer.source), escape(layer.op), f"{layer.macs / 1e6:,.2f}", f"{layer.cycles:,}", f"{layer.bound_cycles:,}",
-        f'<span class="track"><span class="bar" style="width:{min(share, 100):.0f}%"></span></span>{share:.1f} %',
-        f"{layer.gemm_cycles:,}", f"{layer.alu_cycles:,}", f"{layer.dram_bytes / 1024:,.0f}", f"{waits:,}", exact,
+def key() -> str:
+    """What the colours of the stacked bars mean."""
+    return '<p class="key">' + "".join(f'<i style="background:{c}"></i>{escape(n)}' for n, c in COLOURS.items()) + "</p>"
+
+
+def layer_table(layers: Sequence[LayerReport], report: RunReport) -> str:
+    heads = ("#", "layer", "op", "MMAC", "cycles", "roofline", "×", "utilisation", "COMPUTE's time", "DRAM KiB", "bits")
+    total = [
+        "", "all", "", f"{sum(x.macs for x in layers) / 1e6:,.2f}", f"{report.cycles:,}", f"{report.bound_cycles:,}",
+        ratio(report.cycles, report.bound_cycles), bar(report.utilization), "",
+        f"{sum(x.dram_bytes for x in layers) / 1024:,.0f}", "",
     ]  # fmt: skip
+    return _table(heads, [_layer_row(k, x) for k, x in enumerate(layers, 1)], numeric={0, 3, 4, 5, 6, 9}, foot=total)
+
+
+def _layer_row(number: int, layer: LayerReport) -> list[str]:
+    exact = {True: "exact", False: '<span class="differs">differ</span>', None: "–"}[layer.bit_exact]
+    name = f'<span title="{escape(layer.source)}">{escape(layer.short_label)}</span>'
+    return [
+        str(number), name, escape(layer.op), f"{layer.macs / 1e6:,.2f}" if layer.macs else "", f"{layer.cycles:,}",
+        f"{layer.bound_cycles:,}", ratio(layer.cycles, layer.bound_cycles), bar(layer.utilization) if layer.macs else "",
+        stack(layer), f"{layer.dram_bytes / 1024:,.0f}", exact,
+    ]  # fmt: skip
+
+
+def ratio(cycles: int, bound: int) -> str:
+    return f"{cycles / bound:.2f}" if bound else ""
+
+
+def bar(share: float) -> str:
+    """A bar and its figure, for a share of 1."""
+    return f'<span class="track"><i style="width:{min(100 * share, 100):.0f}%"></i></span>{100 * share:.1f} %'
+
+
+def stack(layer: LayerReport) -> str:
+    """A layer's cycles by cause as one bar; the numbers appear under the pointer."""
+    shares = {name: cycles for name, cycles in parts(layer).items() if cycles}
+    whole = max(1, sum(shares.values()))
+    told = ", ".join(f"{name} {cycles:,}" for name, cycles in shares.items())
+    pieces = "".join(f'<i style="width:{100 * c / whole:.2f}%;background:{COLOURS[n]}"></i>' for n, c in shares.items())
+    return f'<span class="track stack" title="{escape(told)}">{pieces}</span>'
 
 
 def host_table(layers: Sequence[LayerReport]) -> str:
     return _table(("node", "op", "why it is here"), [[escape(x.source), escape(x.op), escape(x.why)] for x in layers], why=2)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], why: int | None = None) -> str:
-    head = "".join(f"<th>{escape(h)}</th>" for h in heads)
-    lines = (
-        "<tr>" + "".join(f'<td class="why">{c}</td>' if k == why else f"<td>{c}</td>" for k, c in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+def _table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numeric: Collection[int] = (),
+    why: int | None = None,
+    foot: Sequence[str] = (),
+) -> str:
+    """heads are text; rows and foot are HTML. numeric: columns to align right. why: the column of prose."""
+
+    def cells(row: Sequence[str], tag: str) -> str:
+        kinds = ["why" if k == why and tag == "td" else "n" if k in numeric else "" for k in range(len(row))]
+        return "<tr>" + "".join(f"<{tag}{_class(kind)}>{cell}</{tag}>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+
+    head = cells([escape(h) for h in heads], "th")
+    body = "".join(cells(row, "td") for row in rows)
+    end = f"<tfoot>{cells(foot, 'td')}</tfoot>" if foot else ""
+    return f'<div class="wide"><table><thead>{head}</thead><tbody>{body}</tbody>{end}</table></div>'
+
+
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""
 
 
 def definitions(pairs: Mapping[str, object]) -> str:

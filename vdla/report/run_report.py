@@ -14,6 +14,8 @@ from vdla.design import Design
 from vdla.device import STALLS, LayerProfile, Profile
 from vdla.isa.program import LayerSpan
 
+LABEL_WIDTH = 40
+
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
@@ -40,6 +42,11 @@ class LayerReport:
     @property
     def label(self) -> str:
         return label(self.source)
+
+    @property
+    def short_label(self) -> str:
+        """For a table's first column."""
+        return shortened(self.label, LABEL_WIDTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,14 @@ def label(source: str) -> str:
         return part[sum(len(name) + 1 for name in names[:shared]) :]
 
     return "+".join([first, *map(within, rest)])
+
+
+def shortened(name: str, width: int) -> str:
+    """`name`, its middle left out when it is longer than `width`."""
+    if len(name) <= width:
+        return name
+    head = (width - 1) * 2 // 3
+    return f"{name[:head]}…{name[head + 1 - width :]}"
 
 
 def layer_bound(span: LayerSpan, design: Design) -> int:

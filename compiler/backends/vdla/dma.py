@@ -55,7 +55,7 @@ def transfers(
     data = np.ones(len(sram), np.bool_) if inside is None else inside[last]
     order = np.lexsort((dram, sram)) if store else np.argsort(sram, kind="stable")
     out = np.empty((len(sram), len(TRANSFER_FIELDS)), np.int64)
-    count = _split(sram[order], dram[order], data[order], limits.size, limits.stride, limits.pad, out)
+    count = _split(sram[order], dram[order], data[order], 0, limits.size, limits.stride, limits.pad, out)
     return out[:count].copy()
 
 
@@ -66,11 +66,13 @@ def _last_of_each(values: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True)
-def _split(sram, dram, data, size_limit, stride_limit, pad_limit, out):
-    """Greedy: fill `out` with one transfer after another; returns how many."""
+def _split(sram, dram, data, at, size_limit, stride_limit, pad_limit, out):
+    """Greedy: fill `out` with one transfer after another, from entry `at` on; returns how many.
+
+    `at` is an argument because a constant 0 would make Numba compile everything below a second time.
+    """
     n = len(sram)
     count = 0
-    at = 0
     while at < n:
         end = at + 1  # consecutive SRAM entries from here
         while end < n and sram[end] == sram[end - 1] + 1:
@@ -227,17 +229,16 @@ def _single_row(dram, data, at, end, lead, length, size_limit, stride_limit, pad
     trailing = _pads(data, first + length, end)
     row[1] = dram[first]
     if lead > pad_limit or trailing > pad_limit or length > size_limit:
-        width = _folded_width(lead, length, trailing, size_limit, stride_limit, pad_limit)
-        if width == 0:
-            trailing = 0
-            width = _folded_width(lead, length, trailing, size_limit, stride_limit, pad_limit)
-        if width:
-            row[2] = length // width
-            row[3] = width
-            row[4] = width
-            row[5] = lead // width
-            row[6] = trailing // width
-            return lead + length + trailing
+        for share in range(1, -1, -1):  # with the padding behind, else without
+            tail = trailing * share
+            width = _folded_width(lead, length, tail, size_limit, stride_limit, pad_limit)
+            if width:
+                row[2] = length // width
+                row[3] = width
+                row[4] = width
+                row[5] = lead // width
+                row[6] = tail // width
+                return lead + length + tail
     if lead > pad_limit:
         row[1] = 0
         return _only_padding(lead, size_limit, pad_limit, row)

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vdla.compiler.backends.vdla.alu import Pass, alu_passes, constant_passes, is_wide, order_of, separable, step_passes
+from vdla.compiler.backends.vdla.alu import (
+    INT8_HIGH,
+    INT8_LOW,
+    Pass,
+    alu_passes,
+    constant_passes,
+    is_wide,
+    order_of,
+    separable,
+    step_passes,
+)
 from vdla.compiler.backends.vdla.dma import TRANSFER_FIELDS, dma_limits_of, transfers
 from vdla.compiler.backends.vdla.micro_ops import ONCE, HardwareLoops, Limits, Order, compress, limits_of
 from vdla.compiler.backends.vdla.resets import fuse_resets
@@ -163,7 +173,7 @@ class _Builder:
 
     def _transfers(self, item: Item, memory: Memory, on_chip: int, in_dram: int) -> list[tuple[int, bool]]:
         """Templates of an item's DMA instructions, and whether each touches DRAM."""
-        pad_value = int(attribute(item.nest.intrinsic.attributes, "pad_value") or 0)
+        pad_value = _pad_value(item)
         key = (item.pattern, memory, pad_value)
         if key not in self.transfers_of:
             steps, inside = item.pattern.steps, item.pattern.inside
@@ -325,6 +335,16 @@ def _dma_memory(item: Item, on_chip: int, in_dram: int, design: Design) -> Memor
             found=f"{dram.dtype} tile of {size} bytes", expected=f"{expected} tile of {tile_bytes(design, memory)} bytes",
         )  # fmt: skip
     return memory
+
+
+def _pad_value(item: Item) -> int:
+    """Raises `CompileError` when it does not fit the instruction's signed byte."""
+    value = int(attribute(item.nest.intrinsic.attributes, "pad_value") or 0)
+    if not INT8_LOW <= value <= INT8_HIGH:
+        raise CompileError(
+            "a pad value is no int8", where=item.nest.buffers[0].name, found=value, expected=f"{INT8_LOW}..{INT8_HIGH}"
+        )
+    return value
 
 
 def _param_index(func: Function, buffer: Buffer) -> int:

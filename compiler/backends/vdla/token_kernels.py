@@ -1,4 +1,8 @@
-"""The compiled loops of `tokens`: who last touched what, and which edges that needs."""
+"""The compiled loops of `tokens`: who last touched what, and which edges that needs.
+
+Numba keeps compiled code until this file changes, so queues and kinds of instruction have numbers of their own here and
+no number of the instruction set is a constant.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from vdla.isa.definition import PER_CHANNEL_ALU_OPS, AluOp, Buffer, GemmMode, Opcode, Queue
-
-LOAD, COMPUTE, STORE = int(Queue.LOAD), int(Queue.COMPUTE), int(Queue.STORE)
-OP_LOAD, OP_STORE, OP_GEMM, OP_FINISH, OP_ALU = (
-    int(o) for o in (Opcode.LOAD, Opcode.STORE, Opcode.GEMM, Opcode.FINISH, Opcode.ALU)
-)
-UOP, WGT, INP, ACC = int(Buffer.UOP), int(Buffer.WGT), int(Buffer.INP), int(Buffer.ACC)
-RESET = int(GemmMode.RESET)
-FIRST_PER_CHANNEL = int(min(PER_CHANNEL_ALU_OPS))
-assert tuple(AluOp)[-2:] == PER_CHANNEL_ALU_OPS  # so that one comparison tells them
+LOAD, COMPUTE, STORE = range(3)
+"""Queues."""
+LOAD_UOP, LOAD_INP, LOAD_WGT, LOAD_ACC, STORE_ACC, MULTIPLY, VECTOR, END = range(8)
+"""Kinds of instruction. VECTOR touches only acc tiles, as an ALU instruction or a reset does; END waits for all stores."""
 NEVER = -1
 
 
@@ -29,10 +27,10 @@ class Dram(NamedTuple):
 
 
 @njit(cache=True)
-def find_dependences(columns, queue, uops, uop_start, tile_sizes, dram, depths):
+def find_dependences(columns, kind, queue, uops, uop_start, tile_sizes, dram, depths):
     """int64[n, 3]: for each instruction and queue the last conflicting earlier instruction of that queue, or NEVER.
 
-    columns: COLUMNS[n]. queue: int64[n]. uops: int64[m, 3] of dst, src, wgt. tile_sizes: bytes by Buffer.
+    columns: COLUMNS[n]. kind, queue: int64[n]. uops: int64[m, 3] of dst, src, wgt. tile_sizes: bytes by Buffer.
     depths: entries of inp, wgt, acc.
     """
     n = len(columns)
@@ -47,21 +45,24 @@ def find_dependences(columns, queue, uops, uop_start, tile_sizes, dram, depths):
     for i in range(n):
         c = columns[i]
         mine = required[i]
-        if c["opcode"] == OP_GEMM or c["opcode"] == OP_ALU:
-            _compute(i, c, uops, uop_start[i], inp_written, inp_read, wgt_written, wgt_read, acc_written, acc_stored, mine)
-        elif c["opcode"] == OP_LOAD:
-            _fetch(i, c, queue[i], tile_sizes[c["buffer"]], dram, stored, fetched, mine)
-            if c["buffer"] == INP:
-                _fill(i, c, inp_written, inp_read, mine)
-            elif c["buffer"] == WGT:
-                _fill(i, c, wgt_written, wgt_read, mine)
-            elif c["buffer"] != UOP:
-                _fill_acc(i, c, acc_written, acc_stored, mine)
-        elif c["opcode"] == OP_STORE:
+        if kind[i] == MULTIPLY or kind[i] == VECTOR:
+            gemm = kind[i] == MULTIPLY
+            _compute(
+                i, c, gemm, uops, uop_start[i], inp_written, inp_read, wgt_written, wgt_read, acc_written, acc_stored, mine
+            )
+        elif kind[i] == STORE_ACC:
             _store(i, c, dram, stored, fetched, acc_written, acc_stored, mine)
             last_store = i
-        else:
+        elif kind[i] == END:
             mine[STORE] = last_store
+        else:
+            _fetch(i, c, queue[i], tile_sizes[c["buffer"]], dram, stored, fetched, mine)
+            if kind[i] == LOAD_INP:
+                _fill(i, c, COMPUTE, inp_written, inp_read, mine)
+            elif kind[i] == LOAD_WGT:
+                _fill(i, c, COMPUTE, wgt_written, wgt_read, mine)
+            elif kind[i] == LOAD_ACC:
+                _fill(i, c, STORE, acc_written, acc_stored, mine)
     return required
 
 
@@ -72,8 +73,7 @@ def _later(mine, queue, candidate):
 
 
 @njit(cache=True)
-def _compute(i, c, uops, start, inp_written, inp_read, wgt_written, wgt_read, acc_written, acc_stored, mine):
-    gemm = c["opcode"] == OP_GEMM and c["gemm_mode"] != RESET
+def _compute(i, c, gemm, uops, start, inp_written, inp_read, wgt_written, wgt_read, acc_written, acc_stored, mine):
     for outer in range(c["loop_outer"]):
         for inner in range(c["loop_inner"]):
             dst0 = outer * c["dst_outer"] + inner * c["dst_inner"]
@@ -102,17 +102,11 @@ def _entries(c):
 
 
 @njit(cache=True)
-def _fill(i, c, written, read, mine):
+def _fill(i, c, reader, written, read, mine):
+    """A LOAD waits for those who read what it overwrites: COMPUTE, or STORE for acc."""
     for entry in range(c["sram_base"], c["sram_base"] + _entries(c)):
-        _later(mine, COMPUTE, read[entry])
+        _later(mine, reader, read[entry])
         written[entry] = i
-
-
-@njit(cache=True)
-def _fill_acc(i, c, acc_written, acc_stored, mine):
-    for entry in range(c["sram_base"], c["sram_base"] + _entries(c)):
-        _later(mine, STORE, acc_stored[entry])
-        acc_written[entry] = i
 
 
 @njit(cache=True)
@@ -218,52 +212,88 @@ def _relay_at(r, i, needed, wanted, far):
 
 
 @njit(cache=True)
+def _first_at_least(values, count, wanted):
+    """Index of the first of `count` ascending values that is not below `wanted`; `count` when all are."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def _key(instruction):
+    """Instruction i has key 2·i + 1; a no-op in front of it 2·i."""
+    return 2 * instruction + 1 if instruction != NEVER else NEVER
+
+
+@njit(cache=True)
+def _edge(edges, count, producer, producer_queue, consumer, consumer_queue):
+    """Append an edge; returns the new count."""
+    edges[count, 0] = producer
+    edges[count, 1] = producer_queue
+    edges[count, 2] = consumer
+    edges[count, 3] = consumer_queue
+    return count + 1
+
+
+@njit(cache=True)
 def place_edges(queue, required):
     """(edges int64[e, 4]: producer key and queue, consumer key and queue; keys of inserted no-ops int64[k]).
 
-    Keys order all instructions: 2·i + 1 for instruction i, 2·i for a no-op in front of it.
+    Keys order all instructions, no-ops included; see `_key`.
     """
     n = len(queue)
-    latest = np.full((4, 3), NEVER, np.int64)  # [consumer queue, producer queue]: last producer key waited for
-    r = Relay(
-        np.empty(2 * n + 1, np.int64),
-        np.empty((2 * n + 1, 3), np.int64),
-        np.empty((2 * n + 1, 3), np.int64),
-        np.empty((4 * n + 4, 4), np.int64),
-        np.empty(n, np.int64),
-        np.zeros(3, np.int64),
-    )
+    latest = np.full((3, 3), NEVER, np.int64)  # [consumer queue, producer queue]: last producer waited for
+    edges = np.empty((4 * n + 4, 4), np.int64)
+    inserted = np.empty(n, np.int64)
+    compute = np.empty(2 * n + 1, np.int64)  # compute instructions so far
+    known = np.empty((3, 2 * n + 1), np.int64)  # by producer queue: what each has waited for
+    pops = np.empty((3, 2 * n + 1), np.int64)  # by producer queue: the edge it waits by, or NEVER
+    edge_count = insert_count = compute_count = 0
     for i in range(n):
-        key, mine = 2 * i + 1, queue[i]
+        mine = queue[i]
         if mine == COMPUTE:
-            at = r.counts[0]
-            r.key[at], r.pop_edge[at] = key, NEVER
+            compute[compute_count] = _key(i)
             for other in (LOAD, STORE):
-                needed = 2 * required[i, other] + 1 if required[i, other] != NEVER else NEVER
+                needed = _key(required[i, other])
+                pops[other, compute_count] = NEVER
                 if needed > latest[COMPUTE, other]:
                     latest[COMPUTE, other] = needed
-                    r.pop_edge[at, other] = _add_edge(r, needed, other, key, COMPUTE)
-            r.known[at] = latest[COMPUTE]
-            r.counts[0] = at + 1
+                    pops[other, compute_count] = edge_count
+                    edge_count = _edge(edges, edge_count, needed, other, _key(i), COMPUTE)
+                known[other, compute_count] = latest[COMPUTE, other]
+            compute_count += 1
             continue
-        wanted = 2 * required[i, COMPUTE] + 1 if required[i, COMPUTE] != NEVER else NEVER
+        wanted = _key(required[i, COMPUTE])
         far = STORE if mine == LOAD else LOAD
-        needed = 2 * required[i, far] + 1 if required[i, far] != NEVER else NEVER
+        needed = _key(required[i, far])
         if needed > latest[mine, far]:
-            m = np.searchsorted(r.known[: r.counts[0], far], needed)
-            if m == r.counts[0]:  # nobody has waited for it yet
-                m = _relay_at(r, i, needed, wanted, far)
-                if r.pop_edge[m, far] == NEVER:
-                    r.pop_edge[m, far] = _add_edge(r, needed, far, r.key[m], COMPUTE)
-                else:
-                    r.edges[r.pop_edge[m, far], 0] = needed
-                r.known[m : r.counts[0], far] = needed
+            m = _first_at_least(known[far], compute_count, needed)
+            if m == compute_count:  # nobody has waited for it: the last compute instruction shall, or a no-op
+                if compute_count == 0 or compute[compute_count - 1] < needed:
+                    compute[compute_count] = 2 * i
+                    for other in (LOAD, STORE):
+                        known[other, compute_count] = latest[COMPUTE, other]
+                        pops[other, compute_count] = NEVER
+                    compute_count += 1
+                    inserted[insert_count] = 2 * i
+                    insert_count += 1
+                m = compute_count - 1
+                if pops[far, m] == NEVER:
+                    pops[far, m] = edge_count
+                    edge_count = _edge(edges, edge_count, needed, far, compute[m], COMPUTE)
+                else:  # it waits for an earlier one already: let it wait for this one instead
+                    edges[pops[far, m], 0] = needed
+                known[far, m] = needed
                 latest[COMPUTE, far] = needed
-            wanted = max(wanted, r.key[m])
+            wanted = max(wanted, compute[m])
         if wanted > latest[mine, COMPUTE]:
             latest[mine, COMPUTE] = wanted
-            passed = r.known[np.searchsorted(r.key[: r.counts[0]], wanted), far]
-            latest[mine, far] = max(latest[mine, far], passed)
-            _add_edge(r, wanted, COMPUTE, key, mine)
-    edges = r.edges[: r.counts[1]]
-    return edges[edges[:, 0] != NEVER].copy(), r.inserted[: r.counts[2]].copy()
+            m = _first_at_least(compute, compute_count, wanted)
+            latest[mine, far] = max(latest[mine, far], known[far, m])
+            edge_count = _edge(edges, edge_count, wanted, COMPUTE, _key(i), mine)
+    return edges[:edge_count], inserted[:insert_count]

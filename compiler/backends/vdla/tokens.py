@@ -29,9 +29,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vdla.compiler.backends.vdla import token_kernels as kernels
 from vdla.compiler.backends.vdla.token_kernels import Dram, find_dependences, place_edges
 from vdla.design import Design
-from vdla.isa.definition import Buffer, Opcode, queue_of, tile_bytes
+from vdla.isa.definition import Buffer, GemmMode, Opcode, Queue, queue_of, tile_bytes
 from vdla.isa.layout import COLUMNS, new_columns
 
 TOKEN_COLUMNS = ("pop_prev", "pop_next", "push_prev", "push_next")
@@ -56,7 +57,7 @@ def place_tokens(
     columns = columns.copy()
     for name in TOKEN_COLUMNS:
         columns[name] = 0
-    queue = _queues(columns)
+    kind, queue = _kinds(columns)
     dram = _stored_range(design, columns)
     sizes = np.array([tile_bytes(design, b) for b in Buffer], np.int64)
     table = (
@@ -65,7 +66,7 @@ def place_tokens(
         else np.zeros((1, 3), np.int64)
     )
     required = find_dependences(
-        columns, queue, table, uop_start, sizes, dram, (design.inp_depth, design.wgt_depth, design.acc_depth)
+        columns, kind, queue, table, uop_start, sizes, dram, (design.inp_depth, design.wgt_depth, design.acc_depth)
     )
     if serial:
         required = np.maximum(required, _previous_of_other_queues(queue))
@@ -80,9 +81,29 @@ def _previous_of_other_queues(queue: np.ndarray) -> np.ndarray:
     return np.stack([np.where(queue == q, -1, last[q]) for q in range(3)], axis=1)
 
 
-def _queues(columns: np.ndarray) -> np.ndarray:
-    table = np.array([[queue_of(opcode, buffer) for buffer in Buffer] for opcode in Opcode], np.int64)
-    return table[columns["opcode"], columns["buffer"]]
+_QUEUE_NUMBERS = {Queue.LOAD: kernels.LOAD, Queue.COMPUTE: kernels.COMPUTE, Queue.STORE: kernels.STORE}
+_LOAD_KINDS = {
+    Buffer.UOP: kernels.LOAD_UOP,
+    Buffer.INP: kernels.LOAD_INP,
+    Buffer.WGT: kernels.LOAD_WGT,
+    Buffer.ACC: kernels.LOAD_ACC,
+    Buffer.OUT: kernels.LOAD_ACC,
+}
+_KINDS = {
+    Opcode.STORE: kernels.STORE_ACC,
+    Opcode.GEMM: kernels.MULTIPLY,
+    Opcode.ALU: kernels.VECTOR,
+    Opcode.FINISH: kernels.END,
+}
+
+
+def _kinds(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int64[n] each: kinds and queues of instructions, by the numbers of the kernels."""
+    opcode, buffer = columns["opcode"], columns["buffer"]
+    kinds = np.array([[_KINDS.get(o, _LOAD_KINDS[b]) for b in Buffer] for o in Opcode], np.int64)[opcode, buffer]
+    queues = np.array([[_QUEUE_NUMBERS[queue_of(o, b)] for b in Buffer] for o in Opcode], np.int64)[opcode, buffer]
+    resets = (opcode == Opcode.GEMM) & (columns["gemm_mode"] == GemmMode.RESET)
+    return np.where(resets, kernels.VECTOR, kinds), queues
 
 
 def _stored_range(design: Design, columns: np.ndarray) -> Dram:

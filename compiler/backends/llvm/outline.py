@@ -19,7 +19,7 @@ from llvmlite import ir
 
 from vdla.compiler.backends.llvm.emitter import Emitter
 from vdla.compiler.backends.llvm.types import I64, ITEM_BYTES, POINTER, VOID
-from vdla.compiler.ir.nodes import Buffer, For, Load, Stmt, Store, Var, stmt_exprs, walk_expr, walk_stmt
+from vdla.compiler.ir.nodes import Buffer, For, Intrinsic, Load, Stmt, Store, Var, stmt_exprs, walk_expr, walk_stmt
 
 PARALLEL_FOR = "vdla_parallel_for"
 RUNTIME_TYPE = ir.FunctionType(VOID, [POINTER, POINTER, I64])
@@ -35,6 +35,8 @@ def used(stmt: Stmt) -> tuple[set[Buffer], set[Var]]:
     for inner in walk_stmt(stmt):
         if isinstance(inner, Store):
             buffers.add(inner.buffer)
+        elif isinstance(inner, Intrinsic):
+            buffers.update(region.buffer for region in inner.operands)
         for expr in (x for top in stmt_exprs(inner) for x in walk_expr(top)):
             if isinstance(expr, Load):
                 buffers.add(expr.buffer)

@@ -16,17 +16,36 @@ from vdla.compiler.backends.llvm.arithmetic import is_false, is_true
 from vdla.compiler.backends.llvm.emitter import Emitter, Lanes
 from vdla.compiler.backends.llvm.expressions import arithmetic_not, conjoin, emit_expr, emit_store
 from vdla.compiler.backends.llvm.indexing import depends
+from vdla.compiler.backends.llvm.intrinsics import emit_intrinsic
 from vdla.compiler.backends.llvm.outline import emit_parallel
 from vdla.compiler.backends.llvm.types import I64, ITEM_BYTES, POINTER, VOID, storage_type
-from vdla.compiler.ir.nodes import Allocate, For, If, Intrinsic, Seq, Stmt, Store, Var, walk_expr, walk_stmt
+from vdla.compiler.ir.nodes import (
+    Allocate,
+    Call,
+    Expr,
+    For,
+    If,
+    Intrinsic,
+    Load,
+    Seq,
+    Stmt,
+    Store,
+    Var,
+    children,
+    stmt_children,
+    walk_expr,
+    walk_stmt,
+)  # fmt: skip
 from vdla.errors import CompileError
 
 STACK_BYTES = 16 << 10
 """Buffers up to this size are on the stack."""
 UNROLL_LIMIT = 1024
 """Copies of leaf statements up to which an unrolled loop is copied out here; beyond, LLVM is asked to unroll it."""
-VECTOR_UNROLL = 64
-"""Leaf statements on vectors up to which the chunks of a vectorised loop are copied out rather than looped over."""
+VECTOR_UNROLL = 160
+"""Operations on vectors up to which the chunks of a vectorised loop are copied out rather than looped over."""
+CALL_OPERATIONS = 20
+"""Operations a call such as exp or requantise stands for, about."""
 ALIGNMENT = 64
 PARALLEL_WORK = 20_000
 """Leaf statements a parallel loop must execute to be worth waking other threads (about 10 µs)."""
@@ -179,6 +198,23 @@ def leaf_count(stmt: Stmt) -> int:
             return 1
 
 
+def operations(stmt: Stmt) -> int:
+    """Vector operations in one chunk of a vectorised loop: loads, arithmetic and stores, not index arithmetic."""
+    match stmt:
+        case Store(_, _, value):
+            return 1 + _value_operations(value)
+        case For(_, extent, body, kind, _):
+            return operations(body) * (extent if kind == "unrolled" else 1)
+        case _:
+            return sum(map(operations, stmt_children(stmt)))
+
+
+def _value_operations(value: Expr) -> int:
+    if isinstance(value, Load):
+        return 1
+    return (CALL_OPERATIONS if isinstance(value, Call) else 1) + sum(map(_value_operations, children(value)))
+
+
 def work(stmt: Stmt) -> int:
     """Leaf statements executed, at most."""
     match stmt:
@@ -225,7 +261,7 @@ def _emit_vectorized(e: Emitter, stmt: For) -> None:
         return
     lanes = min(max(e.vector_bytes // _widest_bytes(stmt.body), 2), 64)
     chunks, tail = divmod(stmt.extent, lanes)
-    if chunks * leaf_count(stmt.body) > VECTOR_UNROLL:
+    if chunks * operations(stmt.body) > VECTOR_UNROLL:
         emit_loop(e, stmt.var, chunks * lanes, lanes, lambda: _emit_lanes(e, stmt, lanes))
     else:
         for chunk in range(chunks):
@@ -263,4 +299,5 @@ STATEMENTS: dict[type[Stmt], Callable] = {
     If: _emit_if,
     Allocate: _emit_allocate,
     For: _emit_for,
+    Intrinsic: emit_intrinsic,
 }

@@ -49,7 +49,7 @@ def constant(scalar: ir.Type, value: int | float, lanes: int | None = None) -> i
         if scalar.width > 1:  # C-like wrapping, as Const("int8", 200) means
             value = ((value + (1 << (scalar.width - 1))) & ((1 << scalar.width) - 1)) - (1 << (scalar.width - 1))
         else:
-            value = value & 1
+            value = int(value != 0)
     else:
         value = float(value)
     if lanes is None:

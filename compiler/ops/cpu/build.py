@@ -22,21 +22,24 @@ from vdla.errors import CompileError, RunError
 class NodeKernel:
     """Call it with the node's present inputs, in order, then its output."""
 
-    def __init__(self, kernel: CpuKernel, constants: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> None:
-        self.kernel, self.constants, self.shape = kernel, constants, shape
+    def __init__(self, kernel: CpuKernel, constants: tuple[np.ndarray, ...], inputs: Types, output: TensorType) -> None:
+        self.kernel, self.constants, self.output = kernel, constants, output
+        self.types = [*(t for t in inputs if t is not None), output]
+        self.shapes = [p.shape for p in kernel.params]
 
     def __call__(self, *arrays: np.ndarray) -> None:
         """Raises `RunError` when an array's shape, dtype or layout is not the kernel's."""
+        if [a.shape for a in arrays] != [t.shape for t in self.types] or not all(a.flags.c_contiguous for a in arrays):
+            found = [f"{a.dtype}{list(a.shape)}{'' if a.flags.c_contiguous else ', not contiguous'}" for a in arrays]
+            expected = ", ".join(f"{t.dtype}{list(t.shape)}" for t in self.types)
+            raise RunError("arrays do not fit the operator", where=self.kernel.name, found=found, expected=expected)
         *inputs, output = arrays
-        if output.shape != self.shape:
-            raise RunError(
-                "array does not fit the output", where=self.kernel.name, found=output.shape, expected=str(self.shape)
-            )
-        self.kernel(*inputs, *self.constants, output.reshape(self.kernel.params[-1].shape))  # () is (1,) in te
+        views = [a.reshape(shape) for a, shape in zip(inputs, self.shapes, strict=False)]
+        self.kernel(*views, *self.constants, output.reshape(self.shapes[-1]))
 
     def run(self, *inputs: np.ndarray) -> np.ndarray:
         """Call with a new output, and return it."""
-        output = np.empty(self.shape, self.kernel.params[-1].dtype)
+        output = np.empty(self.output.shape, self.output.dtype)
         self(*inputs, output)
         return output
 
@@ -66,7 +69,7 @@ def build_cpu_kernel(
     if key not in _kernels:
         definition = definition_of(op, input_types, attributes)
         func = lower(scheduled_function(op, input_types, attributes, definition), check=False)
-        _kernels[key] = NodeKernel(compile_function(func), definition.constants, output_types[0].shape)
+        _kernels[key] = NodeKernel(compile_function(func), definition.constants, input_types, output_types[0])
     return _kernels[key]
 
 

@@ -20,6 +20,7 @@ Attributes = Mapping[str, Any]
 class Definition:
     """inputs: a placeholder for each present input, then one for each constant. output: the last stage, named "y".
 
+    A placeholder may have its input's elements in another shape, such as weights as a matrix.
     constants: arrays the kernel is always called with, such as a scale for each channel.
     """
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vdla.compiler.ops.cpu import products, schedules
+from vdla.compiler.backends.llvm import host_target
+from vdla.compiler.ops.cpu import byte_products, products, schedules
 from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types
 from vdla.compiler.ops.cpu.elementwise import ELEMENTWISE
 from vdla.compiler.ops.cpu.movement import MOVEMENT
@@ -28,7 +29,7 @@ def shared_axes(definition: Definition) -> int:
         tails = [t.shape[max(0, outer - (len(shape) - len(t.shape))) :] for t in definition.inputs]
         if all(tail == shape[outer:] or all(n == 1 for n in tail) for tail in tails):
             return outer
-    return len(shape) - 1
+    return max(len(shape) - 1, 0)
 
 
 def elementwise(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
@@ -66,6 +67,22 @@ def reduction(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
             schedules.schedule_flat(s, block, max(len(d.output.shape) - 1, 0))
 
 
+def uses_bytes(types: Types, a: Attributes) -> bool:
+    """Whether this machine multiplies bytes by fours and the layer has sums long enough for it."""
+    return byte_products.FEATURE in host_target().features and products.geometry(types, a).form != "depthwise"
+
+
+def qconv2d(types: Types, a: Attributes) -> Definition:
+    return (byte_products if uses_bytes(types, a) else products).qconv2d(types, a)
+
+
+def quantised_convolution(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
+    if uses_bytes(types, a):
+        byte_products.schedule(s, types, a)
+    else:
+        convolution(s, d, types, a)
+
+
 def convolution(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
     g = products.geometry(types, a)
     schedules.schedule_convolution(s, g.form, g.o)
@@ -77,7 +94,7 @@ OPERATORS: dict[str, CpuOperator] = {
     **{name: CpuOperator(define, window) for name, define in WINDOWS.items()},
     **{name: CpuOperator(define, reduction) for name, define in REDUCTIONS.items()},
     "conv2d": CpuOperator(products.conv2d, convolution),
-    "qconv2d": CpuOperator(products.qconv2d, convolution),
+    "qconv2d": CpuOperator(qconv2d, quantised_convolution),
     "dense": CpuOperator(products.dense, lambda s, d, t, a: schedules.schedule_dense(s)),
     "qdense": CpuOperator(products.qdense, lambda s, d, t, a: schedules.schedule_dense(s)),
     "matmul": CpuOperator(products.matmul, lambda s, d, t, a: schedules.schedule_matmul(s)),

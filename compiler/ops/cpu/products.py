@@ -13,7 +13,7 @@ Every form ends in "acc" and an elementwise "y" that adds the bias, or requantis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -34,6 +34,8 @@ from vdla.compiler.ops.cpu.definition import (
     required,
 )  # fmt: skip
 
+At = Callable[[Expr, Expr, Expr, Expr], Expr]
+"""(n, o, h, w) → a value there."""
 NARROW = 24
 """Output widths below this go through columns."""
 
@@ -142,7 +144,7 @@ def accumulated(x: te.Tensor, weight: te.Tensor, g: Geometry, pad_value: float, 
     return te.compute(shape, window, "acc")
 
 
-def at_position(acc: te.Tensor, g: Geometry) -> Callable[[Expr, Expr, Expr, Expr], Expr]:
+def at_position(acc: te.Tensor, g: Geometry) -> At:
     """(n, o, h, w) → the sum there, in either shape of `acc`."""
     return (lambda n, o, h, w: acc[n, o, h * g.output[1] + w]) if g.form == "columns" else (lambda *at: acc[at])
 
@@ -161,9 +163,15 @@ def conv2d(types: Types, a: Attributes) -> Definition:
 def qconv2d(types: Types, a: Attributes) -> Definition:
     """y = requantise(Σ pad(x)·w [+ rescale(residual)], bias, scale), int32 accumulation wrapping."""
     names = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
-    x, w, bias, scale, *extra = inputs = required(*placeholders(types, *names))
+    x, w, *parameters = inputs = required(*placeholders(types, *names))
     g = geometry(types, a)
     total = at_position(accumulated(x, w, g, a["pad_value"], "int32"), g)
+    return Definition(inputs, requantised(g, total, parameters, a))
+
+
+def requantised(g: Geometry, total: At, parameters: Sequence[te.Tensor], a: Attributes) -> te.Tensor:
+    """ "y" from the sums at (n, o, h, w). parameters: bias, scale and, with a residual, itself and its bias and scale."""
+    bias, scale, *extra = parameters
 
     def element(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
         value = total(n, o, h, w)
@@ -173,7 +181,7 @@ def qconv2d(types: Types, a: Attributes) -> Definition:
             value = value + te.rescale(wide, of_channel(residual_bias, o), of_channel(residual_scale, o))
         return te.cast(te.requantise(value, of_channel(bias, o), of_channel(scale, o), a["low"], a["high"]), "int8")
 
-    return Definition(inputs, te.compute((g.n, g.groups * g.o, *g.output), element, "y"))
+    return te.compute((g.n, g.groups * g.o, *g.output), element, "y")
 
 
 def dot_products(x: te.Tensor, w: te.Tensor, wide: str) -> te.Tensor:

@@ -65,6 +65,8 @@ def schedule_flat(s: Schedule, block: str, outer_axes: int) -> None:
     A piece is whole but for one axis, which it cuts evenly: a cut across axes would leave indices nobody can reason about.
     """
     loops, _ = axis_loops(s, block)
+    if not loops:  # a scalar
+        return
     if not outer_axes:
         pieces, extents = 1, [i.extent for i in s.get(block).iters]
         while outer_axes < len(loops) - 1 and pieces * extents[outer_axes] <= MOST_PIECES:

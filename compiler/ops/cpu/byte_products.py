@@ -1,0 +1,119 @@
+"""qconv2d on instructions that multiply four bytes at a time (x86 VNNI), exactly.
+
+Image columns and weights are packed in words of four consecutive k = (c, kh, kw). The instruction takes unsigned columns,
+so 128 is added to them and 128 · Σ w is taken off again at the end; all of it modulo 2³². Output positions are laid out in
+vectors of 16, each row of the image widened to fill whole ones:
+
+    columns[n, group, k4, v, l]   words of pad(x) + 128 at position 16·v + l, kernel element 4·k4 … 4·k4 + 3
+    weights[o, k4]                words of w, zeros beyond the last k
+    acc[n, o, v, l] = Σ_k4 columns · weights
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from vdla.compiler import te
+from vdla.compiler.backends.llvm.intrinsics import BYTES_DOT, LANES, bytes_dot
+from vdla.compiler.ir.nodes import Const, Expr
+from vdla.compiler.ops.cpu import schedules
+from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types, padded_image, placeholders, required
+from vdla.compiler.ops.cpu.products import Geometry, geometry, requantised
+from vdla.compiler.schedule import Schedule
+
+OFFSET = 128
+FEATURE = "+avx512vnni"
+REGISTERS = 24
+
+
+def row_width(width: int) -> int:
+    """Positions a row of outputs takes: whole vectors, or a power of two that divides one."""
+    return -(-width // LANES) * LANES if width > LANES // 2 else 1 << (width - 1).bit_length()
+
+
+def column_words(x: te.Tensor, g: Geometry, pad_value: int, vectors: int) -> te.Tensor:
+    """Four kernel elements of one position in each word, the first in its lowest byte."""
+    (kh, kw), (sy, sx), (dy, dx), (top, left, bottom, right) = g.kernel, g.strides, g.dilations, g.pads
+    depth, width = g.c * kh * kw, row_width(g.output[1])
+    rows, across = vectors * LANES // width - 1, width - 1
+    bottom = max(bottom, rows * sy + (kh - 1) * dy + 1 - top - g.height)
+    right = max(right, across * sx + (kw - 1) * dx + 1 - left - g.width)
+    image = padded_image(x, (top, left, bottom, right), pad_value)
+
+    def element(n: Expr, group: Expr, k: Expr, position: Expr) -> Expr:
+        k = te.minimum(k, te.const(depth - 1, "int32")) if depth % 4 else k
+        row, column = position // width * sy + k // kw % kh * dy, position % width * sx + k % kw * dx
+        return te.cast(image[n, group * g.c + k // (kh * kw), row, column], "int32") + OFFSET
+
+    def word(n: Expr, group: Expr, k4: Expr, v: Expr, lane: Expr) -> Expr:
+        return joined([element(n, group, k4 * 4 + r, v * LANES + lane) for r in range(4)])
+
+    return te.compute((g.n, g.groups, -(-depth // 4), vectors, LANES), word, "columns")
+
+
+def weight_words(weight: te.Tensor) -> te.Tensor:
+    """weight[o, k] → words of four."""
+    rows, depth = weight.shape
+
+    def element(o: Expr, k: Expr) -> Expr:
+        value = te.select(k < depth, weight[o, k], Const(0, "int8")) if depth % 4 else weight[o, k]
+        return te.cast(te.cast(value, "uint8"), "int32")
+
+    return te.compute((rows, -(-depth // 4)), lambda o, k4: joined([element(o, k4 * 4 + r) for r in range(4)]), "weights")
+
+
+def joined(elements: list[Expr]) -> Expr:
+    """Four values of 0 … 255 as one word."""
+    total = elements[0]
+    for r, value in enumerate(elements[1:], start=1):
+        total = total + te.shift_left(value, te.const(8 * r, "int32"))
+    return total
+
+
+def qconv2d(types: Types, a: Attributes) -> Definition:
+    names = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
+    x, w4, *parameters = required(*placeholders(types, *names))
+    g = geometry(types, a)
+    w = te.placeholder((w4.shape[0], prod(w4.shape[1:])), "int8", "w")
+    width = row_width(g.output[1])
+    vectors = -(-g.output[0] * width // LANES)
+    columns, weights = column_words(x, g, a["pad_value"], vectors), weight_words(w)
+    k, k4 = te.reduce_axis(w.shape[1], "k"), te.reduce_axis(weights.shape[1], "k4")
+    sums = te.compute((w.shape[0],), lambda o: te.sum(te.cast(w[o, k], "int32"), k), "sums")
+
+    def dot(n: Expr, o: Expr, v: Expr, lane: Expr) -> Expr:
+        group = o // g.o if g.groups > 1 else 0
+        return te.sum(bytes_dot(columns[n, group, k4, v, lane], weights[o, k4]), k4)
+
+    acc = te.compute((g.n, g.groups * g.o, vectors, LANES), dot, "acc")
+
+    def total(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
+        position = h * width + w
+        return acc[n, o, position // LANES, position % LANES] - sums[o] * OFFSET
+
+    return Definition((x, w, *parameters), requantised(g, total, parameters, a))
+
+
+def schedule(s: Schedule, types: Types, a: Attributes) -> None:
+    """acc in blocks of registers, one instruction for each register and word of k."""
+    g = geometry(types, a)
+    schedules.fill(s, "padded", 2)
+    schedules.fill(s, "columns", 3)
+    schedules.fill(s, "weights", 1)
+    schedules.schedule_rows(s, "sums")
+    copy = s.cache_write("acc", "local")
+    n, o, v, lane = s.loops(copy)
+    vectors = s.get("acc").iters[2].extent
+    rows, columns = max(
+        ((r, c) for r in schedules.divisors(g.o) for c in schedules.divisors(vectors) if r * c <= REGISTERS),
+        key=lambda block: block[0] * block[1] / sum(block),
+    )
+    o_0, o_1 = s.split(o, [None, rows])
+    v_0, v_1 = s.split(v, [None, columns])
+    s.reorder(n, v_0, o_0, o_1, v_1, lane)
+    task = s.fuse(n, v_0, o_0)
+    s.parallel(task)
+    s.vectorize(lane)
+    schedules.schedule_accumulators(s, "acc", task)
+    s.tensorize("acc", BYTES_DOT)
+    schedules.schedule_flat(s, "y", 3)

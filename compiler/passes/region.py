@@ -37,13 +37,11 @@ from vdla.compiler.passes.affine import (
     Ranges,
     atom_interval,
     from_linear,
-    interval,
     linear_floordiv,
     linear_interval,
     recombine,
     to_linear,
 )
-from vdla.compiler.passes.simplify import conjuncts
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,102 +232,6 @@ def exact_box(access: Access, outer: Ranges) -> Box | None:
         starts.append(from_linear(rest))
         extents.append(extent)
     return Box(tuple(starts), tuple(extents))
-
-
-def narrowed(inside: Mapping[Var, Interval], predicate: Expr | None, outer: Ranges) -> dict[Var, Interval]:
-    """The ranges of `inside` where `predicate` holds, as far as each term Σ coefficient · v < n bounds one variable alone."""
-    result = dict(inside)
-    for term in conjuncts(predicate) if predicate is not None else ():
-        match term:
-            case Binary("lt", left, Const(limit, _)):
-                form = to_linear(left, {**outer, **inside})
-                for atom, coefficient in form.terms.items():
-                    others = Linear({a: c for a, c in form.terms.items() if a is not atom}, form.constant)
-                    known = linear_interval(others, {**outer, **inside})
-                    if isinstance(atom, Var) and atom in result and coefficient > 0 and known is not None:
-                        low, high = result[atom]
-                        result[atom] = low, max(low, min(high, (int(limit) - 1 - known[0]) // coefficient))
-    return result
-
-
-def visits_once(block: Block, inside: Mapping[Var, Interval], outer: Ranges) -> bool:
-    """Whether the loops `inside` are sure to reach no point of the block's domain twice.
-
-    The bindings, flattened to one number, determine the quotients and remainders they are made of where the terms, smallest
-    first, do not reach one another; these determine the loops where they are all the digits of a number made of loops.
-    """
-    inside = narrowed(inside, block.predicate, outer)
-    ranges = {**outer, **inside}
-    flat, stride = Linear({}, 0), 1
-    for binding in block.bindings:
-        terms = {a: c for a, c in to_linear(binding, ranges).terms.items() if any(v in inside for v in walk_expr(a))}
-        known_range = linear_interval(Linear(terms, 0), ranges)
-        if known_range is None:
-            return False
-        flat, stride = flat.plus(Linear(terms, 0), stride), stride * (known_range[1] - known_range[0] + 1)
-    if not separate(flat.terms, ranges):
-        return False
-    known: set[Expr] = set(flat.terms)
-    while True:
-        more = numbers_of_digits(known, inside, ranges) - known
-        if not more:
-            return all(v in known for v, (low, high) in inside.items() if high > low)
-        known |= more
-
-
-def numbers_of_digits(known: set[Expr], inside: Mapping[Var, Interval], ranges: Ranges) -> set[Expr]:
-    """What is determined once the atoms `known` are: the parts of every number whose digits are among them."""
-    digits: dict[Expr, list[tuple[int, int | None]]] = {}
-    for atom in known:
-        digit = as_digit(atom)
-        if digit is not None:
-            digits.setdefault(digit[0], []).append(digit[1:])
-    found: set[Expr] = set()
-    for number, places in digits.items():
-        terms = to_linear(number, ranges).terms
-        parts = {a: c for a, c in terms.items() if any(v in inside for v in walk_expr(a))}
-        if covers(places, interval(number, ranges)) and separate(parts, ranges):
-            found |= parts.keys()
-    return found
-
-
-def separate(terms: Mapping[Expr, int], ranges: Ranges) -> bool:
-    """Whether Σ coefficient · atom determines every atom: each coefficient is beyond the reach of the smaller ones."""
-    reach = 0
-    for coefficient, atom in sorted(((abs(c), a) for a, c in terms.items()), key=lambda t: t[0]):
-        known = atom_interval(atom, ranges)
-        if known is None or coefficient <= reach:
-            return False
-        reach += coefficient * (known[1] - known[0])
-    return True
-
-
-def as_digit(atom: Expr) -> tuple[Expr, int, int | None] | None:
-    """(x, d, m) where `atom` is x // d % m; m is None without the remainder."""
-    match atom:
-        case Var():
-            return atom, 1, None
-        case Binary("floordiv", x, Const(divisor, _)):
-            return x, int(divisor), None
-        case Binary("floormod", Binary("floordiv", x, Const(divisor, _)), Const(modulus, _)):
-            return x, int(divisor), int(modulus)
-        case Binary("floormod", x, Const(modulus, _)):
-            return x, 1, int(modulus)
-    return None
-
-
-def covers(places: list[tuple[int, int | None]], known: Interval | None) -> bool:
-    """Whether the digits (divisor, modulus) of a number within `known` determine it."""
-    if (1, None) in places:
-        return True
-    weight = 1
-    for divisor, modulus in sorted(places, key=lambda p: p[0]):
-        if divisor != weight:
-            return False
-        if modulus is None:
-            return True
-        weight *= modulus
-    return known is not None and known[0] >= 0 and known[1] < weight
 
 
 def outer_ranges(path: tuple[Stmt, ...]) -> dict[Var, Interval]:

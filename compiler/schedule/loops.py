@@ -7,7 +7,8 @@ from dataclasses import replace
 from math import prod
 
 from vdla.compiler.ir.nodes import LOOP_KINDS, Block, Buffer, Expr, For, Function, Stmt, Var, walk_expr, with_attribute
-from vdla.compiler.passes.region import outer_ranges, touched_buffers, visits_once
+from vdla.compiler.passes.region import outer_ranges, touched_buffers
+from vdla.compiler.passes.visits import visits_once
 from vdla.compiler.schedule.locate import (
     LoopRef,
     Names,

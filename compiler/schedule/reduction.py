@@ -27,8 +27,9 @@ from vdla.compiler.ir.nodes import (
     substitute,
     walk_expr,
 )
-from vdla.compiler.passes.region import outer_ranges, touched_buffers, visits_once
+from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.simplify import conjuncts
+from vdla.compiler.passes.visits import visits_once
 from vdla.compiler.schedule.locate import (
     LoopRef,
     Names,

@@ -27,7 +27,7 @@ from vdla.compiler.backends.vdla.dma import TRANSFER_FIELDS, dma_limits_of, tran
 from vdla.compiler.backends.vdla.micro_ops import ONCE, HardwareLoops, Limits, Order, compress, limits_of
 from vdla.compiler.backends.vdla.resets import fuse_resets
 from vdla.compiler.backends.vdla.sram import MEMORY_OF_SCOPE, SramPlan, plan_sram
-from vdla.compiler.backends.vdla.trace import Item, Pattern, Trace, trace
+from vdla.compiler.backends.vdla.trace import Item, Nest, Pattern, Trace, trace
 from vdla.compiler.ir.nodes import Buffer, Function, attribute
 from vdla.design import Design
 from vdla.errors import CompileError
@@ -145,6 +145,7 @@ class _Builder:
     sequences: list[np.ndarray] = field(default_factory=list)
     sequence_ids: dict[bytes, int] = field(default_factory=dict)
     relocated: dict[tuple[HardwareLoops, tuple[int, ...]], int] = field(default_factory=dict)
+    dma_ends: dict[Nest, tuple[Memory, int]] = field(default_factory=dict)
     transfers_of: dict[tuple[Pattern, Memory, int], list[tuple[int, bool]]] = field(default_factory=dict)
     loops_of: dict[tuple[Pattern, Order, tuple[int | None, ...], bool], list[HardwareLoops]] = field(default_factory=dict)
     limits: Limits = field(init=False)
@@ -165,8 +166,10 @@ class _Builder:
     def dma(self, item: Item) -> None:
         store = item.nest.name == "vdla.store"
         on_chip, in_dram = (1, 0) if store else (0, 1)
-        memory = _dma_memory(item, on_chip, in_dram, self.design)
-        param = _param_index(self.func, item.nest.buffers[in_dram])
+        if item.nest not in self.dma_ends:
+            memory = _dma_memory(item, on_chip, in_dram, self.design)
+            self.dma_ends[item.nest] = memory, _param_index(self.func, item.nest.buffers[in_dram])
+        memory, param = self.dma_ends[item.nest]
         for template, has_data in self._transfers(item, memory, on_chip, in_dram):
             sram = self.entry(item, on_chip)
             self.rows.append(_Row(template, NONE, param, sram, item.bases[in_dram]) if has_data else _Row(template, sram=sram))

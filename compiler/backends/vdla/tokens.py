@@ -30,7 +30,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vdla.compiler.backends.vdla import token_kernels as kernels
-from vdla.compiler.backends.vdla.token_kernels import Dram, find_dependences, place_edges
+from vdla.compiler.backends.vdla.token_edges import place_edges
+from vdla.compiler.backends.vdla.token_kernels import Dram, find_dependences
 from vdla.design import Design
 from vdla.isa.definition import Buffer, GemmMode, Opcode, Queue, queue_of, tile_bytes
 from vdla.isa.layout import COLUMNS, new_columns

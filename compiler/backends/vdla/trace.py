@@ -111,7 +111,7 @@ class Nest:
     def name(self) -> str:
         return self.intrinsic.name
 
-    @property
+    @cached_property
     def buffers(self) -> tuple[Buffer, ...]:
         return tuple(a.buffer for a in self.addresses)
 

@@ -80,12 +80,18 @@ def roofline(layers: Sequence[LayerReport], design: Design) -> str:
     ridge = peak / bandwidth
     low, high = min([ridge, *x]) / 2, max([ridge, *x]) * 2
     roof_x = np.geomspace(low, high, 400)
-    axes.semilogx(roof_x, np.minimum(peak, roof_x * bandwidth), color="#1d2b36", linewidth=1.5)
+    axes.set_xscale("log")
+    axes.plot(roof_x, np.minimum(peak, roof_x * bandwidth), color="#1d2b36", linewidth=1.5)
     axes.axvline(ridge, color="#c9d1d8", linewidth=0.8, linestyle=":")
     axes.plot(x, y, "o", color=COLOURS["GEMM"], markersize=5, alpha=0.85)
     axes.set_xlim(low, high)
-    axes.set_ylim(0, peak * 1.16)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if len(y) and np.median(y) < peak / 10:
+        axes.set_yscale("log")  # where the points are; near the roof a linear scale tells them apart better
+        axes.set_ylim(y.min() / 2, peak * 2)
+    else:
+        axes.set_ylim(0, peak * 1.16)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set_xlabel("operations for each byte (every tensor of the layer moved once)")
     axes.set_ylabel("GOPS, useful operations")
     axes.grid(color="#eef1f4")

@@ -28,14 +28,14 @@ h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin: 2.4
 .card span { color: var(--soft); font-size: .8rem; line-height: 1.3; display: block; }
 .card b span { display: inline; font-size: inherit; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .82rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; font-size: .8rem; font-variant-numeric: tabular-nums; }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
-th, td { padding: .22rem .45rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
+th, td { padding: .22rem .4rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 th.n, td.n { text-align: right; } td.why { white-space: normal; color: var(--soft); width: 100%; }
 tbody tr:hover { background: #f6f8fa; } tfoot td { font-weight: 600; border-bottom: 0; }
 .track { display: inline-flex; width: 64px; height: .6em; background: var(--line); border-radius: 2px; overflow: hidden; }
 .track { margin-right: .5em; } .track i { display: block; height: 100%; background: var(--bar); }
-.stack { width: 150px; margin: 0; height: .8em; }
+.stack { width: 130px; margin: 0; height: .8em; }
 .key i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .35em 0 .9em; }
 .key { font-size: .8rem; color: var(--soft); margin: .2rem 0 .5rem -.9em; }
 .differs { color: var(--bad); font-weight: 600; } figure { margin: 0; } svg { width: 100%; height: auto; display: block; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -99,9 +100,18 @@ class RtlSimulation:
     """
 
     def __init__(
-        self, library: Path, design: Design, memory: np.ndarray, model: MemoryModel, *, threads: int = 1, waves: Path | None = None
+        self,
+        library: Path,
+        design: Design,
+        memory: np.ndarray,
+        model: MemoryModel,
+        *,
+        threads: int = 1,
+        waves: Path | None = None,
     ) -> None:
-        assert memory.dtype == np.uint8 and memory.flags.c_contiguous and len(memory) % design.bus_bytes == 0
+        assert memory.dtype == np.uint8
+        assert memory.flags.c_contiguous
+        assert len(memory) % design.bus_bytes == 0
         self._library, self._design, self.memory = _load(library), design, memory
         config = _config(design, model, len(memory))
         self._handle = self._library.vdla_new(ctypes.byref(config), memory.ctypes.data_as(ctypes.c_void_p), threads)
@@ -136,7 +146,7 @@ class RtlSimulation:
     def write(self, offset: int, value: int) -> None:
         self._check(self._library.vdla_write(self._handle, offset, value))
 
-    def run(self, cycles: int, retired: tuple[int, int, int, int] | None = None) -> StopReason:
+    def run(self, cycles: int, retired: Sequence[int] | None = None) -> StopReason:
         """Let time pass: until the interrupt, until each unit has retired so many instructions, or for `cycles`."""
         limits = (ctypes.c_uint64 * len(UNITS))(*retired) if retired is not None else None
         reason = StopReason(self._library.vdla_run(self._handle, cycles, limits))
@@ -160,6 +170,10 @@ class RtlSimulation:
     def retirements(self, unit: int) -> np.ndarray:
         """int64[k]: the clock cycles in which instructions of `unit` finished."""
         return self._events(unit, 1)
+
+    def retired(self) -> list[int]:
+        """How many instructions each unit has finished, since the hardware was made."""
+        return [self._library.vdla_events(self._handle, unit, 1, None) for unit in range(len(UNITS))]
 
     def _events(self, unit: int, retire: int) -> np.ndarray:
         events = np.empty(self._library.vdla_events(self._handle, unit, retire, None), np.int64)

@@ -146,8 +146,8 @@ class Simulation {
   // Until irq, or every unit has retired as many instructions as `retired` says (if given), or for `cycles`.
   Reason run(uint64_t cycles, const uint64_t* retired) {
     for (const uint64_t end = now_ + cycles; now_ < end; step()) {
-      if (top_->irq) return INTERRUPT;
       if (retired && reached(retired)) return RETIRED;
+      if (top_->irq) return INTERRUPT;
       if (!store_.error.empty()) throw std::runtime_error("the core breaks the bus protocol: " + store_.error);
     }
     return CYCLES;

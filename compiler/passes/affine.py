@@ -30,7 +30,7 @@ class Linear:
     constant: int
 
     def plus(self, other: Linear, factor: int = 1) -> Linear:
-        """self + factor · other, with quotient and remainder of one value put together again."""
+        """self + factor · other; `recombine` puts quotients and remainders together again."""
         terms = dict(self.terms)
         for atom, coefficient in other.terms.items():
             total = terms.get(atom, 0) + factor * coefficient

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vdla.compiler.ir.nodes import (
     TRUE,
@@ -45,14 +45,6 @@ from vdla.compiler.schedule.locate import (
     replace_in,
     written_buffer,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Dimension:
-    """One dimension of the buffer a block writes: by `iter`'s value plus `offset`, or (no iter) the same in each point."""
-
-    iter: Iter | None
-    offset: int = 0
 
 
 def compute_at(func: Function, block: str, loop: LoopRef) -> Function:
@@ -100,8 +92,11 @@ def check_movable(func: Function, step: str, path: Path) -> None:
         refuse(step, f"{buffer.name} is written by {' and '.join(writers)}", path, hint="decompose_reduction afterwards")
 
 
-def dimensions_of(step: str, path: Path) -> list[Dimension]:
-    """How the block's iters choose the element (or tile) it writes. Raises `CompileError` unless by one iter a dimension."""
+def dimensions_of(step: str, path: Path) -> list[Iter | None]:
+    """The iter that chooses the element (or tile) written, for each dimension; None where it is constant.
+
+    Raises `CompileError` for any other index.
+    """
     block = block_of(path)
     for stmt in walk_stmt(block.body):
         if isinstance(stmt, Store):
@@ -111,13 +106,13 @@ def dimensions_of(step: str, path: Path) -> list[Dimension]:
             indices, extents = stmt.operands[0].starts, stmt.operands[0].extents
             break
     spatial = {i.var: i for i in block.iters if i.kind == "spatial"}
-    result = []
+    result: list[Iter | None] = []
     for index, extent in zip(indices, extents, strict=True):
         match index:
             case Var() if index in spatial and extent == 1:
-                result.append(Dimension(spatial.pop(index)))
-            case Const(value, _):
-                result.append(Dimension(None, int(value)))
+                result.append(spatial.pop(index))
+            case Const():
+                result.append(None)
             case _:
                 refuse(step, "it writes an element that is not chosen by one iter for each dimension", path)
     if any(i.extent > 1 for i in spatial.values()):
@@ -125,12 +120,12 @@ def dimensions_of(step: str, path: Path) -> list[Dimension]:
     return result
 
 
-def regenerate(func: Function, block: Block, dims: list[Dimension], box: Box, ranges: Ranges, prefix: str) -> Stmt:
+def regenerate(func: Function, block: Block, dims: list[Iter | None], box: Box, ranges: Ranges, prefix: str) -> Stmt:
     """A new nest for a block that has to cover `box` of its buffer; its old predicate came from its old loops and goes."""
     wanted: dict[Var, tuple[Expr, int]] = {}
-    for dim, start, extent in zip(dims, box.starts, box.extents, strict=True):
-        if dim.iter is not None:
-            wanted[dim.iter.var] = (start, extent)
+    for it, start, extent in zip(dims, box.starts, box.extents, strict=True):
+        if it is not None:
+            wanted[it.var] = (start, extent)
     return nest_over(func, block, wanted, ranges, prefix)
 
 

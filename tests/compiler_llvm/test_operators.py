@@ -7,12 +7,15 @@ import zlib
 import numpy as np
 import pytest
 
+from vdla.compiler.backends.llvm import Target, emit_object
 from vdla.compiler.graph import kernels
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.graph.opset import OPERATORS, infer_type, with_defaults
 from vdla.compiler.ops.cpu import OPERATORS as CPU_OPERATORS
-from vdla.compiler.ops.cpu import build, build_cpu_kernel, operators
+from vdla.compiler.ops.cpu import build, build_cpu_kernel, operators, scheduled_function
+from vdla.compiler.passes.lower import lower
 from vdla.compiler.quantise import integer_reference
+from vdla.errors import CompileError, RunError
 from vdla.isa.semantics import pack_scale
 
 IMAGE = [(2, 5, 9, 11)]
@@ -153,7 +156,7 @@ def test_qconv2d(case, residual, per_channel):
 def test_random_convolutions(seed, by_bytes, monkeypatch):
     """Any geometry; qconv2d in its portable form too, whatever this machine would choose."""
     if not by_bytes:
-        monkeypatch.setattr(operators, "uses_bytes", lambda types, attributes: False)
+        monkeypatch.setattr(operators, "multiplies_bytes", lambda types, attributes, target: False)
         monkeypatch.setattr(build, "_kernels", {})
     rng = np.random.default_rng(seed)
     groups, c, o = (
@@ -239,6 +242,27 @@ def test_im2col(fold):
         else:
             expected = padded[n, k % 3, h * sy + k // 3 // kw * dy, w * sx + k // 3 % kw * dx]
         assert y[n, k, h, w] == expected, (n, k, h, w)
+
+
+def test_operators_compile_for_a_board_without_this_machines_instructions():
+    types = tuple(
+        TensorType(s, d) for s, d in (((1, 8, 9, 9), "int8"), ((8, 8, 3, 3), "int8"), ((8,), "int32"), ((8,), "int32"))
+    )
+    board = Target("armv7-linux-gnueabihf", "cortex-a9", "+neon")
+    func, _ = scheduled_function("qconv2d", types, {"pads": (1, 1, 1, 1)}, board)
+    assert emit_object(lower(func), board.triple, board.cpu, board.features)[:4] == b"\x7fELF"
+
+
+def test_an_unknown_operator_is_refused_with_those_there_are():
+    with pytest.raises(CompileError, match="no CPU operator; found 'nonsense'; expected .*conv2d"):
+        build_cpu_kernel("nonsense", (TensorType((1,), "float32"),), (TensorType((1,), "float32"),), {})
+
+
+@pytest.mark.parametrize("array", [np.zeros((3, 2), "float32"), np.zeros((2, 3)), np.zeros((3, 2), "float32").T])
+def test_arrays_that_do_not_fit_the_node_are_refused(array):
+    kernel = kernel_of("relu", np.zeros((2, 3), "float32"), {})
+    with pytest.raises(RunError, match=r"expected.*float32\[2, 3\]"):
+        kernel.run(array)
 
 
 def test_every_graph_operator_has_a_cpu_kernel():

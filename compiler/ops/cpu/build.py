@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler import te
-from vdla.compiler.backends.llvm import CpuKernel, compile_function
+from vdla.compiler.backends.llvm import CpuKernel, Target, compile_function, host_target
 from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.graph.opset import OPERATORS as GRAPH_OPERATORS
 from vdla.compiler.graph.opset import with_defaults
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.ops.cpu.definition import Definition, Types
-from vdla.compiler.ops.cpu.operators import OPERATORS
+from vdla.compiler.ops.cpu.operators import operator_for
 from vdla.compiler.passes.lower import lower
 from vdla.compiler.schedule import Schedule
-from vdla.errors import CompileError, RunError
+from vdla.errors import RunError
 
 
 class NodeKernel:
@@ -44,18 +45,19 @@ class NodeKernel:
         return output
 
 
-def definition_of(op: str, types: Types, attributes: Mapping[str, Any]) -> Definition:
-    """Raises `CompileError` for an operator the CPU does not have."""
-    if op not in OPERATORS:
-        raise CompileError("no CPU operator", found=op, expected=", ".join(sorted(OPERATORS)))
-    return OPERATORS[op].define(types, with_defaults(op, attributes))
+def scheduled_function(
+    op: str, types: Types, attributes: Mapping[str, Any], target: Target | None = None
+) -> tuple[Function, Definition]:
+    """An operator's loops, tiled, vectorised and parallel for `target` (this machine), not yet lowered; and its definition.
 
-
-def scheduled_function(op: str, types: Types, attributes: Mapping[str, Any], definition: Definition) -> Function:
-    """The operator's loops, tiled, vectorised and parallel, not yet lowered."""
+    Raises `CompileError` for an operator the CPU does not have, `ModelError` for attributes it does not have.
+    """
+    merged = with_defaults(op, attributes) if op in GRAPH_OPERATORS else dict(attributes)
+    operator = operator_for(op, types, merged, target or host_target())
+    definition = operator.define(types, merged)
     schedule = Schedule(te.create_function(op, definition.inputs, [definition.output]))
-    OPERATORS[op].schedule(schedule, definition, types, with_defaults(op, attributes))
-    return schedule.func
+    operator.schedule(schedule, definition, types, merged)
+    return schedule.func, definition
 
 
 def build_cpu_kernel(
@@ -67,9 +69,9 @@ def build_cpu_kernel(
     """The kernel of one node; equal nodes share one. An absent optional input has type None and is left out of calls."""
     key = (op, input_types, output_types, frozen(attributes))
     if key not in _kernels:
-        definition = definition_of(op, input_types, attributes)
-        func = lower(scheduled_function(op, input_types, attributes, definition), check=False)
-        _kernels[key] = NodeKernel(compile_function(func), definition.constants, input_types, output_types[0])
+        func, definition = scheduled_function(op, input_types, attributes)
+        kernel = compile_function(lower(func, check=False))
+        _kernels[key] = NodeKernel(kernel, definition.constants, input_types, output_types[0])
     return _kernels[key]
 
 

@@ -90,10 +90,10 @@ ELEMENTWISE: dict[str, Callable[[Types, Attributes], Definition]] = {
     "hard_sigmoid": unary(hard_sigmoid),
     "hard_swish": unary(hard_swish),
     "quantize": unary(quantize),
-    "dequantize": dequantize,
-    "batch_norm": batch_norm,
     "add": binary(lambda x, y: x + y),
     "sub": binary(lambda x, y: x - y),
     "mul": binary(lambda x, y: x * y),
     "div": binary(lambda x, y: x / y),
 }
+
+CHANNELWISE: dict[str, Callable[[Types, Attributes], Definition]] = {"dequantize": dequantize, "batch_norm": batch_norm}

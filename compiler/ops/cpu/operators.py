@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vdla.compiler.backends.llvm import host_target
+from vdla.compiler.backends.llvm import Target
 from vdla.compiler.ops.cpu import byte_products, products, schedules
 from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types
-from vdla.compiler.ops.cpu.elementwise import ELEMENTWISE
+from vdla.compiler.ops.cpu.elementwise import CHANNELWISE, ELEMENTWISE
 from vdla.compiler.ops.cpu.movement import MOVEMENT
 from vdla.compiler.ops.cpu.pooling import REDUCTIONS, WINDOWS
 from vdla.compiler.schedule import Schedule
+from vdla.errors import CompileError
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,13 @@ def shared_axes(definition: Definition) -> int:
 
 
 def elementwise(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
-    """Flat where no operand is broadcast, rows of channels otherwise."""
-    rank = len(d.output.shape)
-    by_channel = any(t.shape != d.output.shape for t in d.inputs) and len(d.inputs[0].shape) == rank and "b" not in names(d)
-    outer = (min(2, rank - 1) if rank > 2 else rank - 1) if by_channel else shared_axes(d)
-    schedules.schedule_flat(s, "y", outer)
+    """Flat as far as no operand is broadcast along it."""
+    schedules.schedule_flat(s, "y", shared_axes(d))
 
 
-def names(d: Definition) -> set[str]:
-    return {t.name for t in d.inputs}
+def channelwise(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
+    """Parameters change with axis 1: maps are flat, and rows of channels where there are no maps."""
+    schedules.schedule_flat(s, "y", min(2, len(d.output.shape) - 1))
 
 
 def movement(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
@@ -67,22 +66,6 @@ def reduction(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
             schedules.schedule_flat(s, block, max(len(d.output.shape) - 1, 0))
 
 
-def uses_bytes(types: Types, a: Attributes) -> bool:
-    """Whether this machine multiplies bytes by fours and the layer has sums long enough for it."""
-    return byte_products.FEATURE in host_target().features and products.geometry(types, a).form != "depthwise"
-
-
-def qconv2d(types: Types, a: Attributes) -> Definition:
-    return (byte_products if uses_bytes(types, a) else products).qconv2d(types, a)
-
-
-def quantised_convolution(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
-    if uses_bytes(types, a):
-        byte_products.schedule(s, types, a)
-    else:
-        convolution(s, d, types, a)
-
-
 def convolution(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
     g = products.geometry(types, a)
     schedules.schedule_convolution(s, g.form, g.o)
@@ -90,14 +73,29 @@ def convolution(s: Schedule, d: Definition, types: Types, a: Attributes) -> None
 
 OPERATORS: dict[str, CpuOperator] = {
     **{name: CpuOperator(define, elementwise) for name, define in ELEMENTWISE.items()},
+    **{name: CpuOperator(define, channelwise) for name, define in CHANNELWISE.items()},
     **{name: CpuOperator(define, movement) for name, define in MOVEMENT.items()},
     **{name: CpuOperator(define, window) for name, define in WINDOWS.items()},
     **{name: CpuOperator(define, reduction) for name, define in REDUCTIONS.items()},
     "conv2d": CpuOperator(products.conv2d, convolution),
-    "qconv2d": CpuOperator(qconv2d, quantised_convolution),
+    "qconv2d": CpuOperator(products.qconv2d, convolution),
     "dense": CpuOperator(products.dense, lambda s, d, t, a: schedules.schedule_dense(s)),
     "qdense": CpuOperator(products.qdense, lambda s, d, t, a: schedules.schedule_dense(s)),
     "matmul": CpuOperator(products.matmul, lambda s, d, t, a: schedules.schedule_matmul(s)),
-    "qadd": CpuOperator(products.qadd, elementwise),
-    "requantize": CpuOperator(products.requantize, elementwise),
+    "qadd": CpuOperator(products.qadd, channelwise),
+    "requantize": CpuOperator(products.requantize, channelwise),
 }
+
+BYTE_CONVOLUTION = CpuOperator(byte_products.qconv2d, lambda s, d, t, a: byte_products.schedule(s, t, a))
+
+
+def multiplies_bytes(types: Types, a: Attributes, target: Target) -> bool:
+    """Whether the machine multiplies four bytes at once, and the layer has sums long enough for it."""
+    return byte_products.FEATURE in target.features and products.geometry(types, a).form != "depthwise"
+
+
+def operator_for(op: str, types: Types, a: Attributes, target: Target) -> CpuOperator:
+    """The best form of an operator on `target`. Raises `CompileError` for one the CPU does not have."""
+    if op not in OPERATORS:
+        raise CompileError("no CPU operator", found=op, expected=", ".join(sorted(OPERATORS)))
+    return BYTE_CONVOLUTION if op == "qconv2d" and multiplies_bytes(types, a, target) else OPERATORS[op]

@@ -55,7 +55,7 @@ def build_program(nodes: Sequence[Node], graph: Graph, design: Design, latency_h
         kernels.append(LinkedKernel(emission, bindings, node.name, node.op, written, layer.macs, moved))
     return link(
         kernels, design, dram_bytes=size, segments=segments,
-        inputs=[slot(t) for t in inputs], outputs=[slot(t) for t in outputs],
+        inputs=[slot(t) for t in inputs], outputs=[slot(t) for t in outputs], serial=not latency_hiding,
     )  # fmt: skip
 
 

@@ -16,9 +16,15 @@ NEIGHBOURS = {LOAD: ("", "COMPUTE"), COMPUTE: ("LOAD", "STORE"), STORE: ("COMPUT
 
 
 def deadlock_error(
-    program: Program, columns: np.ndarray, unit: np.ndarray, started: np.ndarray, dispatched: np.ndarray, cycle: int
+    program: Program,
+    columns: np.ndarray,
+    unit: np.ndarray,
+    started: np.ndarray,
+    dispatched: np.ndarray,
+    cycle: int | None = None,
 ) -> RunError:
-    """The error of a run that stopped. unit: int64[n]; started, dispatched: bool[n], which instructions got so far."""
+    """The error of a run that stopped. unit: int64[n]; started, dispatched: bool[n], which instructions got so far.
+    cycle: when the last thing happened, where time plays a part."""
     sides = []
     pushed = {(u, side): _pushed(columns, unit, started, u, side) for u in NEIGHBOURS for side in ("prev", "next")}
     popped = {
@@ -37,7 +43,11 @@ def deadlock_error(
     if len(blocked):
         queue = UNITS[int(unit[blocked[0]])].upper()
         sides.append(f"FETCH waits for room in the queue of {queue} ({COMMAND_QUEUE_DEPTH} deep)")
-    return RunError("deadlock: " + "; ".join(sides), where=f"cycle {cycle}", hint="vdla isa check names the missing token")
+    return RunError(
+        "deadlock: " + "; ".join(sides),
+        where="" if cycle is None else f"cycle {cycle}",
+        hint="vdla isa check names the missing token",
+    )
 
 
 def _pushed(columns: np.ndarray, unit: np.ndarray, started: np.ndarray, u: int, side: str) -> int:

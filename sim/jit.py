@@ -1,7 +1,7 @@
 """The one decorator of compiled functions, and where their machine code is kept between processes.
 
 Numba throws away a cached function when its own source file changes, but not when a constant it imports or a function it
-calls does. So the cache lives in a folder named by a hash of every source it can depend on.
+calls does. So the cache lives in a folder named by a hash of every source that a compiled function can depend on.
 """
 
 from __future__ import annotations
@@ -52,8 +52,11 @@ def cache_folder() -> Path | None:
 
 
 def _source_hash() -> str:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    """Over the modules of this package that define compiled functions, and the numbers of the instruction set."""
     digest = hashlib.sha256(f"numba {numba.__version__}".encode())
-    for path in (*sources, Path(definition.__file__)):
-        digest.update(path.read_bytes())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        source = path.read_bytes()
+        if b"jit" in source:
+            digest.update(source)
+    digest.update(Path(definition.__file__).read_bytes())
     return digest.hexdigest()[:16]

@@ -86,7 +86,7 @@ def sanitize(program: Program, columns: np.ndarray) -> list[Finding]:
     state = _new_state(program, columns)
     ordered = _order(columns, state.order)
     if not ordered.all():
-        raise deadlock_error(program, columns, units_of(columns), ordered, np.ones(len(columns), bool), -1)
+        raise deadlock_error(program, columns, units_of(columns), ordered, np.ones(len(columns), bool))
     memories, shape = new_memories(program.design, program.dram_image()), shape_of(program.design)
     instruction, memory, index = _walk(columns, state, memories, shape)
     if memory:

@@ -21,6 +21,8 @@ LOAD, COMPUTE, STORE
     ALU     `DECODE` + cycles of the steps + `ALU_FILL`. A step takes one cycle with an immediate operand,
             `ALU_TENSOR_STEP` with a tensor operand; REQUANTISE and RESCALE take one, and `PARAMETER_FETCH` more when src
             is not that of the step before (and for the first).
+    Steps of GEMM and ALU behave as if each wrote its result before the next read: what is read too soon after it was
+    written is forwarded, at no cost.
     FINISH  `DECODE`.
     LOAD    `DECODE`, then requests. Finished `READ_DRAIN` after the last beat, or, if later, when its padding is written:
             one SRAM entry a cycle from start + `DECODE`, at the same time as the data (data has precedence at the SRAM,
@@ -37,7 +39,10 @@ DMA
 BUS
     A port moves one beat a cycle, and it belongs to one unit (`ports: separate`), or reads and writes of all four share
     it (`ports: shared`), so that bytes / bus_bytes is a true lower bound. The bursts of a unit are served in order.
-    Between units the order is by beat: a cycle goes to the first unit in `BUS_PRIORITY` whose oldest burst is ready.
+    Between units the order is by beat: a cycle goes to the first unit in `BUS_PRIORITY` whose oldest burst is ready. (On
+    AXI: an ID for each unit, data in order within an ID and interleaved between them. `outstanding` is for each unit on a
+    shared port too, so that one unit's prefetches cannot take the requests of another.)
+    An SRAM whose entries are narrower than a beat has a lane for each entry of a beat: the beat rate is the only limit.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from vdla.sim import Simulator
 from vdla.sim.device import schedule_program
 from vdla.sim.timing_engine import schedule_of
 
-SEEDS = range(60)
+SEEDS = range(40)
 LENGTH, SCALE = 240, 2
 """Long enough that one transfer moved past another is not 1 % of the program."""
 

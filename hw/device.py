@@ -122,18 +122,19 @@ class RtlMachine:
 
     def run(self, observe: Observer | None = None, job: Job | None = None) -> Execution:
         """One run. `job` in place of the program's own. Raises `RunError`."""
-        begun, first, known = time.perf_counter(), self.simulation.cycles, self.simulation.retired()
+        begun, first = time.perf_counter(), self.simulation.cycles
+        earlier_starts, earlier = self.simulation.started(), self.simulation.retired()
         self.driver.start(job or job_of(self.program))
         for layer in self.program.layers if observe else ():
             done = np.bincount(self.unit[: layer.end], minlength=len(UNITS))
-            if not self._run_until([0, *(known[u] + int(done[u]) for u in (1, 2, 3))], first):
+            if not self._run_until([0, *(earlier[u] + int(done[u]) for u in (1, 2, 3))], first):
                 break
             if observe is not None:
                 observe(layer, _read_only(self.dram))
         self._run_until(None, first)
         counters = self.driver.end(self.program)
         seconds = time.perf_counter() - begun
-        start, finish = self._times(known)
+        start, finish = self._times(earlier_starts, earlier)
         return Execution(self.dram.copy(), self.unit, start, finish, counters, self.simulation.cycles - first, seconds)
 
     def _run_until(self, retired: Sequence[int] | None, first: int) -> bool:
@@ -156,12 +157,13 @@ class RtlMachine:
                 )
         return False
 
-    def _times(self, known: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """start, finish of each instruction. known: how many instructions earlier runs retired on each unit."""
+    def _times(self, earlier_starts: Sequence[int], earlier: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """start, finish of each instruction. earlier…: how many instructions earlier runs started and retired on each unit."""
         times = np.zeros((2, len(self.unit)), np.int64)
         for unit in range(1, len(UNITS)):
             mine = np.flatnonzero(self.unit == unit)
-            started, retired = (events(unit)[known[unit] :] for events in (self.simulation.starts, self.simulation.retirements))
+            started = self.simulation.starts(unit)[earlier_starts[unit] :]
+            retired = self.simulation.retirements(unit)[earlier[unit] :]
             if len(started) != len(mine) or len(retired) != len(mine):
                 raise RunError(
                     f"{UNITS[unit].upper()} has not run each of its instructions once",

@@ -171,6 +171,10 @@ class RtlSimulation:
         """int64[k]: the clock cycles in which instructions of `unit` finished."""
         return self._events(unit, 1)
 
+    def started(self) -> list[int]:
+        """How many instructions each unit has started, since the hardware was made."""
+        return [self._library.vdla_events(self._handle, unit, 0, None) for unit in range(len(UNITS))]
+
     def retired(self) -> list[int]:
         """How many instructions each unit has finished, since the hardware was made."""
         return [self._library.vdla_events(self._handle, unit, 1, None) for unit in range(len(UNITS))]

@@ -11,11 +11,12 @@ from typing import Any
 import typer
 
 from vdla import __version__
-from vdla.cli import compile_commands, design_commands, isa_commands, run_commands
+from vdla.cli import compile_commands, cosim_commands, design_commands, isa_commands, run_commands
 from vdla.cli.console import help_when_bare
 from vdla.errors import VdlaError
 
 FAULT = 70  # sysexits.h: EX_SOFTWARE
+INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 TRACEBACK = "VDLA_TRACEBACK"
 
@@ -39,6 +40,9 @@ app.command("run", short_help="A model on a design: cycles of each layer and why
 app.command("compile", short_help="Compile a model for a design and save the module.")(compile_commands.compile_model)
 app.command("simulate", short_help="Cycles, stalls and traffic of a saved module or of assembly text.")(
     compile_commands.simulate
+)
+app.command("cosim", short_help="A model's programs on the RTL against the simulator: every byte, every layer's cycles.")(
+    cosim_commands.cosim
 )
 app.add_typer(design_commands.app, name="design")
 app.add_typer(isa_commands.app, name="isa")
@@ -82,11 +86,13 @@ def run_command(arguments: list[str]) -> int:
     """The exit code of one command, with every error but those of stdout made a line on stderr."""
     try:
         code = typer.main.get_command(app)(args=arguments, prog_name="vdla", standalone_mode=False)
+        if code == INTERRUPTED:  # what some versions of typer make of Ctrl-C
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except VdlaError as error:
         return fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return fail("interrupted", 130)
+        return fail("interrupted", INTERRUPTED)
     except MemoryError:
         return fail("out of memory; try: a smaller batch or model", 2)
     except OSError as error:

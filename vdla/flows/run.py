@@ -53,7 +53,7 @@ def run_model(
     options = options or CompileOptions()
     compiled = compile_to_model(model, design, options, on_stage=on_stage)
     module = simulated(compiled)
-    inputs = inputs or _default_inputs(model, compiled, options)
+    inputs = inputs or default_inputs(model, compiled, options)
 
     on_stage("running the references")
     begun = time.perf_counter()
@@ -102,7 +102,8 @@ def run_model(
     return Run(report, module, result, inputs)
 
 
-def _default_inputs(model: object, compiled: CompiledModel, options: CompileOptions) -> Inputs:
+def default_inputs(model: object, compiled: CompiledModel, options: CompileOptions) -> Inputs:
+    """The zoo's sample of the seed, or generated ones."""
     if isinstance(model, str) and model in zoo_models():
         return sample_inputs(model, options.batch, options.seed)
     return generated_inputs(compiled.inputs, options.seed)

@@ -11,6 +11,7 @@ from vdla.compiler.ops.vdla.tiling import (
     choose_pool_tiling,
     choose_tiling,
     covered_input,
+    serial_tiling,
 )
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.design import Design
@@ -22,7 +23,7 @@ def scheduled_kernel(workload: Workload, design: Design, intrinsics: Intrinsics,
     """Raises `CompileError` when no tiling of the workload fits the design."""
     match workload:
         case ConvWorkload():
-            tiling = choose_tiling(workload, design, latency_hiding)
+            tiling = choose_tiling(workload, design) if latency_hiding else serial_tiling(workload, design)
             return conv2d_kernel(workload, tiling, design, intrinsics)
         case PoolWorkload():
             pool_tiling = choose_pool_tiling(workload, design, latency_hiding)

@@ -6,7 +6,7 @@ the first tile's load and the last tile's store, which nothing hides. It ranks t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -225,9 +225,17 @@ def require_fit(w: ConvWorkload, design: Design) -> None:
         )
 
 
+def serial_tiling(w: ConvWorkload, design: Design) -> ConvTiling:
+    """`choose_tiling`'s tiles with one buffer for each: what latency hiding is compared with, all else equal."""
+    return replace(choose_tiling(w, design), inp_buffers=1, wgt_buffers=1, acc_buffers=1)
+
+
 @lru_cache(maxsize=4096)
 def choose_tiling(w: ConvWorkload, design: Design, latency_hiding: bool = True) -> ConvTiling:
-    """The tiling with the lowest estimate, the larger tile among equals. Raises `CompileError` when none fits."""
+    """The tiling with the lowest estimate, the larger tile among equals. Raises `CompileError` when none fits.
+
+    latency_hiding: False ranks single-buffered tilings for a machine that overlaps nothing.
+    """
     require_fit(w, design)
     tilings = candidate_tilings(w, design, latency_hiding)
     if not len(tilings.rows):

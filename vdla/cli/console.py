@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from vdla.json_text import json_text
+from vdla.text import json_text
 
 
 def print_json(document: Any) -> None:

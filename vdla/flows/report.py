@@ -12,7 +12,7 @@ from vdla.flows.run import Run
 from vdla.flows.simulate import trace_text
 from vdla.isa.definition import Buffer, Opcode, Queue, queue_of
 from vdla.isa.program import Program
-from vdla.json_text import json_text
+from vdla.text import json_text
 
 ROOFLINE_NOTE = "Each layer's useful GOPS under the design's compute and bandwidth roofs; numbers are those of the table below."
 TIMELINE_NOTE = "How busy each unit was; the marks above are where layers retired. They overlap as far as tokens let them."

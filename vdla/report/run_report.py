@@ -13,6 +13,7 @@ from vdla.compiler.model import CompiledModel, VdlaStep
 from vdla.design import Design
 from vdla.device import STALLS, LayerProfile, Profile
 from vdla.isa.program import LayerSpan
+from vdla.text import shortened
 
 LABEL_WIDTH = 40
 
@@ -146,14 +147,6 @@ def label(source: str) -> str:
         return part[sum(len(name) + 1 for name in names[:shared]) :]
 
     return "+".join([first, *map(within, rest)])
-
-
-def shortened(name: str, width: int) -> str:
-    """`name`, its middle left out when it is longer than `width`."""
-    if len(name) <= width:
-        return name
-    head = (width - 1) * 2 // 3
-    return f"{name[:head]}…{name[head + 1 - width :]}"
 
 
 def layer_bound(span: LayerSpan, design: Design) -> int:

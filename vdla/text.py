@@ -1,4 +1,4 @@
-"""JSON that any reader accepts: NumPy values as Python's, numbers JSON cannot write (NaN, infinity) as null."""
+"""Text for people and for programs: names that fit, and JSON that any reader accepts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def json_text(document: Any) -> str:
-    """One indented document, ending with a line break."""
+    """One indented document, ending with a line break. Numbers that JSON cannot write (NaN, infinity) become null."""
     return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
 
 
@@ -24,3 +24,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def shortened(name: str, width: int) -> str:
+    """`name`, its middle left out when it is longer than `width`."""
+    if len(name) <= width:
+        return name
+    head = (width - 1) * 2 // 3
+    return f"{name[:head]}…{name[head + 1 - width :]}"

@@ -22,7 +22,7 @@ format:  ## rewrite the sources as `make lint` wants them
 	$(PYTHON) -m ruff format .
 
 typing-tree:
-	@mkdir -p build/typing/vdla
+	@rm -rf build/typing && mkdir -p build/typing/vdla
 	@for entry in vdla/*; do ln -sfn ../../../$$entry build/typing/vdla/; done
 	@for folder in isa sim hw designs compiler; do ln -sfn ../../../$$folder build/typing/vdla/$$folder; done
 

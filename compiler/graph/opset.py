@@ -33,8 +33,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from vdla.compiler.graph.graph import TensorType
 
+from vdla.compiler.graph.graph import TensorType
 from vdla.errors import ModelError
 
 Types = tuple[TensorType | None, ...]

@@ -192,8 +192,9 @@ def candidate_tilings(w: ConvWorkload, design: Design, latency_hiding: bool = Tr
     buffers = [(2, 2, 2), (2, 1, 2), (1, 2, 2)] if latency_hiding else [(1, 1, 1)]
     axes = [groups, balanced_tiles(w.out_blocks), balanced_tiles(w.in_blocks), balanced_tiles(w.out_height), _columns(w)]
     grid = np.meshgrid(*(np.array(a, np.int64) for a in axes), [True, False], range(len(buffers)), indexing="ij")
-    *extents, outer, choice = (a.ravel() for a in grid)
-    every = ConvTiling(*extents, outer.astype(bool), *np.array(buffers, np.int64)[choice].T)
+    g, o, i, y, x, outer, choice = (a.ravel() for a in grid)
+    inp, wgt, acc = np.array(buffers, np.int64)[choice].T
+    every = ConvTiling(g, o, i, y, x, outer.astype(bool), inp, wgt, acc)
     return select_tilings(every, footprint(w, every).fits(design))
 
 
@@ -255,10 +256,11 @@ class ElementwiseTiling:
 
 @dataclass(frozen=True, slots=True)
 class PoolTiling:
-    """blocks × output rows of one tile, whole rows wide."""
+    """blocks × output rows × output columns of one tile."""
 
     blocks: int
     rows: int
+    columns: int
     buffers: int = 2
 
 
@@ -282,26 +284,26 @@ def choose_elementwise_tiling(w: ElementwiseWorkload, design: Design, latency_hi
 
 @lru_cache(maxsize=4096)
 def choose_pool_tiling(w: PoolWorkload, design: Design, latency_hiding: bool = True) -> PoolTiling:
-    """The largest tile that fits and still leaves OVERLAPPED_TILES of them. Raises `CompileError` when one row does not."""
-    buffers = 2 if latency_hiding else 1
-    columns = (w.out_width - 1) * w.strides[1] + w.kernel[1]
+    """The largest tile that fits and still leaves OVERLAPPED_TILES of them: of whole rows where one fits, for long bursts;
+    with one buffer where two do not fit. Raises `CompileError` when one window does not."""
+    for buffers, whole_rows in product([2, 1] if latency_hiding else [1], [True, False]):
+        widths = [w.out_width] if whole_rows else balanced_tiles(w.out_width)
+        candidates = product(balanced_tiles(w.blocks), balanced_tiles(w.out_height), widths)
+        fitting = [t for t in (PoolTiling(*extents, buffers) for extents in candidates) if pool_footprint(w, t).fits(design)]
+        if fitting:
+            wanted = w.out_tiles / w.batch / (OVERLAPPED_TILES if latency_hiding else 1)
+            return max(fitting, key=lambda t: (min(t.blocks * t.rows * t.columns, wanted), t.rows, -t.blocks))
+    needed = pool_footprint(w, PoolTiling(1, 1, 1, 1))
+    raise CompileError(
+        "one window's elements do not fit the scratchpads", where=f"max pool {w.kernel[0]}×{w.kernel[1]} on {design.name}",
+        found=f"inp {needed.inp}, wgt 1, acc {needed.acc} tiles",
+        expected=f"at most {design.inp_depth}, {design.wgt_depth}, {design.acc_depth}", hint="larger SRAMs",
+    )  # fmt: skip
 
-    def tiles(c: int, rows: int) -> tuple[int, int]:
-        """inp and acc entries."""
-        window = c * ((rows - 1) * w.strides[0] + w.kernel[0]) * columns
-        return buffers * window, window + c * rows * (columns + buffers * w.out_width)
 
-    def fits(needed: tuple[int, int]) -> bool:
-        return needed[0] <= design.inp_depth and needed[1] <= design.acc_depth
-
-    candidates = list(product(balanced_tiles(w.blocks), balanced_tiles(w.out_height)))
-    fitting = [PoolTiling(c, r, buffers) for c, r in candidates if fits(tiles(c, r))]
-    if not fitting:
-        if buffers == 2 and fits((tiles(1, 1)[0] // 2, tiles(1, 1)[1] - w.out_width)):
-            return PoolTiling(1, 1, 1)
-        raise CompileError(
-            "one row of the pooling window does not fit inp and acc", where=design.name, found=tiles(1, 1),
-            expected=f"at most {design.inp_depth} and {design.acc_depth} tiles", hint="larger inp and acc SRAMs",
-        )  # fmt: skip
-    wanted = w.out_height * w.blocks / (OVERLAPPED_TILES if latency_hiding else 1)
-    return max(fitting, key=lambda t: (min(t.blocks * t.rows, wanted), t.rows, -t.blocks))
+def pool_footprint(w: PoolWorkload, t: PoolTiling) -> Footprint:
+    """The window's rows, narrow and wide; the maxima down its rows; the maxima along these, stored from two buffers."""
+    rows = (t.rows - 1) * w.strides[0] + w.kernel[0]
+    columns = (t.columns - 1) * w.strides[1] + w.kernel[1]
+    window = t.blocks * rows * columns
+    return Footprint(t.buffers * window, 1, window + t.blocks * t.rows * (columns + t.buffers * t.columns))

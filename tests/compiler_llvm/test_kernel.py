@@ -130,7 +130,7 @@ def table(n: int) -> Function:
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_parallel_loops_cover_every_iteration_on_any_number_of_threads(threads, monkeypatch):
     monkeypatch.setattr(thread_pool.POOL, "threads", threads)
-    n = 40_000
+    n = 160_000
     kernel = compile_function(table(n))
     assert "vdla_parallel_for" in kernel.assembly
     x = np.arange(n) * 7
@@ -138,7 +138,7 @@ def test_parallel_loops_cover_every_iteration_on_any_number_of_threads(threads, 
 
 
 def test_kernels_run_from_several_threads_at_once():
-    kernel, x, failures = compile_function(table(40_000)), np.arange(40_000), []
+    kernel, x, failures = compile_function(table(160_000)), np.arange(160_000), []
     expected = np.arange(3)[:, None] * x
 
     def work() -> None:
@@ -189,7 +189,7 @@ class Counted:
     ],
 )
 def test_objects_for_boards_are_elf_files_of_their_machine(triple, cpu, machine, bits):
-    code = emit_object(table(40_000), triple, cpu)
+    code = emit_object(table(160_000), triple, cpu)
     assert code[:4] == b"\x7fELF"
     assert code[4] == bits
     assert int.from_bytes(code[18:20], "little") == machine

@@ -47,8 +47,9 @@ VECTOR_UNROLL = 160
 CALL_OPERATIONS = 20
 """Operations a call such as exp or requantise stands for, about."""
 ALIGNMENT = 64
-PARALLEL_WORK = 20_000
-"""Leaf statements a parallel loop must execute to be worth waking other threads (about 10 µs)."""
+PARALLEL_WORK = 30_000
+"""Operations a parallel loop must execute to be worth waking other threads, which takes 10 to 25 µs."""
+TYPICAL_LANES = 8
 
 
 def emit_stmt(e: Emitter, stmt: Stmt) -> None:
@@ -216,18 +217,14 @@ def _value_operations(value: Expr) -> int:
 
 
 def work(stmt: Stmt) -> int:
-    """Leaf statements executed, at most."""
+    """Operations executed, at most; those of a whole vector count as one."""
     match stmt:
-        case For():
-            return stmt.extent * work(stmt.body)
-        case Allocate():
-            return work(stmt.body)
-        case Seq(body):
-            return sum(map(work, body))
-        case If(_, then, otherwise):
-            return max(work(then), work(otherwise) if otherwise else 0)
+        case For(_, extent, body, kind, _):
+            return work(body) * (-(-extent // TYPICAL_LANES) if kind == "vectorized" else extent)
+        case Store():
+            return operations(stmt)
         case _:
-            return 1
+            return sum(map(work, stmt_children(stmt))) or 1
 
 
 def _emit_unrolled(e: Emitter, stmt: For) -> None:

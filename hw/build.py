@@ -34,6 +34,7 @@ LIBRARY = "vdla_rtl.so"
 
 VERILATOR_FLAGS = (
     *("--cc", "--top-module", TOP, "--prefix", f"V{TOP}", "-DVDLA_TRACE"),
+    *("--default-language", "1364-2005"),
     *("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing"),
     *("--output-split", "20000"),  # files small enough that the C++ compiler can work on several at once
     "-Wno-fatal",  # lint is a test of its own

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from vdla.cli.console import print_json, progress, say, shortened, table
+from vdla.cli.console import print_json, progress, say, table
 from vdla.cli.run_commands import (
-    LAYER_WIDTH,
     BatchOption,
     CalibrationOption,
     DesignOption,
@@ -89,5 +88,7 @@ def cosim_text(report: CosimReport) -> str:
 
 
 def _row(layer: LayerCycles) -> list[str]:
-    name = shortened(layer.name, LAYER_WIDTH)
+    from vdla.report.run_report import LABEL_WIDTH, shortened  # heavy, and after the work
+
+    name = shortened(layer.name, LABEL_WIDTH)
     return [name, f"{layer.sim_cycles:,}", f"{layer.rtl_cycles:,}", f"{100 * layer.difference:+.2f}%"]

@@ -14,7 +14,7 @@ import numpy as np
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.opset import with_defaults
 from vdla.compiler.ops.vdla.packing import blocks, pack_block_diagonal_weights, pack_conv_weights, pack_parameters
-from vdla.compiler.ops.vdla.tiling import require_fit
+from vdla.compiler.ops.vdla.tiling import choose_elementwise_tiling, choose_pool_tiling, require_fit
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.design import Design
 from vdla.errors import CompileError
@@ -46,9 +46,13 @@ def refusal(node: Node, graph: Graph, design: Design) -> str:
     if node.op not in _BUILDERS:
         return "no VDLA kernel: float arithmetic" if not node.op.startswith("q") else f"no VDLA kernel for {node.op}"
     try:
-        layer = _BUILDERS[node.op](node, graph, design)
-        if isinstance(layer.workload, ConvWorkload):
-            require_fit(layer.workload, design)
+        match _BUILDERS[node.op](node, graph, design).workload:
+            case ConvWorkload() as workload:
+                require_fit(workload, design)
+            case PoolWorkload() as workload:
+                choose_pool_tiling(workload, design)
+            case ElementwiseWorkload() as workload:
+                choose_elementwise_tiling(workload, design)
     except CompileError as error:
         return str(error)
     return ""
@@ -61,7 +65,8 @@ def _constant(graph: Graph, name: str, node: Node) -> np.ndarray:
 
 
 def _parameters(graph: Graph, node: Node, names: tuple[str, str], channels: int, groups: int, design: Design) -> np.ndarray:
-    return pack_parameters(*(_constant(graph, n, node) for n in names), channels, groups, design)
+    bias, scale = (_constant(graph, name, node) for name in names)
+    return pack_parameters(bias, scale, channels, groups, design)
 
 
 def _image(graph: Graph, tensor: str) -> tuple[int, int, int, int]:

@@ -138,15 +138,16 @@ def schedule_elementwise(func: Function, t: ElementwiseTiling, intrinsics: Intri
 
 
 def schedule_max_pool2d(func: Function, w: PoolWorkload, t: PoolTiling, intrinsics: Intrinsics) -> Function:
-    """`expressions.max_pool2d`: a tile of blocks × output rows, the two passes of the separable window behind one another."""
+    """`expressions.max_pool2d`: a tile of blocks × rows × columns, the two passes of the separable window one behind the
+    other."""
     s = Schedule(func)
-    n, c, h, *_ = s.loops("y")
-    (co, ci), (ho, hi) = s.split(c, [None, t.blocks]), s.split(h, [None, t.rows])
-    s.reorder(n, co, ho, ci, hi)
+    n, c, h, v, *_ = s.loops("y")
+    (co, ci), (ho, hi), (vo, vi) = s.split(c, [None, t.blocks]), s.split(h, [None, t.rows]), s.split(v, [None, t.columns])
+    s.reorder(n, co, ho, vo, ci, hi, vi)
     down, across = ([f"{name}_{k}" for k in range(count)] for name, count in zip(("down", "across"), w.kernel, strict=True))
     stages = ["padded", *(["wide"] if len(down) > 1 else []), *down, *across]
     for stage in reversed(stages):
-        s.compute_at(stage, ho)
+        s.compute_at(stage, vo)
         s.set_scope(stage, "vdla.inp" if stage == "padded" else "vdla.acc")
     padding = any(pad > 0 for pad in (*w.row_pads, *w.column_pads))
     operations = {"padded": load("inp", padding), "y": "store", across[0]: "mov"}

@@ -112,6 +112,14 @@ def test_float_operators(op, shapes, attributes):
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize(("op", "shapes", "attributes"), FLOAT_CASES, ids=lambda v: str(v).replace(" ", ""))
+def test_every_pass_leaves_a_legal_program(op, shapes, attributes):
+    """Kernels are built without this check, for speed."""
+    types = tuple(None if s is None else TensorType(s, "float32") for s in shapes)
+    func, _ = scheduled_function(op, types, attributes)
+    lower(func, check=True)
+
+
 def scales(rng, channels):
     multiplier = rng.integers(-(1 << 17), 1 << 17, channels)
     return pack_scale(multiplier, rng.integers(8, 30, channels), rng.integers(-128, 128, channels))

@@ -17,11 +17,19 @@ from dataclasses import dataclass
 from vdla.compiler.graph.graph import Graph, Node
 
 ELEMENTWISE = frozenset(
-    ["relu", "clip", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "add", "sub", "mul", "div", "batch_norm", "quantize", "dequantize", "requantize", "qadd"]
-)
+    {
+        "relu", "clip", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "add", "sub", "mul", "div", "batch_norm",
+        "quantize", "dequantize", "requantize", "qadd",
+    }
+)  # fmt: skip
 INJECTIVE = ELEMENTWISE | {"reshape", "transpose", "concat", "pad"}
 REDUCTION = frozenset({"reduce_mean", "global_avg_pool"})
-COMPLEX = frozenset(["conv2d", "dense", "matmul", "max_pool2d", "avg_pool2d", "lrn", "qconv2d", "qdense", "qmax_pool2d", "qavg_pool2d"])
+COMPLEX = frozenset(
+    {
+        "conv2d", "dense", "matmul", "max_pool2d", "avg_pool2d", "lrn",
+        "qconv2d", "qdense", "qmax_pool2d", "qavg_pool2d",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def _tool_versions() -> dict[str, str]:
     flags = ""
     with open("/proc/cpuinfo", encoding="utf-8") if Path("/proc/cpuinfo").exists() else open(os.devnull) as lines:
         flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    version = subprocess.run([_compiler(), "--version"], capture_output=True, text=True, check=False).stdout
+    version = subprocess.run([cxx_compiler(), "--version"], capture_output=True, text=True, check=False).stdout
     return {"verilator": str(_verilator_root()), "c++": version, "processor": platform.machine() + flags}
 
 
@@ -117,7 +117,8 @@ def _verilator_root() -> Path:
 
 
 @cache
-def _compiler() -> str:
+def cxx_compiler() -> str:
+    """CXX, or the first C++ compiler found. Raises `RunError` when there is none."""
     names = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     if found is None:
@@ -187,13 +188,13 @@ def _compile(work: Path, defines: Sequence[str]) -> None:
     def compile_one(unit: Path) -> Path:
         output = work / f"{unit.stem}.o"
         effort = ["-O1"] if unit.parent == include else []  # the runtime is not where the time goes, and slow to compile
-        command = [_compiler(), *CXX_FLAGS, *effort, *settings, *defines, *folders, "-c", str(unit), "-o", str(output)]
+        command = [cxx_compiler(), *CXX_FLAGS, *effort, *settings, *defines, *folders, "-c", str(unit), "-o", str(output)]
         _run(command, work, dict(os.environ), "the C++ compiler")
         return output
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         objects = list(pool.map(compile_one, sorted(units, key=lambda unit: -unit.stat().st_size)))
-    command = [_compiler(), "-shared", "-Wl,-Bsymbolic", *map(str, objects), "-pthread", "-o", str(work / LIBRARY)]
+    command = [cxx_compiler(), "-shared", "-Wl,-Bsymbolic", *map(str, objects), "-pthread", "-o", str(work / LIBRARY)]
     _run(command, work, dict(os.environ), "the linker")
 
 

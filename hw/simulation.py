@@ -63,7 +63,7 @@ class StopReason(IntEnum):
     FAILED = 3
 
 
-class _MemoryConfig(ctypes.Structure):
+class MemoryConfig(ctypes.Structure):
     """MemoryConfig of verilator/memory.h."""
 
     _fields_ = [
@@ -73,9 +73,10 @@ class _MemoryConfig(ctypes.Structure):
     ]
 
 
-def _config(design: Design, model: MemoryModel, size: int) -> _MemoryConfig:
+def memory_config(design: Design, model: MemoryModel, size: int) -> MemoryConfig:
+    """`model` for a memory of `size` bytes behind the hardware of `design`."""
     memory, fault = design.memory, model.fault or BusFault(0, 0, Response.SLVERR, False, False)
-    return _MemoryConfig(
+    return MemoryConfig(
         BUS_BASE,
         size,
         model.seed,
@@ -113,7 +114,7 @@ class RtlSimulation:
         assert memory.flags.c_contiguous
         assert len(memory) % design.bus_bytes == 0
         self._library, self._design, self.memory = _load(library), design, memory
-        config = _config(design, model, len(memory))
+        config = memory_config(design, model, len(memory))
         self._handle = self._library.vdla_new(ctypes.byref(config), memory.ctypes.data_as(ctypes.c_void_p), threads)
         if not self._handle:
             raise RunError("the RTL simulation cannot start", where=str(library))
@@ -135,7 +136,7 @@ class RtlSimulation:
 
     def configure(self, model: MemoryModel) -> None:
         """The memory behaves like `model` from now on."""
-        self._library.vdla_configure(self._handle, ctypes.byref(_config(self._design, model, len(self.memory))))
+        self._library.vdla_configure(self._handle, ctypes.byref(memory_config(self._design, model, len(self.memory))))
 
     def read(self, offset: int) -> int:
         """The register at byte `offset`."""
@@ -195,11 +196,11 @@ def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     handle, cycles, number = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32
     signatures: dict[str, tuple[object, list[object]]] = {
-        "vdla_new": (handle, [ctypes.POINTER(_MemoryConfig), ctypes.c_void_p, ctypes.c_uint]),
+        "vdla_new": (handle, [ctypes.POINTER(MemoryConfig), ctypes.c_void_p, ctypes.c_uint]),
         "vdla_free": (None, [handle]),
         "vdla_error": (ctypes.c_char_p, [handle]),
         "vdla_reset": (ctypes.c_int, [handle]),
-        "vdla_configure": (None, [handle, ctypes.POINTER(_MemoryConfig)]),
+        "vdla_configure": (None, [handle, ctypes.POINTER(MemoryConfig)]),
         "vdla_open_waves": (ctypes.c_int, [handle, ctypes.c_char_p]),
         "vdla_read": (ctypes.c_int64, [handle, number]),
         "vdla_write": (ctypes.c_int, [handle, number, number]),

@@ -26,9 +26,9 @@ def network(name: str, samples: int = 4, batch: int = 1) -> tuple[Graph, Graph]:
     return graph, quantised
 
 
-@pytest.mark.parametrize(("name", "limit"), [("resnet18", 0.05), ("mobilenet", 0.2)])
+@pytest.mark.parametrize(("name", "limit"), [("resnet18", 0.05), ("mobilenet", 0.06)])
 def test_relative_error(name: str, limit: float) -> None:
-    """ResNet-18 must stay within 0.08. MobileNet's random layers are chaotic: noise at the input grows 30 dB in float too."""
+    """ResNet-18 must stay within 0.08; both limits are about half as much again as what is measured."""
     graph, quantised = network(name)
     image = next(iter(sample_inputs(name, 1, seed=1).values()))
     exact = run_reference(graph, {graph.inputs[0]: image})[graph.outputs[0]]

@@ -48,11 +48,11 @@ class Network:
         w = self.weight(f"{name}.weight", array)
         return self.node("Conv", [x, w], name, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, group=groups)
 
-    def batch_norm(self, x: str, name: str, channels: int) -> str:
-        """Scale 0.7..1.3 and shift -0.3..0.3 of what has mean 0 and variance 1 by the statistics."""
+    def batch_norm(self, x: str, name: str, channels: int, shift: tuple[float, float] = (-0.3, 0.3)) -> str:
+        """Scale 0.7..1.3 and `shift` (a range) of what has mean 0 and variance 1 by the statistics."""
         bits = stream(self.seed, name)
         gamma = self.weight(f"{name}.weight", uniform(bits, 0.7, 1.3, channels))
-        beta = self.weight(f"{name}.bias", uniform(bits, -0.3, 0.3, channels))
+        beta = self.weight(f"{name}.bias", uniform(bits, *shift, channels))
         start, self.channels_done = self.channels_done, self.channels_done + channels
         if self.statistics is None:
             return self.measuring_batch_norm(x, name, gamma, beta, channels)

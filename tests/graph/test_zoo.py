@@ -54,7 +54,7 @@ def test_published_sizes() -> None:
 
 @pytest.mark.parametrize(("name", "shift"), [("resnet18", 0.0), ("mobilenet", 1.5)])
 def test_activations_are_sane(name: str, shift: float) -> None:
-    """Batch norms give about their mean shift and variance 1 on images they were not calibrated on, nothing dies, images differ."""
+    """On images they were not calibrated on batch norms give about `shift` and variance 1; nothing dies, images differ."""
     graph, images = import_onnx(build(name)), sample_inputs(name, 1, seed=77)
     tensors = run_reference(graph, images, keep="all")
     for n in graph.nodes:

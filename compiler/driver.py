@@ -34,7 +34,8 @@ class BuildOptions:
 def build_model(quantised: Graph, design: Design, options: BuildOptions, float_graph: Graph | None = None) -> CompiledModel:
     """Compile `quantised` for `design`. Raises `CompileError` when a layer cannot be lowered."""
     begun = time.perf_counter()
-    folded = fold_first_layers(flatten_to_convolution(quantised), design)
+    flattened = flatten_to_convolution(quantised, lambda node, graph: not refusal(node, graph, design))
+    folded = fold_first_layers(flattened, design)
     placement = place(folded, lambda node, graph: refusal(node, graph, design))
     runs = partition(folded, placement)
     placed, laid_out = insert_layout_operators(folded, runs, design)

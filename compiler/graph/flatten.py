@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
@@ -14,8 +16,9 @@ MAP = ".map"
 """Suffix of the (N, O, 1, 1) tensor in front of the view."""
 
 
-def flatten_to_convolution(graph: Graph) -> Graph:
-    """Rewrite every qdense with constant weights whose input is only a flattened 4-D tensor."""
+def flatten_to_convolution(graph: Graph, accepts: Callable[[Node, Graph], bool]) -> Graph:
+    """Rewrite every qdense with constant weights whose input is only a flattened 4-D tensor, where the device `accepts` the
+    convolution; else the flatten stays a copy on the host."""
     producers = graph.producer()
     nodes: list[Node] = []
     tensors: dict[str, TensorType] = {}
@@ -27,9 +30,14 @@ def flatten_to_convolution(graph: Graph) -> Graph:
             continue
         image, (n, o) = flatten.inputs[0], graph.type_of(node.outputs[0]).shape
         weight, mapped = node.inputs[1] + MAP, node.outputs[0] + MAP
-        constants[weight] = graph.constants[node.inputs[1]].reshape(o, *graph.type_of(image).shape[1:])
-        tensors[mapped] = TensorType((n, o, 1, 1), "int8")
-        nodes.append(Node(node.name, "qconv2d", (image, weight, *node.inputs[2:]), (mapped,), node.attributes, node.source))
+        window = graph.constants[node.inputs[1]].reshape(o, *graph.type_of(image).shape[1:])
+        map_type = TensorType((n, o, 1, 1), "int8")
+        conv = Node(node.name, "qconv2d", (image, weight, *node.inputs[2:]), (mapped,), node.attributes, node.source)
+        if not accepts(conv, graph.with_nodes([conv], {mapped: map_type}, {weight: window})):
+            nodes.append(node)
+            continue
+        constants[weight], tensors[mapped] = window, map_type
+        nodes.append(conv)
         nodes.append(Node(f"{node.name}.view", "reshape", (mapped,), node.outputs, {"shape": (n, o)}, node.source))
     return _without_unread(graph.with_nodes(nodes, tensors, constants))
 

@@ -189,7 +189,7 @@ def candidate_tilings(w: ConvWorkload, design: Design, latency_hiding: bool = Tr
     """Every tiling worth ranking that fits `design`, as one ConvTiling of arrays."""
     # A depthwise layer tiles its groups; any other takes its groups one at a time.
     groups = balanced_tiles(w.groups, 64) if w.in_blocks == w.out_blocks == 1 else [1]
-    buffers = [(2, 2, 2), (2, 1, 2), (1, 2, 2)] if latency_hiding else [(1, 1, 1)]
+    buffers = [(2, 2, 2), (2, 1, 2), (1, 2, 2), (1, 1, 2)] if latency_hiding else [(1, 1, 1)]
     axes = [groups, balanced_tiles(w.out_blocks), balanced_tiles(w.in_blocks), balanced_tiles(w.out_height), _columns(w)]
     grid = np.meshgrid(*(np.array(a, np.int64) for a in axes), [True, False], range(len(buffers)), indexing="ij")
     g, o, i, y, x, outer, choice = (a.ravel() for a in grid)
@@ -270,16 +270,22 @@ OVERLAPPED_TILES = 4
 
 @lru_cache(maxsize=4096)
 def choose_elementwise_tiling(w: ElementwiseWorkload, design: Design, latency_hiding: bool = True) -> ElementwiseTiling:
-    """The largest tile that fits and still leaves OVERLAPPED_TILES of them."""
-    buffers, operands = (2 if latency_hiding else 1), (2 if w.op == "qadd" else 1)
-    parameter_tiles = 6 if w.op == "qadd" else 2
-    fitting = [
-        ElementwiseTiling(c, p, buffers)
-        for c, p in product(balanced_tiles(w.blocks), balanced_tiles(w.positions))
-        if buffers * operands * c * p + parameter_tiles * c <= design.acc_depth
-    ]
-    wanted = w.out_tiles / w.batch / (OVERLAPPED_TILES if latency_hiding else 1)
-    return max(fitting, key=lambda t: (min(t.blocks * t.positions, wanted), -t.blocks * t.positions, t.positions))
+    """The largest tile that fits and still leaves OVERLAPPED_TILES of them; with one buffer where two do not fit. Raises
+    `CompileError` when a single position of a single block does not."""
+    operands, parameter_tiles = (2, 6) if w.op == "qadd" else (1, 2)
+    for buffers in [2, 1] if latency_hiding else [1]:
+        fitting = [
+            ElementwiseTiling(c, p, buffers)
+            for c, p in product(balanced_tiles(w.blocks), balanced_tiles(w.positions))
+            if buffers * operands * c * p + parameter_tiles * c <= design.acc_depth
+        ]
+        if fitting:
+            wanted = w.out_tiles / w.batch / (OVERLAPPED_TILES if latency_hiding else 1)
+            return max(fitting, key=lambda t: (min(t.blocks * t.positions, wanted), -t.blocks * t.positions, t.positions))
+    raise CompileError(
+        "one tile's operands do not fit acc", where=f"{w.op} on {design.name}", found=operands + parameter_tiles,
+        expected=f"at most {design.acc_depth} tiles", hint="a larger acc SRAM",
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=4096)

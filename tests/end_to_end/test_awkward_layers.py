@@ -69,3 +69,39 @@ def test_a_large_window_is_computed_in_large_tiles() -> None:
     """Its weights fill wgt and two of its windows inp: one buffer and many positions beat two buffers and one position."""
     run = run_layer("large window", *LAYERS["large window"], TINY)
     assert run.report.cycles < 2 * run.report.bound_cycles
+
+
+GROUPS = [
+    (1, 1, 5),
+    (1, 2, 16),
+    (1, 3, 20),
+    (2, 2, 3),
+    (3, 3, 4),
+    (3, 3, 5),
+    (5, 2, 3),
+    (6, 6, 16),
+    (12, 4, 2),
+    (4, 8, 6),
+    (8, 3, 4),
+    (16, 16, 3),
+]
+
+
+@pytest.mark.parametrize("hiding", [True, False], ids=["", "serial"])
+@pytest.mark.parametrize("design", ["tiny", "pynq_z1"])
+@pytest.mark.parametrize(("inputs", "outputs", "groups"), GROUPS)
+def test_groups_of_any_width(inputs: int, outputs: int, groups: int, design: str, hiding: bool) -> None:
+    """Groups that fill blocks, divide them, or neither; with a residual where the shapes allow it."""
+
+    def layer(net: Network, x: str) -> str:
+        x = net.conv(x, inputs * groups)
+        y = net.conv(x, outputs * groups, (3, 3), groups=groups)
+        return net.same("Add", y, x) if inputs == outputs else y
+
+    run = run_layer(f"{groups} groups of {inputs}→{outputs}", layer, (2, 8, 6, 7), load_design(design), hiding)
+    assert not targets(run)
+
+
+def test_groups_that_would_be_all_zeros_stay_on_the_cpu() -> None:
+    run = run_layer("many groups", lambda n, x: n.conv(n.conv(x, 403), 1209, groups=403), (1, 8, 4, 4), load_design("pynq_z1"))
+    assert "nearly all zeros" in next(iter(targets(run).values()))

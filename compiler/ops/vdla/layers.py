@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.opset import with_defaults
-from vdla.compiler.ops.vdla.packing import blocks, pack_block_diagonal_weights, pack_conv_weights, pack_parameters
+from vdla.compiler.ops.vdla.packing import blocks, pack_conv_weights, pack_parameters
 from vdla.compiler.ops.vdla.tiling import choose_elementwise_tiling, choose_pool_tiling, require_fit
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.design import Design
@@ -94,38 +95,43 @@ def _qdense(node: Node, graph: Graph, design: Design) -> Layer:
 def _convolution(node: Node, graph: Graph, design: Design, w: np.ndarray, a: dict[str, Any]) -> Layer:
     n, c, h, width = _image(graph, node.inputs[0])
     o, c_group, kh, kw = w.shape
-    block, groups = design.gemm.block_in, a["groups"]
-    if groups == 1 or (c_group % block == 0 and (o // groups) % block == 0):
-        packed, kernel_groups = pack_conv_weights(w, groups, design), groups
-    elif c_group == o // groups and block % c_group == 0:
-        packed = pack_block_diagonal_weights(w, groups, design)
-        kernel_groups = packed.shape[0]
-    else:
-        raise CompileError(
-            "groups that neither fill nor divide a block",
-            where=node.name,
-            found=f"{groups} groups of {c_group} inputs and {o // groups} outputs",
-            expected=f"multiples of {block}, or equal divisors of {block}",
-        )
-    parameter_groups = groups if kernel_groups == groups and packed.shape[1] * block * groups == o else 1
-    parameters = _grouped(
-        _parameters(graph, node, (node.inputs[2], node.inputs[3]), o, parameter_groups, design), kernel_groups
-    )
+    groups = a["groups"]
+    packed = pack_conv_weights(w, groups, design, fused_groups(groups, c_group, o // groups, design))
+    kernel_groups = packed.shape[0]
+    macs = n * o * math.prod(graph.type_of(node.outputs[0]).shape[2:]) * c_group * kh * kw
+    parameters = _grouped(_parameters(graph, node, (node.inputs[2], node.inputs[3]), o, 1, design), kernel_groups)
     residual = len(node.inputs) > 4 and bool(node.inputs[4])
     workload = ConvWorkload(
         batch=blocks(n, design.gemm.batch), groups=kernel_groups, in_blocks=packed.shape[2], out_blocks=packed.shape[1],
         height=h, width=width, kernel=(kh, kw), strides=tuple(a["strides"]), pads=tuple(a["pads"]),
         dilations=tuple(a["dilations"]), residual=residual, pad_value=a["pad_value"], low=a["low"], high=a["high"],
     )  # fmt: skip
+    if groups > 1 and workload.gemm_uops > macs:
+        raise CompileError(
+            "groups whose tiles would be nearly all zeros", where=node.name,
+            found=f"{workload.gemm_uops} tiles to multiply for {macs} products",
+            expected=f"channels of a group that fill or divide blocks of {design.gemm.block_in}",
+        )  # fmt: skip
     activations = {"x": node.inputs[0], "y": node.outputs[0]}
     constants = {"weight": packed, "parameters": parameters}
     if residual:
         activations["residual"] = node.inputs[4]
-        residual_parameters = _parameters(graph, node, (node.inputs[5], node.inputs[6]), o, parameter_groups, design)
+        residual_parameters = _parameters(graph, node, (node.inputs[5], node.inputs[6]), o, 1, design)
         constants["residual_parameters"] = _grouped(residual_parameters, kernel_groups)
         constants["identity"] = identity_tile(design)
-    macs = n * o * workload.out_height * workload.out_width * c_group * kh * kw
     return Layer(node, workload, activations, constants, macs, workload.gemm_uops)
+
+
+def fused_groups(groups: int, inputs: int, outputs: int, design: Design) -> int:
+    """How many groups of `inputs` and `outputs` channels share one kernel group: the fewest that fill whole blocks.
+
+    16 groups of 6 channels on blocks of 4: two and two, each pair 12 channels, 3 × 3 tiles of which the pair's diagonal is not
+    zero. All of them, as one dense convolution, where the last ones would leave a block over: 5 groups of 6.
+    """
+    block = design.gemm.block_in
+    fused = math.lcm(block // math.gcd(block, inputs), block // math.gcd(block, outputs))
+    whole = all(blocks(groups, fused) * (c * fused // block) == blocks(groups * c, block) for c in (inputs, outputs))
+    return fused if whole and fused < groups else groups
 
 
 def identity_tile(design: Design) -> np.ndarray:

@@ -19,31 +19,21 @@ def packed_shape(shape: tuple[int, ...], design: Design) -> tuple[int, ...]:
     return (blocks(n, g.batch), blocks(c, g.block_in), h, w, g.batch, g.block_in)
 
 
-def pack_conv_weights(w: np.ndarray, groups: int, design: Design) -> np.ndarray:
-    """w int8[O, C/groups, KH, KW] → int8[G, O/G/block, C/G/block, KH, KW, block_out, block_in], G being `groups`."""
+def pack_conv_weights(w: np.ndarray, groups: int, design: Design, fused: int = 1) -> np.ndarray:
+    """w int8[O, C/groups, KH, KW] → int8[G, O/G/block, C/G/block, KH, KW, block_out, block_in], each divided up.
+
+    Every kernel group (there are G = groups/fused, rounded up) holds `fused` groups of the model, block-diagonally; zeros
+    elsewhere.
+    """
     o, c, kh, kw = w.shape
-    bo, bi = design.gemm.block_out, design.gemm.block_in
-    og = o // groups
-    ob, cb = blocks(og, bo), blocks(c, bi)
-    padded = np.zeros((groups, ob * bo, cb * bi, kh, kw), np.int8)
-    padded[:, :og, :c] = w.reshape(groups, og, c, kh, kw)
-    tiled = padded.reshape(groups, ob, bo, cb, bi, kh, kw)
+    bo, bi, og, kernel_groups = design.gemm.block_out, design.gemm.block_in, o // groups, blocks(groups, fused)
+    ob, cb = blocks(og * fused, bo), blocks(c * fused, bi)
+    padded = np.zeros((kernel_groups, ob * bo, cb * bi, kh, kw), np.int8)
+    for place in range(fused):  # the groups at one place along the diagonals
+        members = w.reshape(groups, og, c, kh, kw)[place::fused]
+        padded[: len(members), place * og : (place + 1) * og, place * c : (place + 1) * c] = members
+    tiled = padded.reshape(kernel_groups, ob, bo, cb, bi, kh, kw)
     return np.ascontiguousarray(tiled.transpose(0, 1, 3, 5, 6, 2, 4))
-
-
-def pack_block_diagonal_weights(w: np.ndarray, groups: int, design: Design) -> np.ndarray:
-    """Groups narrower than a block: w int8[O, C/groups, KH, KW] with as many outputs as inputs in a group →
-    int8[C/block, 1, 1, KH, KW, block_out, block_in], each tile block-diagonal."""
-    o, width, kh, kw = w.shape
-    block = design.gemm.block_out
-    count = blocks(o, block)
-    tiles = np.zeros((count * block, block, kh, kw), np.int8)
-    channel = np.arange(o)
-    first = channel // width * width % block
-    for i in range(width):
-        tiles[channel, first + i] = w[:, i]
-    tiled = tiles.reshape(count, block, block, kh, kw)
-    return np.ascontiguousarray(tiled.transpose(0, 3, 4, 1, 2))[:, None, None]
 
 
 def pack_parameters(bias: np.ndarray, scale: np.ndarray, channels: int, groups: int, design: Design) -> np.ndarray:

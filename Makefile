@@ -2,7 +2,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long lint types imports generated check bench format typing-tree
+.PHONY: help test test-long cosim-long lint types imports generated check bench format typing-tree
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -12,6 +12,9 @@ test:  ## every test but the long ones (the README's test command)
 
 test-long:  ## the long differential runs too
 	VDLA_LONG=1 $(PYTHON) -m pytest
+
+cosim-long:  ## every RTL run there is, ResNet-18 included (hours); record the result in docs/cosim.md
+	$(PYTHON) tests/cosim/record.py docs/cosim.md
 
 lint:  ## ruff: rules and formatting
 	$(PYTHON) -m ruff check .

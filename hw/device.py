@@ -114,6 +114,12 @@ class RtlMachine:
         self.unit = unit_of_words(program)
         self.driver = Driver(simulation, lambda: simulation.run(SLICE))
 
+    def load(self, program: Program, dram: np.ndarray) -> None:
+        """Put another program and its DRAM in the memory, which must have room for them."""
+        image = memory_image(program, dram, program.design)
+        self.simulation.memory[: len(image)] = image
+        self.program, self.unit = program, unit_of_words(program)
+
     @property
     def dram(self) -> np.ndarray:
         """uint8[dram_bytes]: the DRAM as it is now, in place."""

@@ -177,8 +177,10 @@ def choose_layers(text: str, names: Sequence[str]) -> set[int]:
 
     chosen: set[int] = set()
     for part in (part.strip() for part in text.split(",")):
-        first, dots, last = part.partition("..")
-        chosen |= set(range(position(first), position(last) + 1)) if dots and part not in names else {position(part)}
+        first, dots, last = part.partition("..") if part not in names else (part, "", "")
+        chosen |= set(range(position(first), position(last) + 1)) if dots else {position(part)}
+    if not chosen:
+        raise RunError("no layer in the range", where="--layers", found=text, expected="first..last, first not after last")
     return chosen
 
 

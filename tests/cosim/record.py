@@ -1,0 +1,64 @@
+"""`make cosim-long`: every RTL run there is. The result replaces the end of the page given.
+
+python tests/cosim/record.py docs/cosim.md
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vdla.flows.cosim import CosimReport, cosimulate
+
+MARK = "<!-- written by make cosim-long -->"
+NETWORKS = (("digits", "tiny"), ("digits", "pynq_z1"), ("resnet18", "pynq_z1"))
+HERE = Path(__file__).parent
+
+
+def random_programs() -> tuple[bool, str]:
+    """Run the tests of this folder, the long ones too, but for the networks, which are run below."""
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "pytest", "-q", str(HERE), "--ignore", str(HERE / "test_cosim_networks.py")]
+    done = subprocess.run(command, env=os.environ | {"VDLA_LONG": "1"}, capture_output=True, text=True, check=False)
+    sys.stdout.write(done.stdout)
+    last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr
+    return done.returncode == 0, f"{last} ({(time.perf_counter() - begun) / 60:.0f} min)"
+
+
+def network_text(report: CosimReport) -> str:
+    """A table of layers and a sentence."""
+    rows = ["| layer | simulator | RTL | difference |", "|---|---:|---:|---:|"]
+    rows += [
+        f"| {x.name} | {x.sim_cycles:,} | {x.rtl_cycles:,} | {100 * x.difference:+.2f} % |"
+        for x in (*report.layers, report.total)
+    ]
+    verdict = "bit-exact" if report.bit_exact else "NOT bit-exact: " + "; ".join(report.differences)
+    mean = 100 * sum(abs(x.difference) for x in report.layers) / max(len(report.layers), 1)
+    summary = (
+        f"{verdict}; cycles {'within' if report.within_tolerance else 'NOT within'} 1 % a layer and 0.5 % in all, "
+        f"{mean:.2f} % a layer on average; RTL at {report.cycles_per_second / 1e6:.2f} M cycles/s."
+    )
+    return "\n".join([f"### {report.model} on {report.design}", "", summary, "", *rows])
+
+
+def main(page: Path) -> int:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    good, programs = random_programs()
+    parts = [f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}, {os.cpu_count()} cores of {platform.machine()}."]
+    parts.append(f"Random programs, faults, memory model and driver: {'all pass' if good else 'FAILURES'}: {programs}.")
+    for model, design in NETWORKS:
+        report = cosimulate(model, design)
+        good &= report.bit_exact and report.within_tolerance
+        parts.append(network_text(report))
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text[: text.index(MARK)] + MARK + "\n\n" + "\n\n".join(parts) + "\n", encoding="utf-8")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,87 @@
+"""Whole networks on the simulator and on the RTL, through the flow behind `vdla cosim`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vdla.cli.main import main
+from vdla.errors import RunError
+from vdla.flows.cosim import LAYER_TOLERANCE, TOTAL_TOLERANCE, CosimOptions, CosimReport, choose_layers, cosimulate
+from vdla.flows.run import run_model
+
+NAMES = ["conv1", "conv2", "pool", "a..b", "fc"]
+
+
+def require_same(report: CosimReport) -> None:
+    assert report.differences == []
+    for layer in report.layers:
+        assert abs(layer.difference) <= LAYER_TOLERANCE, layer
+    assert abs(report.total.difference) <= TOTAL_TOLERANCE, report.total
+    assert report.within_tolerance
+
+
+def test_digits_on_tiny() -> None:
+    report = cosimulate("digits", "tiny")
+    require_same(report)
+    assert report.total.sim_cycles == run_model("digits", "tiny").report.cycles
+
+
+def test_some_layers_are_as_long_as_in_the_whole() -> None:
+    """A cut layer starts with its units at rest, so it may differ from its share of the whole, but from one another not."""
+    report = cosimulate("digits", "tiny", options=CosimOptions(layers="conv2,2..3"))
+    require_same(report)
+    assert [layer.name for layer in report.layers] == ["conv2", "pool", "conv3"]
+
+
+def test_stress_changes_times_only() -> None:
+    report = cosimulate("digits", "tiny", options=CosimOptions(stress=3))
+    assert report.bit_exact
+    assert report.total.rtl_cycles > report.total.sim_cycles
+
+
+def test_another_latency() -> None:
+    require_same(cosimulate("digits", "tiny", options=CosimOptions(read_latency=77)))
+
+
+@pytest.mark.slow
+def test_digits_on_pynq_z1() -> None:
+    require_same(cosimulate("digits", "pynq_z1"))
+
+
+@pytest.mark.slow
+def test_resnet18_on_pynq_z1() -> None:
+    require_same(cosimulate("resnet18", "pynq_z1"))
+
+
+def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    waves = tmp_path / "conv1.fst"
+    assert main(["cosim", "digits", "-d", "tiny", "--layers", "0", "--waves", str(waves), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["bit_exact"] is True
+    assert document["cycles"].keys() >= {"sim", "rtl"}
+    assert [layer["name"] for layer in document["layers"]] == ["conv1"]
+    assert document["rtl_cycles_per_s"] > 0
+    assert waves.read_bytes()[:1] == b"\0"  # the first block of an FST file is its header
+    assert waves.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [("", {0, 1, 2, 3, 4}), ("conv2", {1}), ("1..pool, 4", {1, 2, 4}), ("a..b", {3}), ("fc,conv1", {0, 4})],
+)
+def test_layers_by_name_and_position(text: str, chosen: set[int]) -> None:
+    assert choose_layers(text, NAMES) == chosen
+
+
+@pytest.mark.parametrize("text", ["conv9", "5", "0..9", "..", "-1"])
+def test_unknown_layers_are_refused(text: str) -> None:
+    with pytest.raises(RunError, match="no such layer"):
+        choose_layers(text, NAMES)
+
+
+def test_empty_ranges_are_refused() -> None:
+    with pytest.raises(RunError, match="no layer in the range"):
+        choose_layers("3..2", NAMES)

@@ -139,8 +139,8 @@ class Driver:
             f = field_of("STATUS", name)
             return value >> f.lsb & ((1 << f.width) - 1)
 
-        flags = (bool(field(name)) for name in ("IDLE", "RUNNING", "DONE", "ERROR"))
-        return Status(*flags, field("ERROR_CODE"))
+        idle, running, done, error = (bool(field(name)) for name in ("IDLE", "RUNNING", "DONE", "ERROR"))
+        return Status(idle, running, done, error, field("ERROR_CODE"))
 
     def counters(self) -> Counters:
         """The figures of the last run, or of this one so far."""
@@ -190,7 +190,7 @@ class Driver:
         self._write(f"{name}_HI", value >> 32)
 
 
-_HINTS = {
+_HINTS: dict[int, str] = {
     Fault.HASH_MISMATCH: "compile for the hardware's design, or load the hardware of the program's",
     Fault.PROGRAM_END: "end the program with FINISH",
     Fault.BAD_INSTRUCTION: "vdla isa check",

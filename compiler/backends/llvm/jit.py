@@ -14,6 +14,7 @@ import llvmlite.binding as llvm
 
 from vdla.compiler.backends.llvm import outline, thread_pool
 from vdla.compiler.backends.llvm.target import Target, host_target, object_code, target_machine
+from vdla.files import cache_folder
 
 _serial = itertools.count()
 
@@ -25,19 +26,11 @@ def _jit() -> llvm.LLJIT:
     return llvm.create_lljit_compiler(target_machine(host_target()))
 
 
-def cache_folder() -> Path | None:
-    """VDLA_CACHE, or vdla below the user's cache folder; None when VDLA_CACHE is empty: nothing is kept."""
-    chosen = os.environ.get("VDLA_CACHE")
-    if chosen is not None:
-        return Path(chosen) / "objects" if chosen else None
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vdla" / "objects"
-
-
 def cached_object(assembly: str, target: Target) -> bytes:
     """`object_code`, remembered on disk. A cache that cannot be read or written is passed over."""
     version = ".".join(map(str, llvm.llvm_version_info))
     key = hashlib.sha256("\0".join([version, target.triple, target.cpu, target.features, assembly]).encode()).hexdigest()
-    folder = cache_folder()
+    folder = cache_folder("objects")
     if folder is None:
         return object_code(assembly, target)
     path = folder / f"{key}.o"

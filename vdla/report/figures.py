@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,7 +17,7 @@ from vdla.report.breakdown import COLOURS, parts
 from vdla.report.labels import grouped, place_labels
 from vdla.report.run_report import LayerReport
 
-STYLE = {
+STYLE: Any = {  # matplotlib types its keys one by one
     "svg.hashsalt": "vdla",  # equal runs, equal files
     "svg.fonttype": "none",  # text stays text: smaller, searchable
     "font.size": 9,
@@ -114,10 +115,10 @@ def number_points(axes: Axes, points: np.ndarray, numbers: Sequence[int], avoid:
     box = axes.get_window_extent()
     obstacles = np.concatenate([pixels, axes.transData.transform(avoid)])
     places = place_labels(clusters, obstacles, (box.x0, box.y0, box.x1, box.y1))
+    to_data = axes.transData.inverted().transform
     for cluster, place in zip(clusters, places, strict=True):
         axes.annotate(
-            cluster.text, axes.transData.inverted().transform(cluster.at), xycoords="data",
-            xytext=axes.transData.inverted().transform(place), textcoords="data", ha="center", va="center", fontsize=8,
+            cluster.text, tuple(to_data(cluster.at)), xytext=tuple(to_data(place)), ha="center", va="center", fontsize=8,
             arrowprops={"arrowstyle": "-", "color": "#9aa7b1", "linewidth": 0.6, "shrinkA": 4, "shrinkB": 3},
         )  # fmt: skip
 

@@ -8,7 +8,7 @@
 
 `default_nettype none
 
-`include "vdla_isa.vh"
+`include "vdla_config.vh"
 
 module vdla_shell #(
     // 1: two products of the GEMM core share one 25x18 multiplier; 0: a multiplier for each
@@ -164,6 +164,322 @@ module vdla_shell #(
     output wire                       s_axil_rvalid,
     input  wire                       s_axil_rready
 );
+
+localparam A   = `VDLA_ADDRESS_WIDTH;
+localparam BUS = `VDLA_BUS_WIDTH;
+localparam BEAT_SHIFT = `VDLA_BUS_SHIFT;
+localparam [2:0] BEAT_SIZE = BEAT_SHIFT[2:0];
+
+reg rst;
+always @(posedge aclk)
+    rst <= !aresetn;
+
+// ----------------------------------------------------------------------------
+// Registers, and the run they start
+
+wire         start, reset, irq_clear, irq_enable, idle, active, running, done, irq_q;
+wire [A-1:0] program_address;
+wire [31:0]  program_length;
+wire [31:0]  program_capacity;
+wire [A-1:0] dram_base;
+wire [A-1:0] dram_limit;
+wire [63:0]  expected_hash;
+wire [31:0]  watchdog;
+wire [3:0]   fault;
+wire [1:0]   fault_unit;
+wire [1:0]   fault_response;
+wire [31:0]  fault_instruction;
+wire [63:0]  cycles;
+wire [127:0] busy_cycles;
+wire [127:0] wait_cycles;
+wire [127:0] instructions;
+
+assign s_axil_bresp = 2'b00;
+assign s_axil_rresp = 2'b00;
+assign irq          = irq_q && irq_enable;
+
+vdla_registers registers (
+    .clk               (aclk),
+    .rst               (rst),
+    .aw_address        (s_axil_awaddr),
+    .aw_valid          (s_axil_awvalid),
+    .aw_ready          (s_axil_awready),
+    .w_data            (s_axil_wdata),
+    .w_strobe          (s_axil_wstrb),
+    .w_valid           (s_axil_wvalid),
+    .w_ready           (s_axil_wready),
+    .b_valid           (s_axil_bvalid),
+    .b_ready           (s_axil_bready),
+    .ar_address        (s_axil_araddr),
+    .ar_valid          (s_axil_arvalid),
+    .ar_ready          (s_axil_arready),
+    .r_data            (s_axil_rdata),
+    .r_valid           (s_axil_rvalid),
+    .r_ready           (s_axil_rready),
+    .start             (start),
+    .reset             (reset),
+    .irq_clear         (irq_clear),
+    .irq_enable        (irq_enable),
+    .program_address   (program_address),
+    .program_length    (program_length),
+    .program_capacity  (program_capacity),
+    .dram_base         (dram_base),
+    .dram_limit        (dram_limit),
+    .expected_hash     (expected_hash),
+    .watchdog          (watchdog),
+    .idle              (idle && !active),
+    .running           (active),
+    .done              (done),
+    .irq               (irq_q),
+    .fault             (fault),
+    .fault_unit        (fault_unit),
+    .fault_response    (fault_response),
+    .fault_instruction (fault_instruction),
+    .cycles            (cycles),
+    .busy_cycles       (busy_cycles),
+    .wait_cycles       (wait_cycles),
+    .instructions      (instructions)
+);
+
+wire        core_rst, core_quiet, core_ended, core_finished, core_moving;
+wire [3:0]  core_fault;
+wire [1:0]  core_fault_unit;
+wire [1:0]  core_fault_response;
+wire [31:0] core_fault_instruction;
+
+vdla_run_control run_control (
+    .clk                    (aclk),
+    .rst                    (rst),
+    .start                  (start),
+    .reset                  (reset),
+    .irq_clear              (irq_clear),
+    .expected_hash          (expected_hash),
+    .program_length         (program_length),
+    .program_capacity       (program_capacity),
+    .watchdog               (watchdog),
+    .idle                   (idle),
+    .active                 (active),
+    .running                (running),
+    .done                   (done),
+    .fault                  (fault),
+    .fault_unit             (fault_unit),
+    .fault_response         (fault_response),
+    .fault_instruction      (fault_instruction),
+    .irq                    (irq_q),
+    .cycles                 (cycles),
+    .core_rst               (core_rst),
+    .core_quiet             (core_quiet),
+    .core_ended             (core_ended),
+    .core_finished          (core_finished),
+    .core_moving            (core_moving),
+    .core_fault             (core_fault),
+    .core_fault_unit        (core_fault_unit),
+    .core_fault_response    (core_fault_response),
+    .core_fault_instruction (core_fault_instruction)
+);
+
+// ----------------------------------------------------------------------------
+// The core
+
+wire [2:0]       ar_valid; // fetch, load, compute
+wire [2:0]       ar_ready;
+wire [3*A-1:0]   ar_address;
+wire [23:0]      ar_length;
+wire [2:0]       r_valid;
+wire [3*BUS-1:0] r_data;
+wire [5:0]       r_response;
+wire [2:0]       r_last;
+wire             aw_valid, aw_ready, w_valid, w_ready, w_last, b_valid;
+wire [A-1:0]     aw_address;
+wire [7:0]       aw_length;
+wire [BUS-1:0]   w_data;
+wire [BUS/8-1:0] w_strobe;
+wire [1:0]       b_response;
+wire [3:0]       event_start, event_retire, event_busy, event_wait;
+
+reg [A:0] dram_end_q;
+always @(posedge aclk)
+    dram_end_q <= {1'b0, dram_base} + {1'b0, dram_limit};
+
+vdla_core #(.PACKED_PRODUCTS(PACKED_PRODUCTS)) core (
+    .clk               (aclk),
+    .rst               (core_rst),
+    .halt              (!running),
+    .program_address   (program_address),
+    .program_length    (program_length),
+    .dram_base         (dram_base),
+    .dram_end          (dram_end_q),
+    .ar_valid          (ar_valid),
+    .ar_ready          (ar_ready),
+    .ar_address        (ar_address),
+    .ar_length         (ar_length),
+    .r_valid           (r_valid),
+    .r_data            (r_data),
+    .r_response        (r_response),
+    .r_last            (r_last),
+    .aw_valid          (aw_valid),
+    .aw_ready          (aw_ready),
+    .aw_address        (aw_address),
+    .aw_length         (aw_length),
+    .w_valid           (w_valid),
+    .w_ready           (w_ready),
+    .w_data            (w_data),
+    .w_strobe          (w_strobe),
+    .w_last            (w_last),
+    .b_valid           (b_valid),
+    .b_response        (b_response),
+    .quiet             (core_quiet),
+    .ended             (core_ended),
+    .finished          (core_finished),
+    .moving            (core_moving),
+    .fault             (core_fault),
+    .fault_unit        (core_fault_unit),
+    .fault_response    (core_fault_response),
+    .fault_instruction (core_fault_instruction),
+    .event_start       (event_start),
+    .event_retire      (event_retire),
+    .event_busy        (event_busy),
+    .event_wait        (event_wait)
+);
+
+vdla_counters counters (
+    .clk          (aclk),
+    .rst          (core_rst),
+    .running      (running),
+    .busy         (event_busy),
+    .waiting      (event_wait),
+    .start        (event_start),
+    .busy_cycles  (busy_cycles),
+    .wait_cycles  (wait_cycles),
+    .instructions (instructions)
+);
+
+`ifdef VDLA_TRACE
+assign trace_running = running;
+assign trace_start   = event_start & 4'b1110;
+assign trace_retire  = event_retire;
+`endif
+
+// ----------------------------------------------------------------------------
+// Memory ports
+
+`ifdef VDLA_PORTS_SHARED
+    vdla_arbiter arbiter (
+        .clk            (aclk),
+        .rst            (rst),
+        .ar_valid       (ar_valid),
+        .ar_ready       (ar_ready),
+        .ar_address     (ar_address),
+        .ar_length      (ar_length),
+        .r_valid        (r_valid),
+        .bus_ar_valid   (m_axi_arvalid),
+        .bus_ar_ready   (m_axi_arready),
+        .bus_ar_id      (m_axi_arid),
+        .bus_ar_address (m_axi_araddr),
+        .bus_ar_length  (m_axi_arlen),
+        .bus_r_valid    (m_axi_rvalid),
+        .bus_r_id       (m_axi_rid)
+    );
+
+    assign r_data       = {3{m_axi_rdata}};
+    assign r_response   = {3{m_axi_rresp}};
+    assign r_last       = {3{m_axi_rlast}};
+    assign m_axi_rready = 1'b1;
+    assign m_axi_arsize  = BEAT_SIZE;
+    assign m_axi_arburst = 2'b01;   // INCR
+    assign m_axi_arlock  = 1'b0;
+    assign m_axi_arcache = 4'b0011; // bufferable, modifiable
+    assign m_axi_arprot  = 3'b000;
+    assign m_axi_arqos   = 4'b0000;
+
+    assign m_axi_awid    = 2'd3;
+    assign m_axi_awaddr  = aw_address;
+    assign m_axi_awlen   = aw_length;
+    assign m_axi_awsize  = BEAT_SIZE;
+    assign m_axi_awburst = 2'b01;   // INCR
+    assign m_axi_awlock  = 1'b0;
+    assign m_axi_awcache = 4'b0011; // bufferable, modifiable
+    assign m_axi_awprot  = 3'b000;
+    assign m_axi_awqos   = 4'b0000;
+    assign m_axi_awvalid = aw_valid;
+    assign m_axi_wdata   = w_data;
+    assign m_axi_wstrb   = w_strobe;
+    assign m_axi_wlast   = w_last;
+    assign m_axi_wvalid  = w_valid;
+    assign m_axi_bready  = 1'b1;
+    assign aw_ready      = m_axi_awready;
+    assign w_ready       = m_axi_wready;
+    assign b_valid       = m_axi_bvalid;
+    assign b_response    = m_axi_bresp;
+
+    wire _unused_ids = &{1'b0, m_axi_bid};
+`else
+    assign ar_ready   = {m_axi_compute_arready, m_axi_load_arready, m_axi_fetch_arready};
+    assign r_valid    = {m_axi_compute_rvalid, m_axi_load_rvalid, m_axi_fetch_rvalid};
+    assign r_data     = {m_axi_compute_rdata, m_axi_load_rdata, m_axi_fetch_rdata};
+    assign r_last     = {m_axi_compute_rlast, m_axi_load_rlast, m_axi_fetch_rlast};
+    assign r_response = {m_axi_compute_rresp, m_axi_load_rresp, m_axi_fetch_rresp};
+
+    assign m_axi_fetch_arid    = 2'd0;
+    assign m_axi_fetch_araddr  = ar_address[0 * A +: A];
+    assign m_axi_fetch_arlen   = ar_length[0 * 8 +: 8];
+    assign m_axi_fetch_arsize  = BEAT_SIZE;
+    assign m_axi_fetch_arburst = 2'b01;   // INCR
+    assign m_axi_fetch_arlock  = 1'b0;
+    assign m_axi_fetch_arcache = 4'b0011; // bufferable, modifiable
+    assign m_axi_fetch_arprot  = 3'b000;
+    assign m_axi_fetch_arqos   = 4'b0000;
+    assign m_axi_fetch_arvalid = ar_valid[0];
+    assign m_axi_fetch_rready  = 1'b1;
+
+    assign m_axi_load_arid    = 2'd1;
+    assign m_axi_load_araddr  = ar_address[1 * A +: A];
+    assign m_axi_load_arlen   = ar_length[1 * 8 +: 8];
+    assign m_axi_load_arsize  = BEAT_SIZE;
+    assign m_axi_load_arburst = 2'b01;   // INCR
+    assign m_axi_load_arlock  = 1'b0;
+    assign m_axi_load_arcache = 4'b0011; // bufferable, modifiable
+    assign m_axi_load_arprot  = 3'b000;
+    assign m_axi_load_arqos   = 4'b0000;
+    assign m_axi_load_arvalid = ar_valid[1];
+    assign m_axi_load_rready  = 1'b1;
+
+    assign m_axi_compute_arid    = 2'd2;
+    assign m_axi_compute_araddr  = ar_address[2 * A +: A];
+    assign m_axi_compute_arlen   = ar_length[2 * 8 +: 8];
+    assign m_axi_compute_arsize  = BEAT_SIZE;
+    assign m_axi_compute_arburst = 2'b01;   // INCR
+    assign m_axi_compute_arlock  = 1'b0;
+    assign m_axi_compute_arcache = 4'b0011; // bufferable, modifiable
+    assign m_axi_compute_arprot  = 3'b000;
+    assign m_axi_compute_arqos   = 4'b0000;
+    assign m_axi_compute_arvalid = ar_valid[2];
+    assign m_axi_compute_rready  = 1'b1;
+
+    assign m_axi_store_awid    = 2'd3;
+    assign m_axi_store_awaddr  = aw_address;
+    assign m_axi_store_awlen   = aw_length;
+    assign m_axi_store_awsize  = BEAT_SIZE;
+    assign m_axi_store_awburst = 2'b01;   // INCR
+    assign m_axi_store_awlock  = 1'b0;
+    assign m_axi_store_awcache = 4'b0011; // bufferable, modifiable
+    assign m_axi_store_awprot  = 3'b000;
+    assign m_axi_store_awqos   = 4'b0000;
+    assign m_axi_store_awvalid = aw_valid;
+    assign m_axi_store_wdata   = w_data;
+    assign m_axi_store_wstrb   = w_strobe;
+    assign m_axi_store_wlast   = w_last;
+    assign m_axi_store_wvalid  = w_valid;
+    assign m_axi_store_bready  = 1'b1;
+    assign aw_ready      = m_axi_store_awready;
+    assign w_ready       = m_axi_store_wready;
+    assign b_valid       = m_axi_store_bvalid;
+    assign b_response    = m_axi_store_bresp;
+
+    wire _unused_ids = &{1'b0, m_axi_fetch_rid, m_axi_load_rid, m_axi_compute_rid, m_axi_store_bid};
+`endif
+
+wire _unused = &{1'b0, s_axil_awprot, s_axil_arprot, event_retire};
 
 endmodule
 

@@ -1,0 +1,146 @@
+// One lane of the long ALU operations: MUL, SHL, SHR, REQUANTISE and RESCALE are all
+//
+//     clip(round((x + bias) * multiplier / 2^shift) + zero_point)
+//
+// with the parts that an operation does not use at 0 or 1. In cycles after `valid` (stage 0):
+//
+//     0   x, y, bias and scale are there; x + bias and the multiplier are registered
+//     1   two partial products, of the low 17 bits and of the rest
+//     2   their sum: the product, 50 bits
+//     3   shifted, one bit below the point kept
+//     4   that bit added (rounding half up), and the zero point
+//     5   saturated and clipped: `result`, combinational
+//
+// MUL by a tensor multiplies twice, by the low 17 bits of y and by the rest, in consecutive cycles (`valid` comes at most
+// every other cycle); the second product is added in stage 4. SHL multiplies by a power of two.
+
+`default_nettype none
+
+`include "vdla_config.vh"
+
+module vdla_rescale (
+    input  wire        clk,
+    input  wire [4:0]  stage,       // which of stages 0 to 4 have something to do
+
+    input  wire        op_multiply, // these hold for the whole instruction
+    input  wire        op_left,
+    input  wire        op_right,    // none of these three: REQUANTISE or RESCALE
+    input  wire        op_clip,     // to [low, high]; else RESCALE saturates and the others wrap
+    input  wire        immediate,   // y is 16 bits
+    input  wire [7:0]  low,
+    input  wire [7:0]  high,
+
+    input  wire [31:0] x,
+    input  wire [31:0] y,
+    input  wire [31:0] bias,
+    input  wire [31:0] scale,
+    output reg  [31:0] result
+);
+
+localparam M = `VDLA_SCALE_MULTIPLIER_WIDTH;
+localparam PRODUCT = 32 + M;
+
+wire scales = !op_multiply && !op_left && !op_right;
+
+// ----------------------------------------------------------------------------
+// 0: operands
+
+wire [M-1:0] power = {{M - 1{1'b0}}, 1'b1} << y[3:0];
+
+reg signed [31:0]  a_q;
+reg signed [M-1:0] m_q;
+reg signed [M-1:0] m_high_q; // of y, for the second product
+reg [5:0]          shift_0_q;
+reg [7:0]          zero_0_q;
+
+always @(posedge clk)
+    if (stage[0]) begin
+        a_q       <= scales ? x + bias : op_left && y[4] ? {x[15:0], 16'b0} : x;
+        m_q       <= scales ? scale[`VDLA_SCALE_MULTIPLIER_BITS]
+                   : op_left ? power
+                   : op_right ? {{M - 1{1'b0}}, 1'b1}
+                   : immediate ? y[M-1:0] : {1'b0, y[M-2:0]};
+        m_high_q  <= {{2 * M - 33{y[31]}}, y[31:M-1]};
+        shift_0_q <= scales ? scale[`VDLA_SCALE_SHIFT_BITS] : op_right ? {1'b0, y[4:0]} : 6'd0;
+        zero_0_q  <= scales ? scale[`VDLA_SCALE_ZERO_POINT_BITS] : 8'd0;
+    end else
+        m_q <= m_high_q;
+
+// ----------------------------------------------------------------------------
+// 1, 2: the product, from two that fit a DSP block's 25x18 multiplier
+
+reg signed [M+17:0] low_q;
+reg signed [M+14:0] high_q;
+reg [PRODUCT-1:0]   product_q;
+reg [5:0]           shift_1_q;
+reg [5:0]           shift_2_q;
+reg [7:0]           zero_1_q;
+reg [7:0]           zero_2_q;
+
+wire signed [17:0] a_low  = {1'b0, a_q[16:0]};
+wire signed [14:0] a_high = a_q[31:17];
+
+// A stage and the one after it: the second product of MUL.
+always @(posedge clk) begin
+    if (stage[1] || stage[2]) begin
+        low_q  <= a_low * m_q;
+        high_q <= a_high * m_q;
+    end
+    if (stage[2] || stage[3])
+        product_q <= {high_q, 17'b0} + {{PRODUCT - M - 18{low_q[M+17]}}, low_q};
+end
+
+always @(posedge clk) begin
+    if (stage[1]) begin
+        shift_1_q <= shift_0_q;
+        zero_1_q  <= zero_0_q;
+    end
+    if (stage[2]) begin
+        shift_2_q <= shift_1_q;
+        zero_2_q  <= zero_1_q;
+    end
+end
+
+// ----------------------------------------------------------------------------
+// 3, 4: shift, round
+
+reg signed [PRODUCT:0] shifted_q;
+reg [7:0]              zero_3_q;
+reg [PRODUCT:0]        rounded_q;
+
+wire signed [PRODUCT:0] product_half = {product_q, 1'b0};
+wire [PRODUCT:0] second = {{PRODUCT - 31{product_q[14]}}, product_q[14:0], 17'b0};
+wire [PRODUCT:0] addend = op_multiply ? (immediate ? {PRODUCT + 1{1'b0}} : second)
+                                      : {{PRODUCT - 7{zero_3_q[7]}}, zero_3_q};
+
+always @(posedge clk) begin
+    if (stage[3]) begin
+        shifted_q <= product_half >>> shift_2_q;
+        zero_3_q  <= zero_2_q;
+    end
+    if (stage[4])
+        rounded_q <= {shifted_q[PRODUCT], shifted_q[PRODUCT:1]} + addend + {{PRODUCT{1'b0}}, shifted_q[0]};
+end
+
+// ----------------------------------------------------------------------------
+// 5: saturate, clip
+
+wire        negative = rounded_q[PRODUCT];
+wire        wide     = rounded_q[PRODUCT:31] != {PRODUCT - 30{negative}};
+wire [31:0] bounded  = wide ? {negative, {31{!negative}}} : rounded_q[31:0];
+wire [31:0] low_w    = {{24{low[7]}}, low};
+wire [31:0] high_w   = {{24{high[7]}}, high};
+
+always @(*) begin
+    result = scales ? bounded : rounded_q[31:0];
+    if (op_clip) begin
+        if ($signed(result) < $signed(low_w))
+            result = low_w;
+        if ($signed(result) > $signed(high_w)) // after the other: as np.clip, when low > high
+            result = high_w;
+    end
+end
+
+endmodule
+
+`default_nettype wire

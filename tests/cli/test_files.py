@@ -48,7 +48,7 @@ def test_module_round_trip(digits, digits_file):
             same_program(mine.program, other.program)
             assert mine.nodes == other.nodes
         else:
-            assert mine.node == other.node
+            assert mine == other
     assert module_to_bytes(loaded) == digits_file.read_bytes()
     same_program(read_programs(digits_file)[0], digits.programs[0])
 

@@ -1,15 +1,16 @@
 """From a quantised graph to a `CompiledModel`: place, fold first layers, partition, lay out, build programs.
 
-quantised ─ fold_first_layers ─ place ─ partition ─ insert_layout_operators ─▶ steps: host operators and programs
+quantised ─ fold_first_layers ─ place ─ partition ─ insert_layout_operators ─ fuse ─▶ steps: host groups and programs
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vdla.compiler.graph.flatten import flatten_to_convolution
+from vdla.compiler.graph.fuse import FusionGroup, fuse
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.placement import Run, partition, place
 from vdla.compiler.layout import insert_layout_operators
@@ -39,14 +40,22 @@ def build_model(quantised: Graph, design: Design, options: BuildOptions, float_g
     placement = place(folded, lambda node, graph: refusal(node, graph, design))
     runs = partition(folded, placement)
     placed, laid_out = insert_layout_operators(folded, runs, design)
-    steps = [step for run in laid_out for step in _steps(run, folded, design, options)]
+    groups = host_groups(placed, laid_out)
+    steps = [step for run in laid_out for step in _steps(run, groups, folded, design, options)]
     seconds = {"compile_s": time.perf_counter() - begun}
     return CompiledModel(design, quantised, placed, placement, tuple(steps), float_graph, seconds)
 
 
-def _steps(run: Run, folded: Graph, design: Design, options: BuildOptions) -> list[Step]:
+def host_groups(placed: Graph, runs: list[Run]) -> dict[str, FusionGroup]:
+    """The host's operators fused, each group by the name of its last node, where it runs."""
+    on_host = {node.name for run in runs if run.target == "cpu" for node in run.nodes}
+    groups = fuse(placed, lambda node: node.name in on_host)
+    return {group.nodes[-1].name: group for group in groups}
+
+
+def _steps(run: Run, groups: Mapping[str, FusionGroup], folded: Graph, design: Design, options: BuildOptions) -> list[Step]:
     if run.target == "cpu":
-        return [HostStep(node) for node in run.nodes]
+        return [HostStep(groups[node.name]) for node in run.nodes if node.name in groups]
     originals = {node.name: node for node in folded.nodes}
     program = build_program([originals[node.name] for node in run.nodes], folded, design, options.latency_hiding, options.dump)
     return [VdlaStep(run.nodes[0].name, program, run.nodes)]

@@ -1,10 +1,11 @@
-"""What compilation leaves: an ordered list of steps, each one host operator or one VDLA program."""
+"""What compilation leaves: an ordered list of steps, each one group of host operators or one VDLA program."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vdla.compiler.graph.fuse import FusionGroup
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.placement import Placement
 from vdla.design import Design
@@ -13,9 +14,9 @@ from vdla.isa.program import Program
 
 @dataclass(frozen=True)
 class HostStep:
-    """One operator on the host's CPU: a tensor expression compiled by the LLVM backend when first run."""
+    """Operators on the host's CPU, fused: one tensor expression, compiled by the LLVM backend when first run."""
 
-    node: Node
+    group: FusionGroup
 
 
 @dataclass(frozen=True)

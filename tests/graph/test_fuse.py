@@ -10,7 +10,7 @@ from onnx_models import model_of, node, random
 from test_passes import WEIGHTS, X, random_nodes
 
 from vdla.compiler.frontend.onnx_import import import_onnx
-from vdla.compiler.graph.fuse import COMPLEX, INJECTIVE, REDUCTION, fuse, kind_of
+from vdla.compiler.graph.fuse import COMPLEX, INJECTIVE, REDUCTION, TREE_LIMIT, fuse, kind_of, tree_size
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.opset import OPERATORS
 from vdla.compiler.graph.pipeline import optimise
@@ -43,8 +43,20 @@ CASES = {
         [CONV, node("Transpose", "c", perm=[0, 2, 3, 1])],
         [("complex", "conv2d"), ("injective", "transpose")],
     ),
-    "two readers": ([CONV, node("Relu", "c", "r"), node("Add", "r c")], [("complex", "conv2d"), ("injective", "relu add")]),
-    "read twice by one": ([CONV, node("Mul", "c c")], [("complex", "conv2d"), ("injective", "mul")]),
+    "two readers in the group": ([CONV, node("Sigmoid", "c", "s"), node("Mul", "s c")], [("complex", "conv2d sigmoid mul")]),
+    "two readers, one outside": (
+        [CONV, node("Relu", "c", "r"), node("GlobalAveragePool", "c", "p"), node("Add", "r p")],
+        [("complex", "conv2d"), ("reduction", "global_avg_pool"), ("injective", "relu add")],
+    ),
+    "read twice by one": ([CONV, node("Mul", "c c")], [("complex", "conv2d mul")]),
+    "both operands of a rider": (
+        [node("Relu", "x", "r"), CONV, node("Tanh", "r", "t"), node("Add", "t c")],
+        [("complex", "relu conv2d tanh add")],
+    ),
+    "what a layer reads does not ride on it": (
+        [node("Relu", "x", "r"), node("Conv", "r w44", "c"), node("Add", "r c")],
+        [("injective", "relu"), ("complex", "conv2d add")],
+    ),
     "of two layers, the later": (
         [CONV, node("Conv", "x w44", "d"), node("Add", "c d")],
         [("complex", "conv2d"), ("complex", "conv2d add")],
@@ -80,7 +92,8 @@ def test_nodes_placed_elsewhere_stay_alone() -> None:
 
 def test_every_operator_has_at_most_one_class() -> None:
     assert not (INJECTIVE & COMPLEX or INJECTIVE & REDUCTION or COMPLEX & REDUCTION)
-    assert kind_of("softmax") == kind_of("im2col") == "opaque"
+    assert kind_of("softmax") == "opaque"
+    assert kind_of("pack_nchwc") == kind_of("unpack_nchwc") == kind_of("im2col") == "injective"
     assert set(OPERATORS) >= INJECTIVE | COMPLEX | REDUCTION
 
 
@@ -95,6 +108,16 @@ def check_groups(graph: Graph, message: str = "") -> None:
         outside = {name for other in groups if other is not group for name in other.inputs} | set(graph.outputs)
         assert not inner & outside, message
         known.add(group.output)
+
+
+def test_a_tensor_read_again_and_again_does_not_make_code_without_end() -> None:
+    """x → x·x → … doubles the tree each time."""
+    nodes = [node("Mul", f"x{i} x{i}", f"x{i + 1}") for i in range(12)]
+    graph = import_onnx(model_of(nodes, {"x0": next(iter(X.values()))}, ["x12"], {}))
+    groups = fuse(graph)
+    assert all(tree_size(group) <= TREE_LIMIT for group in groups)
+    assert len(groups) == 3
+    check_groups(graph)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet", "digits"])

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vdla.compiler.graph.graph import Node
 from vdla.compiler.layout import quantised_name
 from vdla.compiler.model import CompiledModel, VdlaStep
 from vdla.design import Design
@@ -84,30 +85,30 @@ def layer_reports(model: CompiledModel, profiles: tuple[Profile, ...], exact: Ma
             for span, layer in zip(step.program.layers, profile.layers, strict=True):
                 reports.append(_vdla_layer(model, span, layer, exact))
             continue
-        node = step.node
-        why = model.placement.reasons.get(node.name, "layout, on the host")
-        reports.append(
-            LayerReport(
-                name=node.name,
-                source=node.source or node.name,
-                op=node.op,
-                target="cpu",
-                why=why,
-                macs=0,
-                cycles=0,
-                bound_cycles=0,
-                utilization=0.0,
-                dram_bytes=0,
-                stalls=dict.fromkeys(STALLS, 0),
-                bit_exact=None,
-                unit_busy={},
-                gemm_cycles=0,
-                alu_cycles=0,
-                traffic={},
-                operations_per_byte=0.0,
-            )  # fmt: skip
-        )
+        reports += [_host_layer(model, node) for node in step.group.nodes]
     return reports
+
+
+def _host_layer(model: CompiledModel, node: Node) -> LayerReport:
+    return LayerReport(
+        name=node.name,
+        source=node.source or node.name,
+        op=node.op,
+        target="cpu",
+        why=model.placement.reasons.get(node.name, "layout, on the host"),
+        macs=0,
+        cycles=0,
+        bound_cycles=0,
+        utilization=0.0,
+        dram_bytes=0,
+        stalls=dict.fromkeys(STALLS, 0),
+        bit_exact=None,
+        unit_busy={},
+        gemm_cycles=0,
+        alu_cycles=0,
+        traffic={},
+        operations_per_byte=0.0,
+    )
 
 
 def _vdla_layer(model: CompiledModel, span: LayerSpan, layer: LayerProfile, exact: Mapping[str, bool]) -> LayerReport:

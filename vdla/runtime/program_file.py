@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vdla.compiler.graph.fuse import FusionGroup, fuse
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.placement import Placement
 from vdla.compiler.graph.verify import verify_node
@@ -49,13 +50,13 @@ def module_to_bytes(model: CompiledModel) -> bytes:
 
 def host_constants(model: CompiledModel) -> list[str]:
     """The constants that a run needs: those that operators on the host read."""
-    read = {name for step in model.steps if isinstance(step, HostStep) for name in step.node.inputs}
+    read = {name for step in model.steps if isinstance(step, HostStep) for name in step.group.inputs}
     return [name for name in model.placed.constants if name in read]
 
 
 def _step_manifest(step: Step, writer: Writer) -> dict[str, Any]:
     if isinstance(step, HostStep):
-        return {"host": step.node.name}
+        return {"host": [node.name for node in step.group.nodes]}
     return {"name": step.name, "program": _program_manifest(step.program, writer), "nodes": [n.name for n in step.nodes]}
 
 
@@ -138,8 +139,7 @@ def _check_module(model: CompiledModel) -> None:
     known = {*graph.inputs, *graph.constants}
     for step in model.steps:
         if isinstance(step, HostStep):
-            verify_node(graph, step.node, known, f"operator {step.node.name}")
-            known.update(step.node.outputs)
+            _check_group(graph, step.group, known)
             continue
         if step.program.design.hash_hex != model.design.hash_hex:
             raise RunError("a program is for another design than its module", where=step.name)
@@ -155,9 +155,21 @@ def _check_module(model: CompiledModel) -> None:
         raise RunError("the graphs have different inputs", found=graph.inputs, expected=str(model.quantised.inputs))
 
 
+def _check_group(graph: Graph, group: FusionGroup, known: set[str]) -> None:
+    """One host step against the tensors `known` before it, to which it adds its output."""
+    inside = set(known)
+    for node in group.nodes:
+        verify_node(graph, node, inside, f"operator {node.name}")
+        inside.update(node.outputs)
+    names = {node.name for node in group.nodes}
+    if group not in fuse(graph, lambda node: node.name in names):
+        raise RunError("operators that do not fuse share a step", where=group.nodes[-1].name, found=", ".join(sorted(names)))
+    known.add(group.output)
+
+
 def _step(m: Manifest, nodes: Mapping[str, Node], reader: Reader) -> Step:
     if "host" in m:
-        return HostStep(nodes[m["host"]])
+        return HostStep(FusionGroup(tuple(nodes[name] for name in m["host"])))
     return VdlaStep(str(m["name"]), _program(m["program"], reader), tuple(nodes[name] for name in m["nodes"]))
 
 

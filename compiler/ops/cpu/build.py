@@ -1,32 +1,160 @@
-"""One graph node → a kernel: define, schedule, lower, compile. Kernels are remembered."""
+"""A group of graph nodes → a kernel: define, compose, schedule, lower, compile. Kernels are remembered.
+
+nodes ─ definitions ─ wired ─ inlined ─ constant parts out ─ anchor's schedule ─ lower ─ LLVM ─▶ HostKernel
+                                             └ computed when the kernel meets its constants ────────┘
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vdla.compiler import te
 from vdla.compiler.backends.llvm import CpuKernel, Target, compile_function, host_target
-from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.graph.fuse import FusionGroup
+from vdla.compiler.graph.graph import Node, TensorType
 from vdla.compiler.graph.opset import OPERATORS as GRAPH_OPERATORS
 from vdla.compiler.graph.opset import with_defaults
 from vdla.compiler.ir.nodes import Function
-from vdla.compiler.ops.cpu.definition import Definition, Types
-from vdla.compiler.ops.cpu.operators import operator_for
+from vdla.compiler.ops.cpu.compose import inlined, placeholders_below, wired, without_constant_parts
+from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types
+from vdla.compiler.ops.cpu.operators import CpuOperator, operator_for, schedule_separately
 from vdla.compiler.passes.lower import lower
 from vdla.compiler.schedule import Schedule
 from vdla.errors import RunError
 
+TypeOf = Callable[[str], TensorType]
+NAME_LENGTH = 60
 
-class NodeKernel:
-    """Call it with the node's present inputs, in order, then its output."""
 
-    def __init__(self, kernel: CpuKernel, constants: tuple[np.ndarray, ...], inputs: Types, output: TensorType) -> None:
-        self.kernel, self.constants, self.output = kernel, constants, output
-        self.types = [*(t for t in inputs if t is not None), output]
-        self.shapes = [p.shape for p in kernel.params]
+@dataclass(frozen=True)
+class Composition:
+    """A group's tensor expressions, `output` last.
+
+    inputs: what changes from call to call, by tensor. constants: what does not, with its value where the definition gives it.
+    parts: placeholders, each with the stage over constants alone that it holds the value of.
+    """
+
+    inputs: tuple[tuple[str, te.Tensor], ...]
+    constants: tuple[tuple[str, te.Tensor, np.ndarray | None], ...]
+    parts: tuple[tuple[te.Tensor, te.Tensor], ...]
+    output: te.Tensor
+
+    @property
+    def parameters(self) -> list[te.Tensor]:
+        """The kernel's inputs: what changes, the constants it reads itself, the parts."""
+        return [*(p for _, p in self.inputs), *(p for _, p, _ in self.read_by([self.output])), *(p for p, _ in self.parts)]
+
+    def read_by(self, stages: Sequence[te.Tensor]) -> list[tuple[str, te.Tensor, np.ndarray | None]]:
+        """The constants that `stages` read."""
+        read = {tensor for stage in stages for tensor in placeholders_below(stage)}
+        return [constant for constant in self.constants if constant[1] in read]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One node with what its operator on the target makes of it."""
+
+    node: Node
+    operator: CpuOperator
+    types: Types
+    attributes: Attributes
+    definition: Definition
+
+
+def member_of(node: Node, type_of: TypeOf, target: Target) -> Member:
+    """Raises `CompileError` for an operator the CPU does not have, `ModelError` for attributes it does not have."""
+    attributes = with_defaults(node.op, node.attributes) if node.op in GRAPH_OPERATORS else dict(node.attributes)
+    types = tuple(type_of(name) if name else None for name in node.inputs)
+    operator = operator_for(node.op, types, attributes, target)
+    return Member(node, operator, types, attributes, operator.define(types, attributes))
+
+
+def compose(group: FusionGroup, members: Sequence[Member], fixed: frozenset[str]) -> Composition:
+    """One expression of the whole group; `fixed` are tensors whose values will not change between calls."""
+    known: dict[str, te.Tensor] = {}
+    inputs: list[tuple[str, te.Tensor]] = []
+    constants: list[tuple[str, te.Tensor, np.ndarray | None]] = []
+    for member in members:
+        names = [name for name in member.node.inputs if name]
+        definition = member.definition
+        feeds = {p: known[name] for name, p in zip(names, definition.inputs, strict=False) if name in known}
+        for name, placeholder in zip(names, definition.inputs, strict=False):
+            if name in fixed:
+                constants.append((name, placeholder, None))
+            elif name not in known:
+                inputs.append((name, placeholder))
+                known[name] = placeholder
+        own = definition.inputs[len(names) :]
+        constants += [("", p, value) for p, value in zip(own, definition.constants, strict=True)]
+        known[member.node.outputs[0]] = named(wired(definition.output, feeds), member.node, group)
+    boundaries = [known[node.outputs[0]] for node in group.nodes[:-1]]
+    candidates = [stage for stage in boundaries if not stage.reduction]
+    output = inlined(known[group.output], candidates, always=group.kind == "complex")
+    output, parts = without_constant_parts(output, [p for _, p, _ in constants])
+    return Composition(tuple(inputs), tuple(constants), tuple(parts), output)
+
+
+def named(output: te.Tensor, node: Node, group: FusionGroup) -> te.Tensor:
+    """A node's output under the name by which the anchor's schedule knows it, were it a stage of its own."""
+    if node is group.nodes[-1]:
+        return output
+    return replace(output, name="total" if output.reduction else node.op)
+
+
+def scheduled_group(
+    group: FusionGroup, type_of: TypeOf, fixed: frozenset[str] = frozenset(), target: Target | None = None
+) -> tuple[Function, Composition]:
+    """A group's loops in the order of its anchor's schedule for `target` (this machine), not yet lowered."""
+    members = [member_of(node, type_of, target or host_target()) for node in group.nodes]
+    composition = compose(group, members, fixed)
+    name = "_".join(node.op for node in group.nodes)[:NAME_LENGTH]
+    schedule = Schedule(te.create_function(name, composition.parameters, [composition.output]))
+    anchor = next(m for m in members if m.node is group.anchor)
+    anchor.operator.schedule(schedule, anchor.definition, anchor.types, anchor.attributes)
+    return schedule.func, composition
+
+
+class CompiledGroup:
+    """Machine code of a group, and of what its constants are prepared by."""
+
+    def __init__(self, group: FusionGroup, type_of: TypeOf, fixed: frozenset[str]) -> None:
+        func, self.composition = scheduled_group(group, type_of, fixed)
+        self.kernel = compile_function(lower(func, check=False))
+        self.types = [*(type_of(name) for name, _ in self.composition.inputs), type_of(group.output)]
+        self.prepare = _prepare_kernel(self.composition)
+
+    def bound(self, constants: Mapping[str, np.ndarray]) -> HostKernel:
+        """The kernel with its constants, by tensor; what depends on them alone is computed here."""
+
+        def values(stages: Sequence[te.Tensor]) -> list[np.ndarray]:
+            found = ((constants[name] if own is None else own, p) for name, p, own in self.composition.read_by(stages))
+            return [np.ascontiguousarray(value).reshape(p.shape) for value, p in found]
+
+        stages = [stage for _, stage in self.composition.parts]
+        parts = self.prepare.run(*values(stages)) if self.prepare else []
+        return HostKernel(self.kernel, self.types, (*values([self.composition.output]), *parts))
+
+
+def _prepare_kernel(composition: Composition) -> CpuKernel | None:
+    stages = [stage for _, stage in composition.parts]
+    if not stages:
+        return None
+    inputs = [p for _, p, _ in composition.read_by(stages)]
+    schedule = Schedule(te.create_function("constants", inputs, stages))
+    schedule_separately(schedule)
+    return compile_function(lower(schedule.func, check=False))
+
+
+class HostKernel:
+    """Call it with the arrays that change from call to call, in order, then its output."""
+
+    def __init__(self, kernel: CpuKernel, types: Sequence[TensorType], constants: tuple[np.ndarray, ...]) -> None:
+        self.kernel, self.types, self.constants = kernel, types, constants
+        self.shapes = [p.shape for p in kernel.params[: len(types) - 1]]
 
     def __call__(self, *arrays: np.ndarray) -> None:
         """Raises `RunError` when an array's shape, dtype or layout is not the kernel's."""
@@ -35,29 +163,42 @@ class NodeKernel:
             expected = ", ".join(f"{t.dtype}{list(t.shape)}" for t in self.types)
             raise RunError("arrays do not fit the operator", where=self.kernel.name, found=found, expected=expected)
         *inputs, output = arrays
-        views = [a.reshape(shape) for a, shape in zip(inputs, self.shapes, strict=False)]
-        self.kernel(*views, *self.constants, output.reshape(self.shapes[-1]))
+        views = [a.reshape(shape) for a, shape in zip(inputs, self.shapes, strict=True)]
+        self.kernel(*views, *self.constants, output.reshape(self.kernel.params[-1].shape))
 
     def run(self, *inputs: np.ndarray) -> np.ndarray:
         """Call with a new output, and return it."""
-        output = np.empty(self.output.shape, self.output.dtype)
+        output = np.empty(self.types[-1].shape, self.types[-1].dtype)
         self(*inputs, output)
         return output
 
 
-def scheduled_function(
-    op: str, types: Types, attributes: Mapping[str, Any], target: Target | None = None
-) -> tuple[Function, Definition]:
-    """An operator's loops, tiled, vectorised and parallel for `target` (this machine), not yet lowered; and its definition.
+def build_group_kernel(group: FusionGroup, type_of: TypeOf, constants: Mapping[str, np.ndarray]) -> HostKernel:
+    """The kernel of a group, its constants in it; groups equal but for these share machine code.
 
-    Raises `CompileError` for an operator the CPU does not have, `ModelError` for attributes it does not have.
+    Its arrays are those of `varying_inputs`, then the output. Raises `CompileError` for operators the CPU does not have.
     """
-    merged = with_defaults(op, attributes) if op in GRAPH_OPERATORS else dict(attributes)
-    operator = operator_for(op, types, merged, target or host_target())
-    definition = operator.define(types, merged)
-    schedule = Schedule(te.create_function(op, definition.inputs, [definition.output]))
-    operator.schedule(schedule, definition, types, merged)
-    return schedule.func, definition
+    numbers: dict[str, str] = {"": ""}
+    nodes = tuple(_renamed(node, numbers) for node in group.nodes)
+    types = {number: type_of(name) for name, number in numbers.items() if name}
+    fixed = frozenset(numbers[name] for name in group.inputs if name in constants)
+    key = (tuple((n.op, frozen(n.attributes), n.inputs, n.outputs) for n in nodes), tuple(types.values()), fixed)
+    if key not in _kernels:
+        _kernels[key] = CompiledGroup(FusionGroup(nodes), types.__getitem__, fixed)
+    return _kernels[key].bound({numbers[name]: constants[name] for name in group.inputs if name in constants})
+
+
+def varying_inputs(group: FusionGroup, constants: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """The tensors a group's kernel is called with."""
+    return tuple(name for name in group.inputs if name not in constants)
+
+
+def _renamed(node: Node, numbers: dict[str, str]) -> Node:
+    """The node over tensors t0, t1, … in order of appearance, which `numbers` collects."""
+    for name in (*node.inputs, *node.outputs):
+        numbers.setdefault(name, f"t{len(numbers)}")
+    inputs, outputs = (tuple(numbers[name] for name in names) for names in (node.inputs, node.outputs))
+    return replace(node, inputs=inputs, outputs=outputs)
 
 
 def build_cpu_kernel(
@@ -65,17 +206,30 @@ def build_cpu_kernel(
     input_types: tuple[TensorType | None, ...],
     output_types: tuple[TensorType, ...],
     attributes: Mapping[str, Any],
-) -> NodeKernel:
-    """The kernel of one node; equal nodes share one. An absent optional input has type None and is left out of calls."""
-    key = (op, input_types, output_types, frozen(attributes))
-    if key not in _kernels:
-        func, definition = scheduled_function(op, input_types, attributes)
-        kernel = compile_function(lower(func, check=False))
-        _kernels[key] = NodeKernel(kernel, definition.constants, input_types, output_types[0])
-    return _kernels[key]
+) -> HostKernel:
+    """The kernel of one node, none of its inputs constant. An absent optional input has type None and is left out of calls."""
+    group, types = _single(op, input_types, attributes)
+    return build_group_kernel(group, {**types, "y": output_types[0]}.__getitem__, {})
 
 
-_kernels: dict[tuple[Any, ...], NodeKernel] = {}
+def scheduled_function(
+    op: str, types: Types, attributes: Mapping[str, Any], target: Target | None = None
+) -> tuple[Function, Composition]:
+    """One operator's loops, tiled, vectorised and parallel for `target` (this machine), not yet lowered.
+
+    Raises `CompileError` for an operator the CPU does not have, `ModelError` for attributes it does not have.
+    """
+    group, types_by_name = _single(op, types, attributes)
+    return scheduled_group(group, types_by_name.__getitem__, target=target)
+
+
+def _single(op: str, types: Types, attributes: Mapping[str, Any]) -> tuple[FusionGroup, dict[str, TensorType]]:
+    named_types = {f"x{k}": t for k, t in enumerate(types) if t is not None}
+    inputs = tuple("" if t is None else f"x{k}" for k, t in enumerate(types))
+    return FusionGroup((Node("y", op, inputs, ("y",), attributes),)), named_types
+
+
+_kernels: dict[tuple[Any, ...], CompiledGroup] = {}
 
 
 def frozen(value: Any) -> Any:

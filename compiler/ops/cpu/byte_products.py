@@ -100,7 +100,8 @@ def schedule(s: Schedule, types: Types, a: Attributes) -> None:
     schedules.fill(s, "padded", 2)
     schedules.fill(s, "columns", 3)
     schedules.fill(s, "weights", 1)
-    schedules.schedule_rows(s, "sums")
+    if "sums" in s.blocks():  # not where the weights are constant
+        schedules.schedule_rows(s, "sums")
     copy = s.cache_write("acc", "local")
     n, o, v, lane = s.loops(copy)
     vectors = s.get("acc").iters[2].extent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,24 @@ def required(*tensors: te.Tensor | None) -> tuple[te.Tensor, ...]:
 def broadcast_index(shape: Sequence[int], at: Sequence[Expr]) -> tuple[Scalar, ...]:
     """Where a tensor of `shape` is read for element `at` of what it is broadcast to."""
     return tuple(0 if size == 1 else index for size, index in zip(shape, at[len(at) - len(shape) :], strict=True))
+
+
+def unflatten(index: Expr, shape: tuple[int, ...]) -> tuple[Expr, ...]:
+    """Row-major position → one index for each dimension."""
+    result: list[Expr] = []
+    stride = prod(shape)
+    for position, size in enumerate(shape):
+        stride //= size
+        quotient = index // stride if stride > 1 else index
+        result.append(Const(0) if size == 1 else quotient % size if position else quotient)
+    return tuple(result)
+
+
+def flatten(at: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:
+    index: Expr = Const(0)
+    for i, size in zip(at, shape, strict=True):
+        index = index * size + i
+    return index
 
 
 def of_channel(parameter: te.Tensor, channel: Expr) -> Expr:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from math import prod
-
 from vdla.compiler import te
 from vdla.compiler.graph.opset import OPERATORS, window_output
 from vdla.compiler.ir.nodes import Const, Expr
-from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types, inside, padded_image, placeholders, required
+from vdla.compiler.ops.cpu.definition import (
+    Attributes,
+    Definition,
+    Types,
+    flatten,
+    inside,
+    padded_image,
+    placeholders,
+    required,
+    unflatten,
+)  # fmt: skip
 
 
 def pad(types: Types, a: Attributes) -> Definition:
@@ -41,24 +49,6 @@ def concat(types: Types, a: Attributes) -> Definition:
         return value
 
     return Definition(inputs, te.compute(shape, element, "y"))
-
-
-def unflatten(index: Expr, shape: tuple[int, ...]) -> tuple[Expr, ...]:
-    """Row-major position → one index for each dimension."""
-    result: list[Expr] = []
-    stride = prod(shape)
-    for position, size in enumerate(shape):
-        stride //= size
-        quotient = index // stride if stride > 1 else index
-        result.append(Const(0) if size == 1 else quotient % size if position else quotient)
-    return tuple(result)
-
-
-def flatten(at: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:
-    index: Expr = Const(0)
-    for i, size in zip(at, shape, strict=True):
-        index = index * size + i
-    return index
 
 
 def reshape(types: Types, a: Attributes) -> Definition:

@@ -23,30 +23,17 @@ class CpuOperator:
     schedule: Callable[[Schedule, Definition, Types, Attributes], None]
 
 
-def shared_axes(definition: Definition) -> int:
-    """Leading axes after which every input either has all the output's axes or none: those can be fused."""
-    shape = definition.output.shape
-    for outer in range(len(shape)):
-        tails = [t.shape[max(0, outer - (len(shape) - len(t.shape))) :] for t in definition.inputs]
-        if all(tail == shape[outer:] or all(n == 1 for n in tail) for tail in tails):
-            return outer
-    return max(len(shape) - 1, 0)
+def schedule_separately(s: Schedule) -> None:
+    """Each stage by itself: reductions by rows, the others flat as far as everything they read runs along with them."""
+    for block in s.blocks():
+        if any(i.kind == "reduce" for i in s.get(block).iters):
+            schedules.schedule_rows(s, block)
+        else:
+            schedules.schedule_flat(s, block, schedules.outer_axes(s, block))
 
 
-def elementwise(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
-    """Flat as far as no operand is broadcast along it."""
-    schedules.schedule_flat(s, "y", shared_axes(d))
-
-
-def channelwise(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
-    """Parameters change with axis 1: maps are flat, and rows of channels where there are no maps."""
-    schedules.schedule_flat(s, "y", min(2, len(d.output.shape) - 1))
-
-
-def movement(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
-    """Along the last axis, whatever that reads."""
-    schedules.fill(s, "padded", 2)
-    schedules.schedule_flat(s, "y", max(len(d.output.shape) - 1, 0))
+def separate(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
+    schedule_separately(s)
 
 
 def window(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
@@ -58,32 +45,21 @@ def window(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
         schedules.schedule_flat(s, "y", 2)
 
 
-def reduction(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
-    for block in s.blocks():
-        if any(i.kind == "reduce" for i in s.get(block).iters):
-            schedules.schedule_rows(s, block)
-        else:
-            schedules.schedule_flat(s, block, max(len(d.output.shape) - 1, 0))
-
-
 def convolution(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
     g = products.geometry(types, a)
     schedules.schedule_convolution(s, g.form, g.o)
 
 
 OPERATORS: dict[str, CpuOperator] = {
-    **{name: CpuOperator(define, elementwise) for name, define in ELEMENTWISE.items()},
-    **{name: CpuOperator(define, channelwise) for name, define in CHANNELWISE.items()},
-    **{name: CpuOperator(define, movement) for name, define in MOVEMENT.items()},
+    **{name: CpuOperator(define, separate) for name, define in (ELEMENTWISE | CHANNELWISE | MOVEMENT | REDUCTIONS).items()},
     **{name: CpuOperator(define, window) for name, define in WINDOWS.items()},
-    **{name: CpuOperator(define, reduction) for name, define in REDUCTIONS.items()},
     "conv2d": CpuOperator(products.conv2d, convolution),
     "qconv2d": CpuOperator(products.qconv2d, convolution),
     "dense": CpuOperator(products.dense, lambda s, d, t, a: schedules.schedule_dense(s)),
     "qdense": CpuOperator(products.qdense, lambda s, d, t, a: schedules.schedule_dense(s)),
     "matmul": CpuOperator(products.matmul, lambda s, d, t, a: schedules.schedule_matmul(s)),
-    "qadd": CpuOperator(products.qadd, channelwise),
-    "requantize": CpuOperator(products.requantize, channelwise),
+    "qadd": CpuOperator(products.qadd, separate),
+    "requantize": CpuOperator(products.requantize, separate),
 }
 
 BYTE_CONVOLUTION = CpuOperator(byte_products.qconv2d, lambda s, d, t, a: byte_products.schedule(s, t, a))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from vdla.compiler.ir.nodes import Var
+from vdla.compiler.ir.nodes import Expr, Iter, Load, Store, Var, children, walk_expr, walk_stmt
 from vdla.compiler.schedule import Schedule
 
 LANES = 16
@@ -57,6 +57,24 @@ def axis_loops(s: Schedule, block: str) -> tuple[list[Var], list[Var]]:
 
 def fused(s: Schedule, loops: Sequence[Var]) -> Var:
     return s.fuse(*loops) if len(loops) > 1 else loops[0]
+
+
+def outer_axes(s: Schedule, block: str) -> int:
+    """Leading axes of an elementwise block after which everything it reads either runs along with it or does not change."""
+    iters = s.get(block).iters
+    (value,) = (stmt.value for stmt in walk_stmt(s.get(block).body) if isinstance(stmt, Store))
+    return next((n for n in range(len(iters)) if runs_along(value, iters[n:])), max(len(iters) - 1, 0))
+
+
+def runs_along(value: Expr, iters: Sequence[Iter]) -> bool:
+    """Whether every load reads neighbours along `iters` taken as one, or one element throughout, and nothing else uses them."""
+    axes = [i.var for i in iters]
+    if isinstance(value, Load):
+        split = len(value.indices) - len(axes)
+        whole = list(value.indices[split:]) == axes and value.buffer.shape[split:] == tuple(i.extent for i in iters)
+        others = value.indices[:split] if split >= 0 and whole else value.indices
+        return not any(e in axes for index in others for e in walk_expr(index))
+    return value not in axes and all(runs_along(child, iters) for child in children(value))
 
 
 def schedule_flat(s: Schedule, block: str, outer_axes: int) -> None:

@@ -1,0 +1,146 @@
+"""Several operators' tensor expressions as one: wiring them together, inlining, and taking constant parts out.
+
+    before: quantize y0[i] = round(x[i] / s)     pack y[c, k] = y0[16·c + k]
+    after:  y[c, k] = round(x[16·c + k] / s)
+
+A stage is inlined where that repeats little work. Else it stays a stage of its own, a loop nest in the same kernel: im2col
+reads an element once for each kernel position, so what computes that element is not for inlining there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from math import prod
+
+from vdla.compiler import te
+from vdla.compiler.ir.nodes import Call, Const, Expr, Load, Select, Var, children, map_expr, substitute, walk_expr
+from vdla.compiler.ops.cpu.definition import flatten, unflatten
+
+Source = Callable[[tuple[Expr, ...]], Expr]
+"""Indices → the value there."""
+TRAFFIC = 3
+"""Operations that writing an element and reading it back is worth."""
+COSTS = {"div": 4, "sqrt": 4, "rsqrt": 4, "round_even": 2, "requantise": 10, "rescale": 6}
+CALL_COST = 20
+"""Of exp, tanh and other functions made of many operations."""
+
+
+def stages_below(output: te.Tensor) -> list[te.Tensor]:
+    """`output` and every stage it needs, producers first."""
+    order: dict[te.Tensor, None] = {}
+
+    def visit(tensor: te.Tensor) -> None:
+        if tensor.value is not None and tensor not in order:
+            for producer in tensor.inputs:
+                visit(producer)
+            order[tensor] = None
+
+    visit(output)
+    return list(order)
+
+
+def placeholders_below(output: te.Tensor) -> set[te.Tensor]:
+    """The placeholders that `output` depends on."""
+    return {tensor for stage in stages_below(output) for tensor in stage.inputs if tensor.value is None}
+
+
+def rebuilt(output: te.Tensor, sources: Mapping[te.Tensor, Source]) -> te.Tensor:
+    """`output`, reading `sources` in place of the tensors those are keyed by. Stages above none of these stay themselves."""
+    made: dict[te.Tensor, te.Tensor] = {}
+
+    def rewritten(node: Expr) -> Expr:
+        if not isinstance(node, Load) or not isinstance(node.buffer, te.Tensor):
+            return node
+        if node.buffer in sources:
+            return sources[node.buffer](node.indices)
+        stage = made.get(node.buffer, node.buffer)
+        return node if stage is node.buffer else Load(stage, node.indices)
+
+    for stage in stages_below(output):
+        body = value_of(stage)
+        value = map_expr(body, rewritten)
+        if value is body:
+            made[stage] = stage
+        else:
+            reduction = stage.reduction
+            made[stage] = replace(stage, value=replace(reduction, value=value) if reduction else value)
+    return made[output]
+
+
+def value_of(stage: te.Tensor) -> Expr:
+    """What a stage computes for each point, the operand of its reduction if it is one."""
+    assert stage.value is not None
+    return stage.reduction.value if stage.reduction else stage.value
+
+
+def wired(output: te.Tensor, feeds: Mapping[te.Tensor, te.Tensor]) -> te.Tensor:
+    """`output` with placeholders replaced by computed tensors of as many elements."""
+
+    def source(placeholder: te.Tensor, tensor: te.Tensor) -> Source:
+        if placeholder.shape == tensor.shape:
+            return lambda at: Load(tensor, at)
+        return lambda at: Load(tensor, unflatten(flatten(at, placeholder.shape), tensor.shape))
+
+    return rebuilt(output, {placeholder: source(placeholder, tensor) for placeholder, tensor in feeds.items()})
+
+
+def inlined(output: te.Tensor, candidates: Collection[te.Tensor], always: bool = False) -> te.Tensor:
+    """`output` with `candidates` put where they are read, consumers first; those not worth it (unless `always`) stay.
+
+    A candidate is a stage without a reduction, other than `output`.
+    """
+    remaining = set(candidates)
+    while remaining:
+        stages = stages_below(output)
+        tensor = max(remaining, key=stages.index)  # what is left lies below all that changes here
+        remaining.remove(tensor)
+        if always or worth_inlining(tensor, stages):
+            output = rebuilt(output, {tensor: partial(element, tensor)})
+    return output
+
+
+def element(stage: te.Tensor, at: tuple[Expr, ...]) -> Expr:
+    return substitute(value_of(stage), dict(zip(stage.axes, at, strict=True)))
+
+
+def worth_inlining(tensor: te.Tensor, stages: Sequence[te.Tensor]) -> bool:
+    """Whether computing `tensor` wherever `stages` read it costs less than writing and reading it.
+
+    Reads of one element at one point of a stage are computed once: LLVM sees that they are the same.
+    """
+    evaluations = 0
+    for stage in stages:
+        reads = {e.indices for e in walk_expr(value_of(stage)) if isinstance(e, Load) and e.buffer is tensor}
+        reduced = prod(axis.extent for axis in stage.reduction.axes) if stage.reduction else 1
+        evaluations += len(reads) * prod(stage.shape) * reduced
+    elements, work = prod(tensor.shape), operations(value_of(tensor))
+    return evaluations * work <= elements * (work + TRAFFIC)
+
+
+def operations(value: Expr) -> int:
+    """What computing one element costs, in vector operations; indices are free, being mostly shared by many."""
+    if isinstance(value, Load | Const | Var):
+        return 0
+    if isinstance(value, Select):  # its condition is one about indices: padding and concatenation
+        return 1 + operations(value.a) + operations(value.b)
+    cost = COSTS.get(getattr(value, "op", ""), CALL_COST if isinstance(value, Call) else 1)
+    return cost + sum(map(operations, children(value)))
+
+
+def without_constant_parts(
+    output: te.Tensor, constants: Collection[te.Tensor]
+) -> tuple[te.Tensor, list[tuple[te.Tensor, te.Tensor]]]:
+    """`output` with stages that depend on `constants` alone as placeholders; and each placeholder with the stage it holds."""
+    fixed = set(constants)
+    parts: dict[te.Tensor, te.Tensor] = {}
+    for stage in stages_below(output):
+        if stage is not output and fixed.issuperset(stage.inputs):
+            fixed.add(stage)
+        else:
+            for tensor in stage.inputs:
+                if tensor in fixed and tensor.value is not None:
+                    parts.setdefault(tensor, te.placeholder(tensor.shape, tensor.dtype, tensor.name))
+    found = list(parts.items())
+    return wired(output, parts), [(placeholder, stage) for stage, placeholder in found]

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from vdla.design import Design
@@ -57,7 +58,9 @@ def rtl_library(design: Design, *, waves: bool = False, threads: int = THREADS) 
         f"-DVDLA_SHARED_PORT={int(design.memory.ports == 'shared')}",
         *(["-DVDLA_WAVES"] if waves else []),
     ]
-    key = _key([*sources.items(), *_tool_versions().items(), ("flags", "\0".join([*verilator_flags, *CXX_FLAGS, *defines]))])
+    flags = "\0".join([*verilator_flags, *CXX_FLAGS, *defines])
+    recipe = Path(__file__).read_text(encoding="utf-8")
+    key = _key([*sources.items(), *_tool_versions().items(), ("flags", flags), ("recipe", recipe)])
     folder = _library_folder() / key
     library = folder / LIBRARY
     if library.exists():
@@ -104,7 +107,7 @@ def _tool_versions() -> dict[str, str]:
     with open("/proc/cpuinfo", encoding="utf-8") if Path("/proc/cpuinfo").exists() else open(os.devnull) as lines:
         flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     version = subprocess.run([cxx_compiler(), "--version"], capture_output=True, text=True, check=False).stdout
-    return {"verilator": str(_verilator_root()), "c++": version, "processor": platform.machine() + flags}
+    return {"verilator": metadata.version("verilator"), "c++": version, "processor": platform.machine() + flags}
 
 
 @cache
@@ -187,7 +190,8 @@ def _compile(work: Path, defines: Sequence[str]) -> None:
 
     def compile_one(unit: Path) -> Path:
         output = work / f"{unit.stem}.o"
-        effort = ["-O1"] if unit.parent == include else []  # the runtime is not where the time goes, and slow to compile
+        # the runtime is not where the time goes, nor is a run with waveforms meant to be fast, and both are slow to compile
+        effort = ["-O1"] if waves or unit.parent == include else []
         command = [cxx_compiler(), *CXX_FLAGS, *effort, *settings, *defines, *folders, "-c", str(unit), "-o", str(output)]
         _run(command, work, dict(os.environ), "the C++ compiler")
         return output

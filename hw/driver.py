@@ -21,8 +21,8 @@ from vdla.isa.layout import head_slices, layout_of
 from vdla.isa.program import Program
 from vdla.isa.registers import FAULT_DOC, VERSION, WATCHDOG_CYCLES, Fault, field_of, offset_of
 
-RESET_PATIENCE = 1000
-"""Reads of the status after which a reset has failed."""
+RESET_PATIENCE = 10_000
+"""Reads of the status after which a reset has failed: it waits for the bus only, far less than a run."""
 
 
 class Registers(Protocol):
@@ -129,7 +129,6 @@ class Driver:
         for _ in range(RESET_PATIENCE):
             if self.status().idle:
                 return
-            self.wait()
         raise RunError("the machine does not come to rest after a reset", where="STATUS", hint="reset the whole device")
 
     def status(self) -> Status:

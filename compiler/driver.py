@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vdla.compiler.graph.flatten import flatten_to_convolution
 from vdla.compiler.graph.fuse import FusionGroup, fuse
 from vdla.compiler.graph.graph import Graph
-from vdla.compiler.graph.placement import Run, partition, place
+from vdla.compiler.graph.placement import Run, place_and_partition
 from vdla.compiler.layout import insert_layout_operators
 from vdla.compiler.model import CompiledModel, HostStep, Step, VdlaStep
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
@@ -37,8 +37,7 @@ def build_model(quantised: Graph, design: Design, options: BuildOptions, float_g
     begun = time.perf_counter()
     flattened = flatten_to_convolution(quantised, lambda node, graph: not refusal(node, graph, design))
     folded = fold_first_layers(flattened, design)
-    placement = place(folded, lambda node, graph: refusal(node, graph, design))
-    runs = partition(folded, placement)
+    placement, runs = place_and_partition(folded, lambda node, graph: refusal(node, graph, design))
     placed, laid_out = insert_layout_operators(folded, runs, design)
     groups = host_groups(placed, laid_out)
     steps = [step for run in laid_out for step in _steps(run, groups, folded, design, options)]

@@ -6,6 +6,7 @@ layers ─ workload ─ kernel (expression, tiling, schedule, lower, emit; cache
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -16,7 +17,7 @@ from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.memory_plan import Lifetime, plan_memory
-from vdla.compiler.graph.placement import is_packed_view
+from vdla.compiler.graph.placement import is_view
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.ir.printer import to_text
 from vdla.compiler.layout import PACKED
@@ -33,22 +34,19 @@ Dump = Callable[[str, str], None]
 def build_program(nodes: Sequence[Node], graph: Graph, design: Design, latency_hiding: bool, dump: Dump | None) -> Program:
     """The program of `nodes` (quantised, unpacked, in order). Tensors they read from outside are its inputs; those read
     outside or leaving the graph are its outputs. Slots are named after the packed tensors."""
-    origin = _origins(nodes, graph)
-    layers = [layer_of(node, graph, design) for node in nodes if not is_packed_view(node, graph)]
-    inputs, outputs = _boundary(nodes, graph, origin)
-    addresses, segments, size = _dram_plan(layers, inputs, outputs, origin, graph, design)
+    layers = [layer_of(node, graph, design) for node in nodes if not is_view(node, graph)]
+    inputs, outputs = _boundary(nodes, graph)
+    addresses, segments, size = _dram_plan(layers, inputs, outputs, _places(nodes, graph, design), graph, design)
 
     def slot(tensor: str) -> Slot:
-        return Slot(
-            tensor + PACKED, addresses[origin.get(tensor, tensor)], packed_shape(graph.type_of(tensor).shape, design), "int8"
-        )
+        return Slot(tensor + PACKED, addresses[tensor], packed_shape(graph.type_of(tensor).shape, design), "int8")
 
     kernels = []
     for k, layer in enumerate(layers):
         emission = kernel(layer.workload, design, latency_hiding)
         if dump is not None:
             dump_kernel(f"{k:02}_{layer.node.name}", layer.workload, design, latency_hiding, dump)
-        bindings = {p: addresses[origin.get(t, t)] for p, t in layer.activations.items()}
+        bindings = {p: addresses[t] for p, t in layer.activations.items()}
         bindings |= {p: addresses[f"{layer.node.name}.{p}"] for p in layer.constants}
         written = tuple(slot(t) for t in graph.tensors if t == layer.node.outputs[0])
         node, moved = layer.node, _unique_bytes(layer, graph, design)
@@ -78,16 +76,37 @@ def dump_kernel(name: str, workload: Workload, design: Design, latency_hiding: b
     lowered_kernel(workload, design, latency_hiding, lambda stage, func: dump(f"{name}/{stage}", to_text(func)))
 
 
-def _origins(nodes: Sequence[Node], graph: Graph) -> dict[str, str]:
-    """A view's output → the tensor whose memory it shares."""
-    origin: dict[str, str] = {}
+Place = tuple[str, int]
+"""A tensor with memory of its own, and a byte offset in it."""
+
+
+def _places(nodes: Sequence[Node], graph: Graph, design: Design) -> Callable[[str], Place]:
+    """Where tensors lie: a reshape's output is its input; a concat's inputs are parts of its output, in a row."""
+    inside: dict[str, Place] = {}
+
+    def place(tensor: str) -> Place:
+        offset = 0
+        while tensor in inside:
+            tensor, further = inside[tensor]
+            offset += further
+        return tensor, offset
+
     for node in nodes:
-        if is_packed_view(node, graph):
-            origin[node.outputs[0]] = origin.get(node.inputs[0], node.inputs[0])
-    return origin
+        if node.op == "concat":
+            offset = 0
+            for name in node.inputs:
+                inside[place(name)[0]] = node.outputs[0], offset
+                offset += _packed_bytes(name, graph, design)
+        elif is_view(node, graph):
+            inside[node.outputs[0]] = node.inputs[0], 0
+    return place
 
 
-def _boundary(nodes: Sequence[Node], graph: Graph, origin: dict[str, str]) -> tuple[list[str], list[str]]:
+def _packed_bytes(tensor: str, graph: Graph, design: Design) -> int:
+    return math.prod(packed_shape(graph.type_of(tensor).shape, design))
+
+
+def _boundary(nodes: Sequence[Node], graph: Graph) -> tuple[list[str], list[str]]:
     """Tensors the run reads and does not make, and tensors it makes that are read elsewhere."""
     inside = {node.name for node in nodes}
     made = {out for node in nodes for out in node.outputs}
@@ -103,7 +122,12 @@ def _boundary(nodes: Sequence[Node], graph: Graph, origin: dict[str, str]) -> tu
 
 
 def _dram_plan(
-    layers: Sequence[Layer], inputs: Sequence[str], outputs: Sequence[str], origin: dict[str, str], graph: Graph, design: Design
+    layers: Sequence[Layer],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    place: Callable[[str], Place],
+    graph: Graph,
+    design: Design,
 ) -> tuple[dict[str, int], list[Segment], int]:
     """Byte address of every tensor and constant ("node.parameter"), the constants' segments, and the size of it all.
 
@@ -119,22 +143,24 @@ def _dram_plan(
             addresses[name] = size
             segments.append(Segment(name, size, np.ascontiguousarray(value).view(np.uint8).reshape(-1)))
             size = -(-(size + value.nbytes) // align) * align
-    first, last = dict.fromkeys(inputs, 0), dict.fromkeys(inputs, 0)
+    used = {name: [0] for name in inputs}
     for step, layer in enumerate(layers):
         for tensor in layer.activations.values():
-            root = origin.get(tensor, tensor)
-            first.setdefault(root, step)
-            last[root] = step
-    last.update({origin.get(name, name): len(layers) for name in outputs})
-    lifetimes = [
-        Lifetime(t, int(np.prod(packed_shape(graph.type_of(t).shape, design))), first[t], last[t]) for t in first if t in last
-    ]
+            used.setdefault(tensor, []).append(step)
+    for name in outputs:
+        used.setdefault(name, []).append(len(layers))
+    steps: dict[str, list[int]] = {}  # of each tensor with memory of its own
+    for name, when in used.items():
+        steps.setdefault(place(name)[0], []).extend(when)
+    lifetimes = [Lifetime(t, _packed_bytes(t, graph, design), min(when), max(when)) for t, when in steps.items()]
     offsets, activation_bytes = plan_memory(lifetimes, align)
-    addresses |= {name: size + offset for name, offset in offsets.items()}
+    for name in used:
+        root, offset = place(name)
+        addresses[name] = size + offsets[root] + offset
     return addresses, segments, size + activation_bytes
 
 
 def _unique_bytes(layer: Layer, graph: Graph, design: Design) -> int:
     """Every tensor the layer touches, once."""
-    activations = sum(int(np.prod(packed_shape(graph.type_of(t).shape, design))) for t in layer.activations.values())
+    activations = sum(_packed_bytes(t, graph, design) for t in layer.activations.values())
     return activations + sum(value.nbytes for value in layer.constants.values())

@@ -18,11 +18,12 @@ from vdla.design import Design
 from vdla.device import Device, Profile
 from vdla.errors import RunError
 from vdla.files import write_file
-from vdla.isa.program import LayerSpan
+from vdla.isa.program import LayerSpan, Slot
 from vdla.runtime.program_file import module_to_bytes
 
 LayerObserver = Callable[[str, np.ndarray], None]
-"""Called with a tensor's name and its int8 value, NCHW, after the VDLA layer that computed it."""
+"""Called with a tensor's name and its int8 value, NCHW: before a program with each tensor it is given, and after each VDLA
+layer with what that computed."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,17 @@ class Module:
         program = step.program
         inputs = {slot.name: values[slot.name] for slot in program.inputs}
 
-        def after_layer(layer: LayerSpan, dram: np.ndarray) -> None:
-            assert observe is not None
-            for slot in layer.outputs:
-                packed = dram[slot.address : slot.address + slot.bytes].view(slot.dtype).reshape(slot.shape)
-                name = quantised_name(slot.name)
+        def show(slot: Slot, packed: np.ndarray) -> None:
+            name = quantised_name(slot.name)
+            if observe is not None and name in self.model.quantised.tensors:
                 observe(name, unpack_activation(packed, self.model.quantised.type_of(name).shape))
 
+        def after_layer(layer: LayerSpan, dram: np.ndarray) -> None:
+            for slot in layer.outputs:
+                show(slot, dram[slot.address : slot.address + slot.bytes].view(slot.dtype).reshape(slot.shape))
+
+        for slot in program.inputs:
+            show(slot, inputs[slot.name])
         result = self.device.run(program, inputs, timing=timing, observe=after_layer if observe else None)
         values.update(result.outputs)
         return result.profile

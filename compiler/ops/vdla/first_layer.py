@@ -28,14 +28,14 @@ class Folding:
 
 
 def fold_first_layers(graph: Graph, design: Design) -> Graph:
-    """Fold every convolution that reads a tensor made on the host where that lowers its cycles."""
-    made_on_host = set(graph.inputs) | {n.outputs[0] for n in graph.nodes if n.op == "quantize"}
+    """Fold every convolution that reads a model input where that lowers its cycles."""
+    model_inputs = set(graph.inputs) | {n.outputs[0] for n in graph.nodes if n.op == "quantize" and n.inputs[0] in graph.inputs}
     nodes: list[Node] = []
     tensors: dict[str, TensorType] = {}
     constants: dict[str, np.ndarray] = {}
     for node in graph.nodes:
         fold = "none"
-        if node.op == "qconv2d" and node.inputs[0] in made_on_host and node.inputs[1] in graph.constants:
+        if node.op == "qconv2d" and node.inputs[0] in model_inputs and node.inputs[1] in graph.constants:
             fold = cheapest_folding(node, graph, design).fold
         if fold == "none":
             nodes.append(node)

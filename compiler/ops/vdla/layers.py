@@ -44,9 +44,12 @@ def layer_of(node: Node, graph: Graph, design: Design) -> Layer:
 
 def refusal(node: Node, graph: Graph, design: Design) -> str:
     """Why `node` cannot run on `design`; empty when it can."""
-    if node.op not in _BUILDERS:
-        return "no VDLA kernel: float arithmetic" if not node.op.startswith("q") else f"no VDLA kernel for {node.op}"
     try:
+        if node.op == "concat":
+            _require_whole_blocks(node, graph, design)
+            return ""
+        if node.op not in _BUILDERS:
+            return HOST_REASONS.get(node.op, f"no VDLA kernel: {node.op} is computed in float")
         match _BUILDERS[node.op](node, graph, design).workload:
             case ConvWorkload() as workload:
                 require_fit(workload, design)
@@ -57,6 +60,32 @@ def refusal(node: Node, graph: Graph, design: Design) -> str:
     except CompileError as error:
         return str(error)
     return ""
+
+
+HOST_REASONS = {
+    "quantize": "floats become int8 on the host",
+    "dequantize": "int8 becomes floats on the host",
+    "im2col": "the host arranges a first layer's input while it copies it",
+    **dict.fromkeys(("reshape", "transpose", "pad"), "no VDLA kernel: elements change places, and the host moves them"),
+    **dict.fromkeys(("conv2d", "dense"), "no VDLA kernel: the weights are computed, or not quantised"),
+    "avg_pool2d": "no VDLA kernel: windows at the border divide by another number",
+    "add": "no VDLA kernel: shapes differ, or an operand is constant, or no operand is int8",
+}
+"""Why the host runs what has no VDLA kernel."""
+
+
+def _require_whole_blocks(node: Node, graph: Graph, design: Design) -> None:
+    """A concat whose inputs are runs of whole tiles in its output needs no kernel. Raises `CompileError` for any other."""
+    block, shapes = design.gemm.block_in, [graph.type_of(name).shape for name in node.inputs]
+    n, *_ = _image(graph, node.outputs[0])
+    if graph.type_of(node.outputs[0]).dtype != "int8" or any(name in graph.constants for name in node.inputs):
+        raise CompileError("no VDLA kernel: concat of floats or constants", where=node.name)
+    if node.attributes["axis"] != 1 or blocks(n, design.gemm.batch) > 1 or any(s[1] % block for s in shapes[:-1]):
+        raise CompileError(
+            "concatenated tensors are not runs of whole tiles", where=node.name,
+            found=f"axis {node.attributes['axis']} of {', '.join(map(str, shapes))}",
+            expected=f"axis 1, channels in multiples of {block}, up to {design.gemm.batch} images",
+        )  # fmt: skip
 
 
 def _constant(graph: Graph, name: str, node: Node) -> np.ndarray:

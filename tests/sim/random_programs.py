@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vdla.design import Design, design_from_dict
-from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue, depth, queue_of, tile_bytes
+from vdla.isa.definition import DMA_SIZE_BITS, AluOp, Buffer, GemmMode, Opcode, Queue, depth, queue_of, tile_bytes
 from vdla.isa.layout import UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
 
@@ -153,7 +153,9 @@ class Writer:
 
     def fill_srams(self) -> None:
         for buffer in (Buffer.UOP, Buffer.WGT, Buffer.INP, Buffer.ACC):
-            self.dma(Opcode.LOAD, buffer, 0, (1, depth(self.design, buffer)), (0, 0, 0, 0), MEMORY_OF[buffer])
+            entries = depth(self.design, buffer)
+            rows = 2 if entries >= 1 << DMA_SIZE_BITS else 1  # a row's size is a field
+            self.dma(Opcode.LOAD, buffer, 0, (rows, entries // rows), (0, 0, 0, 0), MEMORY_OF[buffer])
 
     def load(self) -> None:
         buffer = Buffer(self.rng.choice(list(Buffer), p=[0.1, 0.25, 0.35, 0.15, 0.15]))

@@ -59,7 +59,10 @@ def qlinear_matmul(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def dequantize(builder: GraphBuilder, node: OnnxNode, x: Value, inputs: tuple[int, int], axis: int, suffix: str = "") -> Value:
-    """(x - zero point) · scale, the scale and zero point being the node's `inputs`. int32 must be constant."""
+    """(x - zero point) · scale, the scale and zero point being the node's `inputs`. int32 must be constant.
+
+    A constant scalar is what Pad or Clip takes for a number, so it becomes one.
+    """
     scale, zero_point = parameters(node, inputs, x.unsigned or x.dtype == "uint8", x.dtype)
     if scale.size == 1:
         scale, zero_point = scale.reshape(()), zero_point.ravel()[:1].reshape(())
@@ -67,7 +70,7 @@ def dequantize(builder: GraphBuilder, node: OnnxNode, x: Value, inputs: tuple[in
         axis = node.axis(axis, len(x.shape))
         check_channels(node, scale, x.shape[axis])
     differing = zero_point.size > 1 and np.ptp(zero_point) != 0
-    if x.dtype == "int32" or differing:
+    if x.dtype == "int32" or differing or (x.constant is not None and x.shape == ()):
         if x.constant is None:
             raise ModelError(
                 f"{node.op} with int32 data or with a zero point for each channel needs constant data", found=x.name

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from vdla import __version__
-from vdla.cli import compile_commands, cosim_commands, design_commands, isa_commands, run_commands
+from vdla.cli import compile_commands, cosim_commands, design_commands, isa_commands, run_commands, synth_commands
 from vdla.cli.console import help_when_bare
 from vdla.errors import VdlaError
 
@@ -43,6 +43,9 @@ app.command("simulate", short_help="Cycles, stalls and traffic of a saved module
 )
 app.command("cosim", short_help="A model's programs on the RTL against the simulator: every byte, every layer's cycles.")(
     cosim_commands.cosim
+)
+app.command("synth", short_help="Area and clock of a design on FPGAs, by Yosys and nextpnr; scripts for Vivado.")(
+    synth_commands.synth
 )
 app.add_typer(design_commands.app, name="design")
 app.add_typer(isa_commands.app, name="isa")

@@ -1,0 +1,1 @@
+"""Proofs about the small modules that everything rests on, by SymbiYosys."""

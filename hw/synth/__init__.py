@@ -1,0 +1,1 @@
+"""Synthesis: what the RTL of a design costs on an FPGA, by Yosys and nextpnr from PyPI."""

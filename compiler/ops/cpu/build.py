@@ -19,7 +19,7 @@ from vdla.compiler.graph.graph import Node, TensorType
 from vdla.compiler.graph.opset import OPERATORS as GRAPH_OPERATORS
 from vdla.compiler.graph.opset import with_defaults
 from vdla.compiler.ir.nodes import Function
-from vdla.compiler.ops.cpu.compose import inlined, placeholders_below, wired, without_constant_parts
+from vdla.compiler.ops.cpu.compose import as_words, inlined, placeholders_below, wired, without_constant_parts
 from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types
 from vdla.compiler.ops.cpu.operators import CpuOperator, operator_for, schedule_separately
 from vdla.compiler.passes.lower import lower
@@ -28,6 +28,8 @@ from vdla.errors import RunError
 
 TypeOf = Callable[[str], TensorType]
 NAME_LENGTH = 60
+SHORT_ROW = 4
+"""Columns of an image below which packing it goes along the channels."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,13 @@ def compose(group: FusionGroup, members: Sequence[Member], fixed: frozenset[str]
     for member in members:
         names = [name for name in member.node.inputs if name]
         definition = member.definition
-        feeds = {p: known[name] for name, p in zip(names, definition.inputs, strict=False) if name in known}
+        feeds: dict[te.Tensor, te.Tensor] = {}
         for name, placeholder in zip(names, definition.inputs, strict=False):
-            if name in fixed:
+            if name in known:  # perhaps since the operand before: add(x, x)
+                feeds[placeholder] = known[name]
+            elif name in fixed:
                 constants.append((name, placeholder, None))
-            elif name not in known:
+            else:
                 inputs.append((name, placeholder))
                 known[name] = placeholder
         own = definition.inputs[len(names) :]
@@ -94,8 +98,15 @@ def compose(group: FusionGroup, members: Sequence[Member], fixed: frozenset[str]
     boundaries = [known[node.outputs[0]] for node in group.nodes[:-1]]
     candidates = [stage for stage in boundaries if not stage.reduction]
     output = inlined(known[group.output], candidates, always=group.kind == "complex")
+    if group.nodes[-1].op == "pack_nchwc" and fills_words(output.shape):
+        output = as_words(output)
     output, parts = without_constant_parts(output, [p for _, p, _ in constants])
     return Composition(tuple(inputs), tuple(constants), tuple(parts), output)
+
+
+def fills_words(packed: Sequence[int]) -> bool:
+    """Whether a packed tensor's tiles are words, and its rows long enough for vectors of them."""
+    return packed[-1] % 4 == 0 and packed[3] >= SHORT_ROW
 
 
 def named(output: te.Tensor, node: Node, group: FusionGroup) -> te.Tensor:
@@ -164,7 +175,8 @@ class HostKernel:
             raise RunError("arrays do not fit the operator", where=self.kernel.name, found=found, expected=expected)
         *inputs, output = arrays
         views = [a.reshape(shape) for a, shape in zip(inputs, self.shapes, strict=True)]
-        self.kernel(*views, *self.constants, output.reshape(self.kernel.params[-1].shape))
+        written = self.kernel.params[-1]
+        self.kernel(*views, *self.constants, output.view(written.dtype).reshape(written.shape))
 
     def run(self, *inputs: np.ndarray) -> np.ndarray:
         """Call with a new output, and return it."""

@@ -17,7 +17,7 @@ from vdla.compiler import te
 from vdla.compiler.backends.llvm.intrinsics import BYTES_DOT, LANES, bytes_dot
 from vdla.compiler.ir.nodes import Const, Expr
 from vdla.compiler.ops.cpu import schedules
-from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types, padded_image, placeholders, required
+from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types, joined, padded_image, placeholders, required
 from vdla.compiler.ops.cpu.products import Geometry, geometry, requantised
 from vdla.compiler.schedule import Schedule
 
@@ -60,14 +60,6 @@ def weight_words(weight: te.Tensor) -> te.Tensor:
         return te.cast(te.cast(value, "uint8"), "int32")
 
     return te.compute((rows, -(-depth // 4)), lambda o, k4: joined([element(o, k4 * 4 + r) for r in range(4)]), "weights")
-
-
-def joined(elements: list[Expr]) -> Expr:
-    """Four values of 0 … 255 as one word."""
-    total = elements[0]
-    for r, value in enumerate(elements[1:], start=1):
-        total = total + te.shift_left(value, te.const(8 * r, "int32"))
-    return total
 
 
 def qconv2d(types: Types, a: Attributes) -> Definition:

@@ -16,7 +16,7 @@ from math import prod
 
 from vdla.compiler import te
 from vdla.compiler.ir.nodes import Call, Const, Expr, Load, Select, Var, children, map_expr, substitute, walk_expr
-from vdla.compiler.ops.cpu.definition import flatten, unflatten
+from vdla.compiler.ops.cpu.definition import flatten, joined, unflatten
 
 Source = Callable[[tuple[Expr, ...]], Expr]
 """Indices → the value there."""
@@ -127,6 +127,19 @@ def operations(value: Expr) -> int:
         return 1 + operations(value.a) + operations(value.b)
     cost = COSTS.get(getattr(value, "op", ""), CALL_COST if isinstance(value, Call) else 1)
     return cost + sum(map(operations, children(value)))
+
+
+def as_words(output: te.Tensor) -> te.Tensor:
+    """An int8 stage whose last axis is a multiple of four as int32, the first of four bytes lowest: the same bytes in memory.
+
+    Vectors can run along any other axis then, scattering whole words, where bytes would go one by one.
+    """
+
+    def word(*at: Expr) -> Expr:
+        return joined([te.cast(te.cast(element(output, (*at[:-1], at[-1] * 4 + r)), "uint8"), "int32") for r in range(4)])
+
+    shape = (*output.shape[:-1], output.shape[-1] // 4)
+    return te.compute(shape, word, output.name, axes=[axis.name for axis in output.axes])
 
 
 def without_constant_parts(

@@ -64,6 +64,14 @@ def flatten(at: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:
     return index
 
 
+def joined(elements: list[Expr]) -> Expr:
+    """Four values of 0 … 255 as one word."""
+    total = elements[0]
+    for r, value in enumerate(elements[1:], start=1):
+        total = total + te.shift_left(value, te.const(8 * r, "int32"))
+    return total
+
+
 def of_channel(parameter: te.Tensor, channel: Expr) -> Expr:
     """A parameter for each channel, or one for all."""
     return parameter[0 if parameter.shape[0] == 1 else channel]
@@ -89,4 +97,23 @@ def padded_image(x: te.Tensor, pads: Sequence[int], value: float, name: str = "p
         (n, c, top + height + bottom, left + width + right),
         lambda n, c, h, w: inside([(h, height, top, bottom), (w, width, left, right)], x[n, c, h - top, w - left], value),
         name,
+    )
+
+
+def phased_image(x: te.Tensor, pads: Sequence[int], stride: int, reach: int, value: float, dtype: str = "") -> te.Tensor:
+    """Padded x[N, C, H, W] as [N, C, H', phase, reach]: column w · stride + phase at w; strided reads are neighbours."""
+    top, left, bottom, _ = pads
+    n, c, height, width = x.shape
+    beyond = reach * stride - left - width  # columns past the right edge, whether `pads` or never used
+    return te.compute(
+        (n, c, top + height + bottom, stride, reach),
+        lambda n, c, h, p, w: te.cast(
+            inside(
+                [(h, height, top, bottom), (w * stride + p, width, left, max(beyond, 0))],
+                x[n, c, h - top, w * stride + p - left],
+                value,
+            ),
+            dtype or x.dtype,
+        ),
+        "padded",
     )

@@ -11,7 +11,7 @@ from vdla.compiler.ops.cpu.definition import (
     Types,
     flatten,
     inside,
-    padded_image,
+    phased_image,
     placeholders,
     required,
     unflatten,
@@ -75,10 +75,16 @@ def pack_nchwc(types: Types, a: Attributes) -> Definition:
     def element(nb: Expr, cb: Expr, h: Expr, w: Expr, b: Expr, k: Expr) -> Expr:
         image, channel = nb * batch + b, cb * block + k
         rest = (h, w) if len(x.shape) == 4 else ()
-        return inside([(image, n, 0, n % batch), (channel, c, 0, c % block)], x[(image, channel, *rest)], 0)
+        there = x[(clamped(image, n, batch), clamped(channel, c, block), *rest)]
+        return inside([(image, n, 0, n % batch), (channel, c, 0, c % block)], there, 0)
 
     shape = OPERATORS["pack_nchwc"].infer(tuple(types), a).shape
     return Definition((x,), te.compute(shape, element, "y"))
+
+
+def clamped(index: Expr, size: int, step: int) -> Expr:
+    """An index that is never past the end, so that reading there needs no branch."""
+    return te.minimum(index, te.const(size - 1, "int32")) if size % step else index
 
 
 def unpack_nchwc(types: Types, a: Attributes) -> Definition:
@@ -101,12 +107,14 @@ def im2col(types: Types, a: Attributes) -> Definition:
     (kh, kw), (sy, sx), (dy, dx), pads = a["kernel"], a["strides"], a["dilations"], a["pads"]
     ow = window_output(width, kw, sx, pads[1] + pads[3], dx)
     if a["fold"] == "columns":
-        padded = padded_image(x, (0, pads[1], 0, pads[3]), a["pad_value"])
-        columns = lambda n, k, h, w: padded[n, k % c, h, w * sx + (k // c) * dx]  # noqa: E731
-        return Definition((x,), te.compute((n, kw * c, height, ow), columns, "y"))
-    padded = padded_image(x, pads, a["pad_value"])
+        pads, kh, sy, dy = (0, pads[1], 0, pads[3]), 1, 1, 1
     oh = window_output(height, kh, sy, pads[0] + pads[2], dy)
-    window = lambda n, k, h, w: padded[n, k % c, h * sy + k // (kw * c) * dy, w * sx + k // c % kw * dx]  # noqa: E731
+    padded = phased_image(x, pads, sx, ow + (kw - 1) * dx // sx, a["pad_value"])
+
+    def window(n: Expr, k: Expr, h: Expr, w: Expr) -> Expr:
+        row, column = k // (kw * c) * dy, k // c % kw * dx
+        return padded[n, k % c, h * sy + row, column % sx, w + column // sx]
+
     return Definition((x,), te.compute((n, kh * kw * c, oh, ow), window, "y"))
 
 

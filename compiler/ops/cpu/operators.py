@@ -12,6 +12,7 @@ from vdla.compiler.ops.cpu.elementwise import CHANNELWISE, ELEMENTWISE
 from vdla.compiler.ops.cpu.movement import MOVEMENT
 from vdla.compiler.ops.cpu.pooling import REDUCTIONS, WINDOWS
 from vdla.compiler.schedule import Schedule
+from vdla.compiler.schedule.locate import written_buffer
 from vdla.errors import CompileError
 
 
@@ -23,9 +24,11 @@ class CpuOperator:
     schedule: Callable[[Schedule, Definition, Types, Attributes], None]
 
 
-def schedule_separately(s: Schedule) -> None:
+def schedule_separately(s: Schedule, except_for: str = "") -> None:
     """Each stage by itself: reductions by rows, the others flat as far as everything they read runs along with them."""
     for block in s.blocks():
+        if block == except_for:
+            continue
         if any(i.kind == "reduce" for i in s.get(block).iters):
             schedules.schedule_rows(s, block)
         else:
@@ -34,6 +37,14 @@ def schedule_separately(s: Schedule) -> None:
 
 def separate(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
     schedule_separately(s)
+
+
+def packing(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
+    """In words, vectors run along the image and scatter into the tiles."""
+    in_words = written_buffer(s.get("y")).dtype == "int32"
+    if in_words:
+        schedules.schedule_interleaved(s, "y")
+    schedule_separately(s, except_for="y" if in_words else "")
 
 
 def window(s: Schedule, d: Definition, types: Types, a: Attributes) -> None:
@@ -57,6 +68,7 @@ OPERATORS: dict[str, CpuOperator] = {
     "qconv2d": CpuOperator(products.qconv2d, convolution),
     "dense": CpuOperator(products.dense, lambda s, d, t, a: schedules.schedule_dense(s)),
     "qdense": CpuOperator(products.qdense, lambda s, d, t, a: schedules.schedule_dense(s)),
+    "pack_nchwc": CpuOperator(MOVEMENT["pack_nchwc"], packing),
     "matmul": CpuOperator(products.matmul, lambda s, d, t, a: schedules.schedule_matmul(s)),
     "qadd": CpuOperator(products.qadd, separate),
     "requantize": CpuOperator(products.requantize, separate),

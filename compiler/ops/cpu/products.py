@@ -27,9 +27,9 @@ from vdla.compiler.ops.cpu.definition import (
     Definition,
     Types,
     broadcast_index,
-    inside,
     of_channel,
     padded_image,
+    phased_image,
     placeholders,
     required,
 )  # fmt: skip
@@ -84,21 +84,8 @@ def geometry(types: Types, a: Attributes) -> Geometry:
 
 def phased(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> te.Tensor:
     """Padded x[N, C, H', phase, W'], in the accumulator's dtype."""
-    (top, left, bottom, _), sx = g.pads, g.strides[1]
-    reach = (g.kernel[1] - 1) * g.dilations[1] // sx + g.output[1]  # the furthest column of any phase that is used
-    beyond = reach * sx - left - g.width  # columns past the right edge, whether `pads` or never used
-    return te.compute(
-        (*x.shape[:2], top + g.height + bottom, sx, reach),
-        lambda n, c, h, p, w: te.cast(
-            inside(
-                [(h, g.height, top, bottom), (w * sx + p, g.width, left, max(beyond, 0))],
-                x[n, c, h - top, w * sx + p - left],
-                pad_value,
-            ),
-            wide,
-        ),
-        "padded",
-    )
+    reach = (g.kernel[1] - 1) * g.dilations[1] // g.strides[1] + g.output[1]  # the furthest column of any phase that is used
+    return phased_image(x, g.pads, g.strides[1], reach, pad_value, wide)
 
 
 def patches(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> Callable[..., Expr]:

@@ -202,9 +202,9 @@ class Design(Section):
 
     @property
     def dram_alignment(self) -> int:
-        """Bytes to which DRAM tensors are aligned: any tile's size and one full burst."""
-        sizes = [self.inp_tile_bytes, self.wgt_tile_bytes, self.acc_tile_bytes, self.bus_bytes * self.memory.max_burst]
-        return max(64, *sizes)
+        """Bytes to which DRAM tensors are aligned, a power of two: any tile's size and one full burst, rounded up."""
+        burst = self.bus_bytes * self.memory.max_burst
+        return max(64, self.inp_tile_bytes, self.wgt_tile_bytes, self.acc_tile_bytes, 1 << (burst - 1).bit_length())
 
     @property
     def hash_hex(self) -> str:

@@ -1,0 +1,134 @@
+"""Concats in place: chains, tensors read elsewhere too, outputs in the middle, and what must be copied instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import check_sanitizer, check_saved, checked_run
+from random_models import Network, model_of
+
+from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.graph.placement import place
+from vdla.flows.run import Run
+
+Body = Callable[[Network, str], list[str]]
+
+
+def run_body(name: str, body: Body, tmp_path: Path, batch: int = 1, design: str = "tiny") -> tuple[Run, dict[str, str]]:
+    """The run, and the reason of each concat that was not done in place."""
+    net = Network(np.random.default_rng(0))
+    net.outputs += body(net, net.same("Relu", net.conv(net.input(batch, 8, 6, 5), 8)))
+    run = checked_run(model_of(net, name), design, name)
+    check_sanitizer(run, name)
+    check_saved(run, tmp_path, name)
+    copies = {layer.name: layer.why for layer in run.report.layers if layer.op == "concat"}
+    return run, copies
+
+
+def relu_conv(net: Network, x: str, out: int = 8) -> str:
+    return net.same("Relu", net.conv(x, out, (3, 3)))
+
+
+def plain(net: Network, x: str) -> list[str]:
+    return [relu_conv(net, net.concat([relu_conv(net, x, 4), relu_conv(net, x, 12), relu_conv(net, x, 7)]))]
+
+
+def chain(net: Network, x: str) -> list[str]:
+    """As DenseNet grows, each concat part of the next."""
+    for _ in range(3):
+        x = net.concat([x, relu_conv(net, x, 4)])
+    return [relu_conv(net, x)]
+
+
+def read_elsewhere(net: Network, x: str) -> list[str]:
+    """A piece has other readers before and after the concat, and is an output."""
+    a, b = relu_conv(net, x), relu_conv(net, x)
+    joined = net.concat([a, b])
+    return [net.same("Add", relu_conv(net, joined), relu_conv(net, a)), a, net.same("Tanh", b)]
+
+
+def concat_is_the_output(net: Network, x: str) -> list[str]:
+    return [net.concat([relu_conv(net, x), relu_conv(net, x)])]
+
+
+def through_a_flatten(net: Network, x: str) -> list[str]:
+    """Views of views: each map is pooled and flattened before."""
+    a, b = (net.flatten(net.global_pool(relu_conv(net, x))) for _ in range(2))
+    return [net.dense(net.concat([a, b]), 5)]
+
+
+def partly_from_the_host(net: Network, x: str) -> list[str]:
+    return [relu_conv(net, net.concat([relu_conv(net, x), net.same("Sigmoid", relu_conv(net, x))]))]
+
+
+@pytest.mark.parametrize("body", [plain, chain, read_elsewhere, concat_is_the_output, through_a_flatten, partly_from_the_host])
+def test_in_place(body: Body, tmp_path: Path) -> None:
+    _, copies = run_body(body.__name__, body, tmp_path)
+    assert not copies
+
+
+def with_itself(net: Network, x: str) -> list[str]:
+    return [relu_conv(net, net.concat([x, x]))]
+
+
+def part_of_a_block(net: Network, x: str) -> list[str]:
+    return [relu_conv(net, net.concat([relu_conv(net, x, 6), relu_conv(net, x, 8)]))]
+
+
+def along_the_width(net: Network, x: str) -> list[str]:
+    n, c, h, w = net.shapes[x]
+    return [relu_conv(net, net.add("Concat", [relu_conv(net, x), relu_conv(net, x)], (n, c, h, 2 * w), axis=3))]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (with_itself, "concatenates a tensor with itself"),
+        (part_of_a_block, "not runs of whole tiles"),
+        (along_the_width, "not runs of whole tiles"),
+    ],
+)
+def test_copied_for_a_reason(body: Body, reason: str, tmp_path: Path) -> None:
+    _, copies = run_body(body.__name__, body, tmp_path)
+    assert [reason in why for why in copies.values()] == [True], copies
+
+
+def test_a_tensor_has_one_place_in_memory() -> None:
+    """Even where a concat reads it by way of a view."""
+    types = {name: TensorType((1, 8, 1, 1), "int8") for name in ("x", "a", "b")}
+    types |= {"ab": TensorType((1, 16, 1, 1), "int8"), "flat": TensorType((1, 8), "int8"), "ba": TensorType((1, 16), "int8")}
+    nodes = [Node(f"make_{name}", "requantize", ("x",), (name,)) for name in "ab"]
+    nodes += [
+        Node("first", "concat", ("a", "b"), ("ab",), {"axis": 1}),
+        Node("view", "reshape", ("a",), ("flat",), {"shape": (1, 8)}),
+        Node("second", "concat", ("flat", "flat"), ("ba",), {"axis": 1}),
+        Node("third", "concat", ("flat",), ("ba",), {"axis": 1}),
+    ]
+    placement = place(Graph("g", ("x",), ("ab", "ba"), tuple(nodes), types, {}), lambda node, graph: "")
+    assert [placement.targets[node.name] for node in nodes] == ["vdla"] * 4 + ["cpu"] * 2
+    assert "with itself" in placement.reasons["second"]
+    assert "a has its place in memory within first already" in placement.reasons["third"]
+
+
+def test_several_images_are_copied(tmp_path: Path) -> None:
+    _, copies = run_body("two images", plain, tmp_path, batch=2)
+    assert "up to 1 images" in next(iter(copies.values()))
+    _, copies = run_body(
+        "16 images", lambda n, x: [n.concat([relu_conv(n, x, 64), relu_conv(n, x)])], tmp_path, 16, "datacenter"
+    )
+    assert not copies
+
+
+def test_a_view_with_no_layer_beside_it_is_copied(tmp_path: Path) -> None:
+    """Two programs make the pieces, and only the host reads the whole."""
+
+    def body(net: Network, x: str) -> list[str]:
+        a = relu_conv(net, x)
+        b = relu_conv(net, net.same("Sigmoid", a))
+        return [net.same("Tanh", net.concat([a, net.same("Tanh", b)]))]
+
+    run, _ = run_body("lone view", body, tmp_path)
+    assert all(program.layers for program in run.model.programs)

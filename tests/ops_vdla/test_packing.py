@@ -1,0 +1,70 @@
+"""Packing of constants and activations against loops over single elements."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from vdla.compiler.ops.vdla.layers import fused_groups
+from vdla.compiler.ops.vdla.packing import blocks, pack_activation, pack_conv_weights, pack_parameters, unpack_activation
+from vdla.design import Design, load_design
+
+TINY = load_design("tiny")
+BATCHED = TINY.model_copy(update={"gemm": TINY.gemm.model_copy(update={"batch": 2})})
+
+
+def naive_weights(w: np.ndarray, groups: int, fused: int, block: int) -> np.ndarray:
+    o, c, kh, kw = w.shape
+    each = o // groups
+    count = -(-groups // fused)
+    packed = np.zeros((count, -(-each * fused // block), -(-c * fused // block), kh, kw, block, block), np.int8)
+    for group, out, i, y, x in product(range(groups), range(each), range(c), range(kh), range(kw)):
+        row, column = group % fused * each + out, group % fused * c + i
+        place = group // fused, row // block, column // block, y, x, row % block, column % block
+        packed[place] = w[group * each + out, i, y, x]
+    return packed
+
+
+@pytest.mark.parametrize("fused", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(("groups", "inputs", "outputs"), [(1, 5, 9), (2, 4, 8), (5, 3, 2), (6, 1, 1), (4, 2, 3)])
+def test_weights(groups: int, inputs: int, outputs: int, fused: int) -> None:
+    w = np.random.default_rng(0).integers(-128, 128, (groups * outputs, inputs, 2, 3), np.int8)
+    np.testing.assert_array_equal(pack_conv_weights(w, groups, TINY, fused), naive_weights(w, groups, fused, 4))
+
+
+@pytest.mark.parametrize("design", [TINY, BATCHED], ids=["tiny", "batched"])
+def test_parameters(design: Design) -> None:
+    bias, scale = (np.random.default_rng(k).integers(-1000, 1000, 10).astype(np.int32) for k in range(2))
+    packed = pack_parameters(bias, scale, 10, 2, design)
+    expected = np.zeros((2, 2, 2, design.gemm.batch, 4), np.int32)
+    for channel, row in product(range(10), range(design.gemm.batch)):
+        group, lane = divmod(channel, 5)
+        expected[group, lane // 4, :, row, lane % 4] = bias[channel], scale[channel]
+    np.testing.assert_array_equal(packed, expected)
+    np.testing.assert_array_equal(pack_parameters(bias[:1], scale[:1], 8, 1, design)[0, 1, 0], bias[0])
+
+
+@pytest.mark.parametrize("design", [TINY, BATCHED], ids=["tiny", "batched"])
+@pytest.mark.parametrize("shape", [(3, 6, 2, 5), (2, 4, 1, 1), (1, 9)])
+def test_activations(shape: tuple[int, ...], design: Design) -> None:
+    x = np.random.default_rng(0).integers(-128, 128, shape, np.int8)
+    packed, batch = pack_activation(x, design), design.gemm.batch
+    for n, c, h, w in product(*map(range, (*shape, 1, 1)[:4])):
+        assert packed[n // batch, c // 4, h, w, n % batch, c % 4] == x.reshape((*shape, 1, 1)[:4])[n, c, h, w]
+    assert np.count_nonzero(packed) == np.count_nonzero(x)
+    np.testing.assert_array_equal(unpack_activation(packed, shape), x)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_fused_groups_fill_the_activations_blocks(seed: int) -> None:
+    """Kernel groups follow one another in memory exactly as the packed activations' blocks do, whatever the widths."""
+    groups, inputs, outputs = (int(v) for v in np.random.default_rng(seed).integers(1, 40, 3))
+    for design in (TINY, load_design("pynq_z1")):
+        block = design.gemm.block_in
+        fused = fused_groups(groups, inputs, outputs, design)
+        count = blocks(groups, fused)
+        for width in (inputs, outputs):
+            assert count * blocks(width * fused, block) == blocks(groups * width, block), f"seed {seed}"
+            assert count == 1 or width * fused % block == 0, f"seed {seed}"

@@ -150,7 +150,7 @@ def test_forged_manifests_give_an_error_or_run(digits_bytes, tmp_path):
             refused += 1
         except Exception as error:
             raise AssertionError(f"seed {seed}: {key} was {old!r}: {type(error).__name__}: {error}") from error
-    assert refused > 75, f"seed {seed}"
+    assert refused > 60, f"seed {seed}"  # 88 ± 6
 
 
 @pytest.mark.parametrize(

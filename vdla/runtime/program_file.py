@@ -163,7 +163,7 @@ def _check_group(graph: Graph, group: FusionGroup, known: set[str]) -> None:
         inside.update(node.outputs)
     names = {node.name for node in group.nodes}
     if group not in fuse(graph, lambda node: node.name in names):
-        raise RunError("operators that do not fuse share a step", where=group.nodes[-1].name, found=", ".join(sorted(names)))
+        raise RunError("operators that do not fuse share a step", found=", ".join(sorted(names)) or "none")
     known.add(group.output)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from vdla.design import INSTRUCTION_BYTES, Design
 from vdla.device import UNITS, DeviceResult, Observer
 from vdla.errors import RunError
-from vdla.hw.build import THREADS, rtl_library
+from vdla.hw.build import rtl_library
 from vdla.hw.driver import Counters, Driver, Job, design_hash, unit_of_words
 from vdla.hw.profile import trace_profile
 from vdla.hw.simulation import BUS_BASE, MemoryModel, RtlSimulation, StopReason
@@ -57,11 +57,10 @@ class RtlDevice:
         *,
         memory: MemoryModel | None = None,
         waves: Path | None = None,
-        threads: int = THREADS,
         cycle_limit: int | None = None,
     ) -> None:
         self.design, self.memory, self.waves = design, memory or MemoryModel(), waves
-        self.threads, self.cycle_limit = threads, cycle_limit
+        self.cycle_limit = cycle_limit
 
     def run(
         self, program: Program, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: Observer | None = None
@@ -83,9 +82,9 @@ class RtlDevice:
     @contextmanager
     def machine(self, program: Program, dram: np.ndarray) -> Iterator[RtlMachine]:
         """The hardware out of reset, with `program` and `dram` in its memory."""
-        library = rtl_library(self.design, waves=self.waves is not None, threads=self.threads)
+        library = rtl_library(self.design, waves=self.waves is not None)
         image = memory_image(program, dram, self.design)
-        simulation = RtlSimulation(library, self.design, image, self.memory, threads=self.threads, waves=self.waves)
+        simulation = RtlSimulation(library, self.design, image, self.memory, waves=self.waves)
         with simulation:
             yield RtlMachine(simulation, program, self.cycle_limit)
 

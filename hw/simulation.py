@@ -107,7 +107,6 @@ class RtlSimulation:
         memory: np.ndarray,
         model: MemoryModel,
         *,
-        threads: int = 1,
         waves: Path | None = None,
     ) -> None:
         assert memory.dtype == np.uint8
@@ -115,7 +114,7 @@ class RtlSimulation:
         assert len(memory) % design.bus_bytes == 0
         self._library, self._design, self.memory = _load(library), design, memory
         config = memory_config(design, model, len(memory))
-        self._handle = self._library.vdla_new(ctypes.byref(config), memory.ctypes.data_as(ctypes.c_void_p), threads)
+        self._handle = self._library.vdla_new(ctypes.byref(config), memory.ctypes.data_as(ctypes.c_void_p))
         if not self._handle:
             raise RunError("the RTL simulation cannot start", where=str(library))
         if waves is not None:
@@ -196,7 +195,7 @@ def _load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     handle, cycles, number = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32
     signatures: dict[str, tuple[object, list[object]]] = {
-        "vdla_new": (handle, [ctypes.POINTER(MemoryConfig), ctypes.c_void_p, ctypes.c_uint]),
+        "vdla_new": (handle, [ctypes.POINTER(MemoryConfig), ctypes.c_void_p]),
         "vdla_free": (None, [handle]),
         "vdla_error": (ctypes.c_char_p, [handle]),
         "vdla_reset": (ctypes.c_int, [handle]),

@@ -73,9 +73,8 @@ const uint8_t* bytes_of(const Signal& signal) {
 
 class Simulation {
  public:
-  Simulation(const vdla::MemoryConfig& config, uint8_t* dram, unsigned threads)
+  Simulation(const vdla::MemoryConfig& config, uint8_t* dram)
       : context_(std::make_unique<VerilatedContext>()), store_(config, dram, VDLA_BUS_BYTES) {
-    context_->threads(threads);
     context_->traceEverOn(true);
     top_ = std::make_unique<Vvdla_shell>(context_.get());
     for (unsigned k = 0; k < port_count(); ++k) ports_.emplace_back(&store_);
@@ -270,9 +269,9 @@ void vl_fatal(const char* file, int line, const char*, const char* message) { st
 
 extern "C" {
 
-Simulation* vdla_new(const vdla::MemoryConfig* config, uint8_t* dram, unsigned threads) {
+Simulation* vdla_new(const vdla::MemoryConfig* config, uint8_t* dram) {
   try {
-    return new Simulation(*config, dram, threads);
+    return new Simulation(*config, dram);
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "%s\n", problem.what());
     return nullptr;

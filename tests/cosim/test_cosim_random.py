@@ -1,6 +1,11 @@
 """Random programs on the simulator and on the RTL, over memories of random latency and back-pressure: every byte of DRAM, the
 accumulators among them, and the order of retirement; cycles too, where the memory keeps the timing contract.
 
+Random programs do what compiled ones do not, and two things cost the RTL cycles that the contract does not know: a step of a
+long ALU operation (multiply, shift, requantise) waits for the result of a step just before that it reads, and the padding of
+wgt waits for data. So the whole is compared loosely here, what each GEMM and ALU instruction takes strictly, and networks to
+half a percent (`test_cosim_networks`).
+
 By default a few dozen; with VDLA_LONG, the counts of `docs/cosim.md`.
 """
 
@@ -14,13 +19,15 @@ from cosim_programs import assert_ordered, random_memory, random_program, run_bo
 from random_programs import random_inputs
 
 from vdla.design import Design, load_design
+from vdla.hw.device import Execution
+from vdla.isa.definition import AluOp, Opcode
 from vdla.isa.program import Program
 from vdla.sim.device import time_columns
 
 LONG = bool(os.environ.get("VDLA_LONG"))
 BATCH = 10
-TOLERANCE, SLACK = 0.005, 8
-"""Cycles of a program to the cycle: within half a percent, or a few cycles where that is less."""
+TOLERANCE = 0.05
+LONG_OPERATIONS = (AluOp.MUL, AluOp.SHL, AluOp.SHR, AluOp.REQUANTISE, AluOp.RESCALE)
 
 
 def length_of(seed: int) -> int:
@@ -36,12 +43,22 @@ def run_seed(design: Design, seed: int, length: int) -> None:
     np.testing.assert_array_equal(execution.dram, expected, err_msg=where)
     assert_ordered(program, execution, where)
     if not model.pauses:
-        assert_cycles(program, with_memory(design, model), int(execution.finish.max()), where)
+        assert_cycles(program, with_memory(design, model), execution, where)
 
 
-def assert_cycles(program: Program, timed: Design, found: int, where: str) -> None:
-    cycles = time_columns(Program(timed, program.words, program.dram_bytes, program.segments), program.columns()).cycles
-    assert abs(found - cycles) <= max(SLACK, TOLERANCE * cycles), f"{where}: simulator {cycles}, RTL {found}"
+def assert_cycles(program: Program, timed: Design, execution: Execution, where: str) -> None:
+    columns = program.columns()
+    profile = time_columns(Program(timed, program.words, program.dram_bytes, program.segments), columns)
+    found = int(execution.finish.max())
+    assert abs(found - profile.cycles) <= TOLERANCE * profile.cycles, f"{where}: simulator {profile.cycles}, RTL {found}"
+    takes, expected = execution.finish - execution.start, profile.finish - profile.start
+    alu = columns["opcode"] == Opcode.ALU
+    waits = alu & np.isin(columns["alu_op"], LONG_OPERATIONS)
+    assert (takes[waits] >= expected[waits]).all(), where
+    exact = (alu | np.isin(columns["opcode"], (Opcode.GEMM, Opcode.FINISH))) & ~waits
+    np.testing.assert_array_equal(
+        takes[exact], expected[exact], err_msg=f"{where}: cycles of instructions {np.flatnonzero(exact)}"
+    )
 
 
 @pytest.mark.parametrize("batch", range(200 if LONG else 4))

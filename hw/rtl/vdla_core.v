@@ -283,15 +283,20 @@ vdla_store #(.LANES(OUT_LANES), .INDEX(ACC_INDEX)) store (
 // Faults, registered. Instructions are counted by unit: FETCH is at the next one to dispatch, the others at the last one
 // started.
 
-reg [31:0] started_q [0:2];
+reg [31:0] load_started_q;
+reg [31:0] compute_started_q;
+reg [31:0] store_started_q;
 
-generate for (u = 0; u < 3; u = u + 1) begin: started
-    always @(posedge clk)
-        if (rst)
-            started_q[u] <= 0;
-        else if (start[u])
-            started_q[u] <= started_q[u] + 1;
-end endgenerate
+always @(posedge clk)
+    if (rst) begin
+        load_started_q    <= 0;
+        compute_started_q <= 0;
+        store_started_q   <= 0;
+    end else begin
+        load_started_q    <= load_started_q + {31'b0, start[0]};
+        compute_started_q <= compute_started_q + {31'b0, start[1]};
+        store_started_q   <= store_started_q + {31'b0, start[2]};
+    end
 
 wire [3:0] bus_fault = {b_valid && b_response[1], r_valid & {r_response[5], r_response[3], r_response[1]}};
 
@@ -342,9 +347,9 @@ always @(posedge clk)
     if (fault == `VDLA_FAULT_NONE) begin
         fault_unit        <= unit_d;
         fault_response    <= response_d;
-        fault_instruction <= unit_d == 2'd1 ? started_q[0] - 1
-                           : unit_d == 2'd2 ? started_q[1] - 1
-                           : unit_d == 2'd3 ? started_q[2] - 1 : fetch_dispatched;
+        fault_instruction <= unit_d == 2'd1 ? load_started_q - 1
+                           : unit_d == 2'd2 ? compute_started_q - 1
+                           : unit_d == 2'd3 ? store_started_q - 1 : fetch_dispatched;
     end
 
 // ----------------------------------------------------------------------------

@@ -13,8 +13,8 @@
 `include "vdla_config.vh"
 
 module vdla_sequencer #(
-    parameter UOP_INDEX = 4,
-    parameter SRC_WIDTH = 4 // of a micro-op's src
+    parameter UOP_INDEX = `VDLA_UOP_INDEX_WIDTH,
+    parameter SRC_WIDTH = `VDLA_UOP_SRC_WIDTH // of a micro-op's src
 ) (
     input  wire                               clk,
     input  wire                               rst,

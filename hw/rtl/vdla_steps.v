@@ -13,7 +13,7 @@
 `include "vdla_config.vh"
 
 module vdla_steps #(
-    parameter SRC_WIDTH = 4,
+    parameter SRC_WIDTH = `VDLA_UOP_SRC_WIDTH,
     parameter LATENCY   = 7
 ) (
     input  wire                             clk,

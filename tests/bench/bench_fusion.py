@@ -89,6 +89,7 @@ def timed(work: Callable[[], object]) -> Callable[[], float]:
 
 def host_part(name: str, design: Design, repeat: int) -> dict[str, float]:
     model, x = compile_to_model(name, design), sample_inputs(name, 1, 0)
+    Module(model, Instant(design)).run(x)  # LLVM itself starts slowly
     runs, first = [], []
     for form in (model, unfused(model)):
         module = Module(form, Instant(design))

@@ -97,8 +97,11 @@ def compose(group: FusionGroup, members: Sequence[Member], fixed: frozenset[str]
         known[member.node.outputs[0]] = named(wired(definition.output, feeds), member.node, group)
     boundaries = [known[node.outputs[0]] for node in group.nodes[:-1]]
     candidates = [stage for stage in boundaries if not stage.reduction]
-    output = inlined(known[group.output], candidates, always=group.kind == "complex")
-    if group.nodes[-1].op == "pack_nchwc" and fills_words(output.shape):
+    output = known[group.output]
+    in_words = group.nodes[-1].op == "pack_nchwc" and fills_words(output.shape)
+    copies = output.shape[-1] if in_words else 1
+    output = inlined(output, candidates, always=group.kind == "complex", copies=copies)
+    if in_words:
         output = as_words(output)
     output, parts = without_constant_parts(output, [p for _, p, _ in constants])
     return Composition(tuple(inputs), tuple(constants), tuple(parts), output)

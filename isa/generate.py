@@ -68,7 +68,9 @@ def _checkout() -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Write the manuals of ISA and registers, and the Verilog headers.")
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="Write the manuals of ISA and registers, and the Verilog headers."
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is out of date")
     options = parser.parse_args(arguments)
     try:

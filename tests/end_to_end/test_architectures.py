@@ -1,7 +1,11 @@
-"""Real architectures, and random ones that onnxruntime quantised: placed where they should be, with reasons, bit-exact."""
+"""Real architectures, and random ones that onnxruntime quantised: placed where they should be, with reasons, bit-exact.
+
+`VDLA_LONG=1` quantises hundreds.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +85,7 @@ def check_quantised(model: onnx.ModelProto, design: str, seed: int, where: str) 
     return run
 
 
-@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
-@pytest.mark.parametrize("name", ["squeezenet", "resnet50", "inception"])
+@pytest.mark.parametrize(("name", "per_channel"), [("squeezenet", False), ("resnet50", True), ("inception", True)])
 def test_quantised_architecture(name: str, per_channel: bool, tmp_path: Path) -> None:
     types = {"weight_type": QuantType.QInt8, "activation_type": QuantType.QInt8, "per_channel": per_channel}
     model = quantised_by_onnxruntime(architecture(name), tmp_path, 1, **types)
@@ -90,7 +93,7 @@ def test_quantised_architecture(name: str, per_channel: bool, tmp_path: Path) ->
     assert not on_cpu(run)
 
 
-@pytest.mark.parametrize("seed", range(2 * len(FAMILIES)))
+@pytest.mark.parametrize("seed", range((20 if os.environ.get("VDLA_LONG") else 1) * len(FAMILIES)))
 def test_quantised_random_model(seed: int, tmp_path: Path) -> None:
     """Activations signed and unsigned, symmetric or not."""
     types = {

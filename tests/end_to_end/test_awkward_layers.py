@@ -87,10 +87,9 @@ GROUPS = [
 ]
 
 
-@pytest.mark.parametrize("hiding", [True, False], ids=["", "serial"])
 @pytest.mark.parametrize("design", ["tiny", "pynq_z1"])
 @pytest.mark.parametrize(("inputs", "outputs", "groups"), GROUPS)
-def test_groups_of_any_width(inputs: int, outputs: int, groups: int, design: str, hiding: bool) -> None:
+def test_groups_of_any_width(inputs: int, outputs: int, groups: int, design: str) -> None:
     """Groups that fill blocks, divide them, or neither; with a residual where the shapes allow it."""
 
     def layer(net: Network, x: str) -> str:
@@ -98,7 +97,7 @@ def test_groups_of_any_width(inputs: int, outputs: int, groups: int, design: str
         y = net.conv(x, outputs * groups, (3, 3), groups=groups)
         return net.same("Add", y, x) if inputs == outputs else y
 
-    run = run_layer(f"{groups} groups of {inputs}→{outputs}", layer, (2, 8, 6, 7), load_design(design), hiding)
+    run = run_layer(f"{groups} groups of {inputs}→{outputs}", layer, (2, 8, 6, 7), load_design(design))
     assert not targets(run)
 
 

@@ -22,7 +22,7 @@ from vdla.sim import Simulator
 from vdla.sim.device import schedule_program
 from vdla.sim.timing_engine import schedule_of
 
-SEEDS = range(200 if os.environ.get("VDLA_LONG") else 12)
+SEEDS = range(200 if os.environ.get("VDLA_LONG") else 8)
 TOLERANCE, STARTING = 0.01, 20
 """1 %, and for the shortest programs a few cycles: one transfer moved past another."""
 

@@ -35,7 +35,7 @@ BITS = ("pop_prev", "pop_next", "push_prev", "push_next")
 DESIGN = load_design("pynq_z1")
 LAYERS = (0, 1, 2, 6, 8, 11, 16, 20)
 """Of the program: the first convolution, the pool, residuals, strides, projections, the average, the classifier."""
-MUTANTS, WHOLE_MUTANTS, SANITIZED = (None, 40, 40) if LONG else (30, 6, 3)
+MUTANTS, WHOLE_MUTANTS, SANITIZED = (None, 40, 40) if LONG else (24, 6, 3)
 
 
 @cache

@@ -18,7 +18,7 @@ from vdla.design import Design
 from vdla.device import Device, Profile
 from vdla.errors import RunError
 from vdla.files import write_file
-from vdla.isa.program import LayerSpan, Slot
+from vdla.isa.program import LayerSpan, Program, Slot
 from vdla.runtime.program_file import module_to_bytes
 
 LayerObserver = Callable[[str, np.ndarray], None]
@@ -37,11 +37,20 @@ class Result:
     profiles: tuple[Profile, ...]
     host_seconds: float
     device_seconds: float
+    programs: tuple[Program, ...] = ()
 
     @property
     def cycles(self) -> int:
         """Accelerator cycles of all programs."""
         return sum(profile.cycles for profile in self.profiles)
+
+    def trace(self) -> str:
+        """The timed run as a Chrome/Perfetto trace (JSON). Raises `RunError` when the run was not timed."""
+        from vdla.sim.trace import trace_json  # rarely wanted
+
+        if len(self.profiles) != len(self.programs):
+            raise RunError("the run was not timed", hint="run(…, timing=True)")
+        return trace_json(list(zip(self.programs, self.profiles, strict=True)))
 
 
 class Module:
@@ -89,7 +98,8 @@ class Module:
                 device += time.perf_counter() - begun
                 if profile is not None:
                     profiles.append(profile)
-        return Result({name: values[name] for name in self.model.outputs}, tuple(profiles), host, device)
+        outputs = {name: values[name] for name in self.model.outputs}
+        return Result(outputs, tuple(profiles), host, device, tuple(self.model.programs))
 
     def _run_host(self, step: HostStep, values: dict[str, np.ndarray]) -> None:
         group, graph = step.group, self.model.placed

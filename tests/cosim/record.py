@@ -47,7 +47,8 @@ def network_text(report: CosimReport) -> str:
 
 
 def main(page: Path) -> int:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    describe = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    commit = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
     good, programs = random_programs()
     parts = [f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}, {os.cpu_count()} cores of {platform.machine()}."]
     parts.append(f"Random programs, faults, memory model and driver: {'all pass' if good else 'FAILURES'}: {programs}.")

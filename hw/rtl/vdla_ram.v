@@ -23,7 +23,9 @@ module vdla_ram #(
     output reg  [WIDTH-1:0]         rd_data
 );
 
-(* ram_style = "block" *)
+// no_rw_check: Yosys, too, may leave undefined what a read of the entry being written gives, or it builds the old value
+// round the RAM
+(* ram_style = "block", no_rw_check *)
 reg [WIDTH-1:0] memory [0:DEPTH-1];
 
 integer c;

@@ -100,7 +100,8 @@ wire [1:0] kind   = buffer == `VDLA_BUFFER_UOP ? UOP : buffer == `VDLA_BUFFER_AC
 
 wire per_channel = alu && (alu_op == `VDLA_ALU_OP_REQUANTISE || alu_op == `VDLA_ALU_OP_RESCALE);
 wire use_imm     = alu && insn[`VDLA_ALU_USE_IMM_LSB];
-wire long        = per_channel || alu && (alu_op == `VDLA_ALU_OP_MUL || alu_op == `VDLA_ALU_OP_SHL || alu_op == `VDLA_ALU_OP_SHR);
+wire multiplied  = alu && (alu_op == `VDLA_ALU_OP_MUL || alu_op == `VDLA_ALU_OP_SHL || alu_op == `VDLA_ALU_OP_SHR);
+wire long        = per_channel || multiplied; // what vdla_rescale does
 wire multiplies  = gemm && mode != `VDLA_GEMM_MODE_RESET;
 
 // ----------------------------------------------------------------------------

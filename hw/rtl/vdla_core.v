@@ -1,16 +1,16 @@
 // The four units and what joins them: command queues, token FIFOs, scratchpads.
 //
-//                 ┌───────┐ program
-//       fetch ───▶│ FETCH │
-//                 └───┬───┘
-//          ┌──────────┼───────────┐          command queues (vdla_issue)
-//          ▼          ▼           ▼
-//       ┌──────┐ ⇄ ┌─────────┐ ⇄ ┌───────┐   ⇄ token FIFOs, one each way
-//       │ LOAD │   │ COMPUTE │   │ STORE │
-//       └──┬───┘   └──┬───▲──┘   └───▲───┘
-//          ▼          ▼   │          │
-//       inp, wgt ────────▶│    out mirror
-//                  uop, acc
+//                 +-------+
+//     program --> | FETCH |
+//                 +-------+
+//          +----------+----------+         command queues (vdla_issue)
+//          v          v          v
+//      +------+ <> +---------+ <> +-------+    <> token FIFOs, one each way
+//      | LOAD |    | COMPUTE |    | STORE |
+//      +------+    +---------+    +-------+
+//          |        ^   |   ^         ^
+//          v        |   v   |         |
+//        inp, wgt --+  acc, uop    out mirror (written with acc)
 //
 // `halt`: the units start nothing more and ask the bus for nothing more; what they have asked for comes back. After a
 // fault the state is undefined until `rst`.

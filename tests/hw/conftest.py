@@ -1,0 +1,8 @@
+"""Random programs come from the simulator's tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "sim"))

@@ -128,7 +128,11 @@ async def stress(dut, pauses: float, rounds: int) -> None:
     machine.inp[:] = numbers.integers(-128, 128, machine.inp.shape)
     machine.wgt[:] = numbers.integers(-128, 128, machine.wgt.shape)
     uops = np.zeros(16, UOP_COLUMNS)
-    for name, limit in (("dst", DESIGN.acc_depth), ("src", min(DESIGN.inp_depth, DESIGN.acc_depth - 1)), ("wgt", DESIGN.wgt_depth)):
+    for name, limit in (
+        ("dst", DESIGN.acc_depth),
+        ("src", min(DESIGN.inp_depth, DESIGN.acc_depth - 1)),
+        ("wgt", DESIGN.wgt_depth),
+    ):
         uops[name] = numbers.integers(0, limit // 2, len(uops))
     words = layout_of(DESIGN).encode_uops(uops)
     image = np.frombuffer(b"".join(int(w).to_bytes(DESIGN.uop_bytes, "little") for w in words.ravel()), np.uint8)
@@ -145,7 +149,9 @@ async def stress(dut, pauses: float, rounds: int) -> None:
         contract, waits = contract_cycles(f, steps), may_wait(f, steps)
         (gemm if f["opcode"] == Opcode.GEMM else alu)(machine, f)
         cycles = await run_instruction(bench, issue, record)
-        assert cycles >= contract if waits else cycles == contract, f"{cycles} cycles, contract {contract}: {record} (seed {SEED})"
+        assert cycles >= contract if waits else cycles == contract, (
+            f"{cycles} cycles, contract {contract}: {record} (seed {SEED})"
+        )
         check_acc(dut, machine, record)
 
 

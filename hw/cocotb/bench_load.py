@@ -73,7 +73,10 @@ def pads_may_wait(f: np.void) -> int:
 async def check_scratchpads(bench: Bench, machine) -> None:
     """Every entry of inp and wgt, through the port that COMPUTE reads."""
     dut = bench.dut
-    for memory, entry_port, data_port in ((machine.inp, dut.inp_entry, dut.inp_data), (machine.wgt, dut.wgt_entry, dut.wgt_data)):
+    for memory, entry_port, data_port in (
+        (machine.inp, dut.inp_entry, dut.inp_data),
+        (machine.wgt, dut.wgt_entry, dut.wgt_data),
+    ):
         for entry, tile in enumerate(memory):
             dut.rd_valid.value, dut.inp_entry.value, dut.wgt_entry.value = 1, 0, 0
             entry_port.value = entry

@@ -95,7 +95,10 @@ def _parameters(unit: str, design: str) -> dict[str, int]:
     acc, out = index(loaded.acc_index_bits, loaded.out_tile_bytes), lanes(loaded.out_tile_bytes)
     return {
         "fetch": {},
-        "load": {"INP_LANES": lanes(loaded.inp_tile_bytes), "WGT_LANES": lanes(loaded.wgt_tile_bytes), "INP_INDEX": inp, "WGT_INDEX": wgt},
+        "load": {
+            "INP_LANES": lanes(loaded.inp_tile_bytes), "WGT_LANES": lanes(loaded.wgt_tile_bytes),
+            "INP_INDEX": inp, "WGT_INDEX": wgt,
+        },
         "compute": {"OUT_LANES": out, "ACC_INDEX": acc, "INP_INDEX": inp, "WGT_INDEX": wgt},
         "store": {"LANES": out, "INDEX": acc},
     }[unit]  # fmt: skip

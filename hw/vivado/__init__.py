@@ -1,0 +1,1 @@
+"""Scripts for Vivado and a Pynq board. Not run here: there is no Vivado and no board."""

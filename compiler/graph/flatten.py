@@ -1,7 +1,7 @@
 """A dense layer behind a flatten is a convolution whose window is the whole map, and needs no copy.
 
-    before: x[N, C, H, W] ─ reshape [N, C·H·W] ─ qdense w[O, C·H·W] ─▶ y[N, O]
-    after:  x[N, C, H, W] ─ qconv2d w[O, C, H, W] ─▶ [N, O, 1, 1] ─ reshape (a view of the same packed tiles) ─▶ y[N, O]
+before: x[N, C, H, W] ─ reshape [N, C·H·W] ─ qdense w[O, C·H·W] ─▶ y[N, O]
+after:  x[N, C, H, W] ─ qconv2d w[O, C, H, W] ─▶ [N, O, 1, 1] ─ reshape (a view of the same packed tiles) ─▶ y[N, O]
 """
 
 from __future__ import annotations

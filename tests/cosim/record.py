@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 def random_programs() -> tuple[bool, str]:
     """Run the tests of this folder, the long ones too, but for the networks, which are run below."""
     begun = time.perf_counter()
-    command = [sys.executable, "-m", "pytest", "-q", str(HERE), "--ignore", str(HERE / "test_cosim_networks.py")]
+    command = [sys.executable, "-m", "pytest", str(HERE), "--ignore", str(HERE / "test_cosim_networks.py")]
     done = subprocess.run(command, env=os.environ | {"VDLA_LONG": "1"}, capture_output=True, text=True, check=False)
     sys.stdout.write(done.stdout)
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr

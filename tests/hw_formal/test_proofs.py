@@ -1,0 +1,48 @@
+"""The proofs hold, and each can fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vdla.hw.formal.proofs import FORMAL, PROOFS, Proof, ProofFailed, run_proof, sby_text
+
+ALL = [pytest.param(proof, id=proof.title, marks=[pytest.mark.slow] if proof.slow else []) for proof in PROOFS]
+
+MUTANTS = {
+    "fifo": ("assign push_ready = !count[POINTER_WIDTH];", "assign push_ready = 1'b1;"),
+    "token": ("else if (pop && !push)", "else if (pop)"),
+    "bursts": ("page_left_w < MAX_BURST ? page_left_w : MAX_BURST", "MAX_BURST"),
+    "read_requests": ("flying_q < OUTSTANDING", "flying_q <= OUTSTANDING"),
+    "arbiter": ("wire [1:0] unit  = held_q ? unit_q : first;", "wire [1:0] unit  = first;"),
+    "store": ("{26'b0, aw_fire} - {26'b0, rd_valid && ends_burst}", "{26'b0, aw_fire}"),
+    "fetch": ("flying_q < OUTSTANDING", "flying_q <= OUTSTANDING"),
+    "registers": ("wire read = ar_valid && !r_valid;", "wire read = ar_valid;"),
+}
+"""A mistake for each proof to find."""
+
+
+@pytest.mark.parametrize("proof", ALL)
+def test_proof(proof: Proof, tmp_path: Path) -> None:
+    run_proof(proof, tmp_path)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mistake_is_found(name: str, tmp_path: Path) -> None:
+    proof = next(p for p in PROOFS if p.name == name and p.mode != "cover")
+    with pytest.raises(ProofFailed, match=r"(?s)fails.*Assert failed"):
+        run_proof(proof, tmp_path, replace=MUTANTS[name])
+
+
+def test_every_proof_is_run() -> None:
+    assert {path.stem.removesuffix("_proof") for path in FORMAL.glob("*_proof.v")} == {proof.name for proof in PROOFS}
+    assert {path.stem.removeprefix("check_") for path in FORMAL.glob("check_*.v")} == {c for p in PROOFS for c in p.checkers}
+
+
+def test_the_task_names_its_parameters() -> None:
+    proof = Proof("fifo", "prove", 3, ("fifo",), parameters={"DEPTH": 8})
+    text = sby_text(proof, ["fifo_proof.v", "vdla_isa.vh"])
+    assert "hierarchy -check -top fifo_proof -chparam DEPTH 8" in text
+    assert "read_verilog -formal -I. fifo_proof.v\n" in text
+    assert proof.title == "fifo-prove3-depth8"

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,8 @@ def run_bench(unit: str, simulator: str, work: Path, *, design: str = "tiny", se
         )
     variables = {"VDLA_BENCH_DESIGN": design, "VDLA_BENCH_SEED": str(seed), "VDLA_BENCH_ROUNDS": str(rounds)}
     paths = [str(BENCHES), os.environ.get("PYTHONPATH", "")]
+    if str(BENCHES) not in sys.path:  # cocotb gives the simulator's Python this process's path
+        sys.path.append(str(BENCHES))
     with _environment(simulator):
         results = runner.test(
             test_module=f"bench_{unit}",

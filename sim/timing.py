@@ -30,11 +30,11 @@ LOAD, COMPUTE, STORE
     STORE   `DECODE`, then requests. Finished `write_latency` after the last beat: when the last response is back.
 
 DMA
-    A transfer is split into rows, and a row into bursts where a multiple of `max_burst` beats lies in it (which AXI4's 4 KiB
-    boundaries are). A row that does not start or end on a beat still takes whole beats. Bursts are requested in order, at most one a cycle for
-    each unit. A read burst is requested when fewer than `outstanding` bursts of its unit are in flight (requested, last
-    beat not over); its data is ready `read_latency` after the request. A write burst is ready `WRITE_SETUP` after its
-    request; writes are posted, any number may be in flight.
+    A transfer is split into rows, and a row into bursts where a multiple of `max_burst` beats lies in it (which AXI4's
+    4 KiB boundaries are). A row that does not start or end on a beat still takes whole beats. Bursts are requested in
+    order, at most one a cycle for each unit. A read burst is requested when fewer than `outstanding` bursts of its unit
+    are in flight (requested, last beat not over); its data is ready `read_latency` after the request. A write burst is
+    ready `WRITE_SETUP` after its request; writes are posted, any number may be in flight.
 
 BUS
     A port moves one beat a cycle, and it belongs to one unit (`ports: separate`), or reads and writes of all four share

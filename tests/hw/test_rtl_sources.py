@@ -87,7 +87,8 @@ def test_constants_are_those_of_the_timing_contract() -> None:
     assert config("QUEUE_DEPTH") == timing.COMMAND_QUEUE_DEPTH
     assert config("GEMM_FILL") == timing.GEMM_FILL
     assert config("ALU_FILL") == timing.ALU_FILL
-    assert config("BOUNDARY_BYTES") == timing.BOUNDARY_BYTES
+    assert config("ALU_LONG_FILL") == timing.ALU_LONG_FILL
+    assert config("ALU_LONG_LATENCY") == timing.ALU_LONG_LATENCY
 
 
 def test_every_register_can_be_read_and_the_writable_ones_written() -> None:

@@ -115,7 +115,8 @@ always @(posedge clk) begin
     tensor_q      <= alu && !use_imm && !scales;
     per_channel_q <= alu && scales;
     use_imm_q     <= alu && use_imm;
-    long_q        <= alu && (scales || alu_op == `VDLA_ALU_OP_MUL || alu_op == `VDLA_ALU_OP_SHL || alu_op == `VDLA_ALU_OP_SHR);
+    long_q        <= alu && !(alu_op == `VDLA_ALU_OP_MIN || alu_op == `VDLA_ALU_OP_MAX ||
+                              alu_op == `VDLA_ALU_OP_ADD || alu_op == `VDLA_ALU_OP_MOV);
 end
 
 // ----------------------------------------------------------------------------

@@ -11,14 +11,14 @@ from vdla.hw.formal.proofs import FORMAL, PROOFS, Proof, ProofFailed, run_proof,
 ALL = [pytest.param(proof, id=proof.title, marks=[pytest.mark.slow] if proof.slow else []) for proof in PROOFS]
 
 MUTANTS = {
-    "fifo": ("assign push_ready = !count[POINTER_WIDTH];", "assign push_ready = 1'b1;"),
-    "token": ("else if (pop && !push)", "else if (pop)"),
+    "fifo": ("more_q && count_q != 2;", "more_q;"),
+    "token": ("available <= count_q != ONE;", "available <= 1'b1;"),
     "bursts": ("page_left_w < MAX_BURST ? page_left_w : MAX_BURST", "MAX_BURST"),
     "read_requests": ("flying_q < OUTSTANDING", "flying_q <= OUTSTANDING"),
     "arbiter": ("wire [1:0] unit  = held_q ? unit_q : first;", "wire [1:0] unit  = first;"),
     "store": ("{26'b0, aw_fire} - {26'b0, rd_valid && ends_burst}", "{26'b0, aw_fire}"),
-    "fetch": ("flying_q < OUTSTANDING", "flying_q <= OUTSTANDING"),
-    "registers": ("wire read = ar_valid && !r_valid;", "wire read = ar_valid;"),
+    "fetch": ("flying_q != OUTSTANDING - 1", "flying_q != OUTSTANDING"),
+    "registers": ("!chosen_q && !r_valid;", "!chosen_q;"),
 }
 """A mistake for each proof to find."""
 

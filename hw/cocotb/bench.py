@@ -78,8 +78,9 @@ def check_burst(design: Design, address: int, beats: int) -> None:
     """What AXI and the design allow."""
     assert address % design.bus_bytes == 0, hex(address)
     assert 1 <= beats <= design.memory.max_burst
-    last = address + beats * design.bus_bytes - 1
-    assert address // timing.BOUNDARY_BYTES == last // timing.BOUNDARY_BYTES, f"{address:#x} and {beats} beats cross 4 KiB"
+    first = address // design.bus_bytes
+    block = design.memory.max_burst
+    assert first // block == (first + beats - 1) // block, f"{address:#x} and {beats} beats cross a multiple of {block} beats"
 
 
 class Promise:
@@ -244,7 +245,7 @@ def beats_end(rows: list[tuple[int, int]], earliest: int, latency: int, outstand
         beat = timing.first_beat(address, DESIGN.bus_bytes)
         end = timing.end_beat(address, size, DESIGN.bus_bytes)
         while beat < end:
-            beats = timing.burst_beats(beat, end, DESIGN.memory.max_burst, DESIGN.bus_bytes)
+            beats = timing.burst_beats(beat, end, DESIGN.memory.max_burst)
             slot = ends[-outstanding] if outstanding is not None and len(ends) >= outstanding else 0
             requested = timing.request_time(earliest, requested, slot)
             over = max(over, requested + latency) + beats

@@ -225,7 +225,7 @@ class Issue:
         return self.finished - self.started
 
 
-async def run_instruction(bench: Bench, issue: Issue, columns: np.ndarray, limit: int = 20_000) -> int:
+async def run_instruction(bench: Bench, issue: Issue, columns: np.ndarray, limit: int = 100_000) -> int:
     """Run COLUMNS[1]. Returns its cycles."""
     low, top = layout_of(DESIGN).encode(columns)[0]
     issue.issue(int(low) | int(top) << 64)

@@ -13,7 +13,8 @@ from vdla.isa.layout import new_columns
 from vdla.isa.semantics import load, new_machine
 from vdla.sim import timing
 
-DRAM = 1 << 15
+ONE_ROW = 128  # tiles, at most
+DRAM = max(1 << 15, 4 * ONE_ROW * max(DESIGN.inp_tile_bytes, DESIGN.wgt_tile_bytes))
 
 
 def random_load(rng: random.Random) -> np.ndarray:
@@ -27,7 +28,7 @@ def random_load(rng: random.Random) -> np.ndarray:
             f[name] = rng.choice([0, 0, 1, 2, 3])
         f["x_size"], f["y_size"] = rng.randint(0, 12), rng.randint(0, 5)
         if rng.random() < 0.2:
-            f["x_size"], f["y_size"] = rng.randint(1, room), 1
+            f["x_size"], f["y_size"] = rng.randint(1, min(room, ONE_ROW)), 1
         used = _rows(f) * _columns(f)
         if used <= room:
             break
@@ -80,9 +81,10 @@ async def stress(dut, latency: int, pauses: float) -> None:
     issue, memory = Issue(dut), ReadMemory(dut, machine.dram, latency, pauses, rng)
     bench = Bench(dut, [issue, memory])
     await bench.reset(halt=0, insn=0, rd_valid=0, inp_entry=0, wgt_entry=0, dram_base=0, dram_end=DRAM)
-    for buffer in (Buffer.INP, Buffer.WGT):  # no entry undefined
+    for buffer in (Buffer.INP, Buffer.WGT):  # no entry undefined: a column of padding, of no data
         record = new_columns(1, Opcode.LOAD)
-        record["buffer"], record["x_size"], record["y_size"] = buffer, depth(DESIGN, buffer), 1
+        record["buffer"], record["x_pad_before"], record["y_size"] = buffer, 1, depth(DESIGN, buffer)
+        record["pad_value"] = rng.randint(-128, 127)
         load(machine, record[0])
         await run_instruction(bench, issue, record)
     for _ in range(ROUNDS):

@@ -18,10 +18,11 @@ module vdla_bursts (
     input  wire                           rst,
 
     input  wire                           begin_valid,     // only while not active
+    input  wire                           begin_any,       // there is something to transfer: if not, nothing begins
     input  wire [`VDLA_REACH_WIDTH-1:0]   begin_address,
     input  wire [`VDLA_REACH_WIDTH-1:0]   begin_stride,
-    input  wire [31:0]                    begin_row_bytes, // > 0
-    input  wire [`VDLA_DMA_Y_SIZE_WIDTH-1:0] begin_rows,   // > 0
+    input  wire [31:0]                    begin_row_bytes, // > 0, if there is
+    input  wire [`VDLA_DMA_Y_SIZE_WIDTH-1:0] begin_rows,   // > 0, if there is
     input  wire [`VDLA_ADDRESS_WIDTH:0]   limit,           // first byte that may not be touched
 
     output reg                            burst_valid,
@@ -57,7 +58,7 @@ always @(posedge clk)
     if (rst)
         row_valid_q <= 1'b0;
     else if (begin_valid)
-        row_valid_q <= 1'b1;
+        row_valid_q <= begin_any;
     else if (load)
         row_valid_q <= rows_q != 1;
 

@@ -50,10 +50,9 @@ localparam [1:0] SKIP_NONE = 2'd0, SKIP_ROW = 2'd1, SKIP_DATA = 2'd2;
 wire sides     = |left || |right;
 wire columns   = |x_size || sides;
 wire has_sides = |y_size && sides;
-wire has_above = |above && columns;
 wire has_below = |below && columns;
 
-assign begin_any = has_above || has_below || has_sides;
+assign begin_any = |above && columns || has_below || has_sides;
 
 wire [P:0] both_sides = {1'b0, left} + {1'b0, right};
 
@@ -79,21 +78,20 @@ always @(posedge clk)
 // ----------------------------------------------------------------------------
 // Runs: which the next entry belongs to
 
-reg         begun_q;    // the first run is of whole rows: total_1_q and single_q have its length only now
 reg [1:0]   phase_q;
 reg [Y-1:0] rows_q;     // of this phase (LEFT and RIGHT are one), after this one
 reg         last_row_q; // there are none
 reg [X:0]   run_q;      // entries of this run, after this one
 reg         run_over_q; // there are none
+reg         whole_q;    // neither is known yet: it is a whole row, and the first run of all
 reg [1:0]   skip_q;     // what lies between the entry before and this one
 
-wire [X:0] run      = begun_q ? total_1_q : run_q;
-wire       run_over = begun_q ? single_q : run_over_q;
+wire [X:0] run      = whole_q ? total_1_q : run_q;
+wire       run_over = whole_q ? single_q : run_over_q;
 
-// The phase after the rows above
-wire [1:0] side_phase   = !has_sides ? BELOW : |left ? LEFT : RIGHT;
-wire [1:0] side_phase_q = !has_sides_q ? BELOW : has_left_q ? LEFT : RIGHT;
-wire [1:0] first_phase  = has_above ? ABOVE : side_phase;
+// The first phase, of a transfer with padding at all, and the one after the rows above
+wire [1:0] first_phase = |above ? ABOVE : !has_sides ? BELOW : |left ? LEFT : RIGHT;
+wire [1:0] side_phase  = !has_sides_q ? BELOW : has_left_q ? LEFT : RIGHT;
 
 reg [1:0] next_phase; // the phase of the run after this one
 reg [1:0] next_skip;
@@ -106,8 +104,8 @@ always @(*) begin
     case (phase_q)
         ABOVE:
             if (last_row_q) begin
-                next_phase = side_phase_q;
-                next_skip  = side_phase_q == BELOW ? SKIP_DATA : side_phase_q == RIGHT ? SKIP_ROW : SKIP_NONE;
+                next_phase = side_phase;
+                next_skip  = side_phase == BELOW ? SKIP_DATA : side_phase == RIGHT ? SKIP_ROW : SKIP_NONE;
                 more       = has_sides_q || has_below_q;
             end
         LEFT: begin
@@ -132,11 +130,9 @@ always @(*) begin
     endcase
 end
 
-wire       take     = pad_valid && pad_ready;
-wire       new_run  = begin_valid || run_over;
-wire [1:0] phase_d  = begin_valid ? first_phase : next_phase;
-wire       same_row = !begin_valid && phase_q == LEFT && next_phase == RIGHT;
-wire       same     = !begin_valid && (phase_q == next_phase || phase_q == RIGHT && next_phase == LEFT);
+wire take     = pad_valid && pad_ready;
+wire same_row = phase_q == LEFT && next_phase == RIGHT;
+wire same     = phase_q == next_phase || phase_q == RIGHT && next_phase == LEFT;
 
 assign last = take && run_over && !more;
 
@@ -149,16 +145,21 @@ always @(posedge clk)
         pad_valid <= 1'b0;
 
 always @(posedge clk)
-    if (begin_valid || take) begin
-        begun_q <= begin_valid && (first_phase == ABOVE || first_phase == BELOW);
-        skip_q  <= SKIP_NONE;
-        run_q   <= run - 1;
+    if (begin_valid) begin
+        phase_q    <= first_phase;
+        skip_q     <= first_phase == BELOW ? SKIP_DATA : first_phase == RIGHT ? SKIP_ROW : SKIP_NONE;
+        whole_q    <= first_phase == ABOVE || first_phase == BELOW;
+        run_q      <= {{X + 1 - P{1'b0}}, (|left ? left : right) - 1'b1};
+        run_over_q <= |left ? left == 1 : right == 1;
+    end else if (take) begin
+        skip_q     <= SKIP_NONE;
+        whole_q    <= 1'b0;
+        run_q      <= run - 1;
         run_over_q <= run == 1;
-        if (new_run) begin
-            phase_q <= phase_d;
-            skip_q  <= !begin_valid ? next_skip
-                     : has_above || first_phase == LEFT ? SKIP_NONE : has_sides ? SKIP_ROW : SKIP_DATA;
-            case (phase_d)
+        if (run_over) begin
+            phase_q <= next_phase;
+            skip_q  <= next_skip;
+            case (next_phase)
                 LEFT: begin
                     run_q      <= {{X + 1 - P{1'b0}}, left - 1'b1};
                     run_over_q <= left == 1;
@@ -172,25 +173,16 @@ always @(posedge clk)
                     run_over_q <= single_q;
                 end
             endcase
-            if (same) begin
-                rows_q     <= rows_q - 1;
-                last_row_q <= rows_q == 1;
-            end else if (!same_row)
-                case (phase_d)
-                    ABOVE: begin
-                        rows_q     <= {{Y - P{1'b0}}, above - 1'b1};
-                        last_row_q <= above == 1;
-                    end
-                    BELOW: begin
-                        rows_q     <= {{Y - P{1'b0}}, below - 1'b1};
-                        last_row_q <= below == 1;
-                    end
-                    default: begin
-                        rows_q     <= y_size - 1;
-                        last_row_q <= y_size == 1;
-                    end
-                endcase
         end
+    end
+
+always @(posedge clk)
+    if (begin_valid) begin
+        rows_q     <= |above ? {{Y - P{1'b0}}, above - 1'b1} : has_sides ? y_size - 1 : {{Y - P{1'b0}}, below - 1'b1};
+        last_row_q <= |above ? above == 1 : has_sides ? y_size == 1 : below == 1;
+    end else if (take && run_over && !same_row) begin
+        rows_q     <= same ? rows_q - 1 : next_phase == BELOW ? {{Y - P{1'b0}}, below - 1'b1} : y_size - 1;
+        last_row_q <= same ? rows_q == 1 : next_phase == BELOW ? below == 1 : y_size == 1;
     end
 
 // ----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ module vdla_read_requests (
     input  wire                           halt,
 
     input  wire                           begin_valid,
+    input  wire                           begin_any,
     input  wire [`VDLA_REACH_WIDTH-1:0]   begin_address,
     input  wire [`VDLA_REACH_WIDTH-1:0]   begin_stride,
     input  wire [31:0]                    begin_row_bytes,
@@ -44,6 +45,7 @@ vdla_bursts bursts (
     .clk             (clk),
     .rst             (rst),
     .begin_valid     (begin_valid),
+    .begin_any       (begin_any),
     .begin_address   (begin_address),
     .begin_stride    (begin_stride),
     .begin_row_bytes (begin_row_bytes),

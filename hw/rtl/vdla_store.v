@@ -78,7 +78,6 @@ wire [X-1:0] x_size = insn[`VDLA_DMA_X_SIZE_BITS];
 wire [Y-1:0] y_size = insn[`VDLA_DMA_Y_SIZE_BITS];
 
 wire             has_data  = |x_size && |y_size;
-wire             begins    = begun && has_data;
 wire [REACH-1:0] offset    = {{REACH - `VDLA_DMA_DRAM_BASE_WIDTH{1'b0}}, dram_tile} << SHIFT;
 wire [REACH-1:0] address   = offset + {{REACH - `VDLA_ADDRESS_WIDTH{1'b0}}, dram_base};
 wire [REACH-1:0] stride    = {{REACH - `VDLA_DMA_X_STRIDE_WIDTH{1'b0}}, x_stride} << SHIFT;
@@ -120,7 +119,8 @@ assign aw_valid = burst_valid && (pending_q || !halt);
 vdla_bursts requests (
     .clk             (clk),
     .rst             (rst),
-    .begin_valid     (begins),
+    .begin_valid     (begun),
+    .begin_any       (has_data),
     .begin_address   (address),
     .begin_stride    (stride),
     .begin_row_bytes (row_bytes),

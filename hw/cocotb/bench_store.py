@@ -13,8 +13,8 @@ from vdla.isa.layout import new_columns
 from vdla.isa.semantics import new_machine, store
 from vdla.sim import timing
 
-DRAM = 1 << 15
 WIDTH = tile_bytes(DESIGN, Buffer.OUT)
+DRAM = max(1 << 15, 4 * DESIGN.acc_depth * WIDTH)
 
 
 class Mirror:

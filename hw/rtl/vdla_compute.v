@@ -358,7 +358,8 @@ end endgenerate
 
 localparam [CHUNKS-1:0] ACC_FIRST = 1;
 localparam [CHUNKS-1:0] OUT_FIRST = {CHUNKS{1'b1}} >> (CHUNKS - OUT_CHUNKS);
-wire [CHUNKS-1:0] ld_chunks = ld_whole ? {CHUNKS{1'b1}} : kind == ACC ? ACC_FIRST << ld_part : OUT_FIRST << (OUT_CHUNKS * ld_part);
+wire [CHUNKS-1:0] ld_chunks = ld_whole    ? {CHUNKS{1'b1}}
+                            : kind == ACC ? ACC_FIRST << ld_part : OUT_FIRST << (OUT_CHUNKS * ld_part);
 
 wire [OUT_LANES-1:0] first_lane = 1;
 wire [ACC_INDEX-1:0] wr_index   = {{ACC_INDEX - `VDLA_ACC_INDEX_WIDTH{1'b0}}, wr_entry};

@@ -13,7 +13,7 @@
 //        inp, wgt --+  acc, uop    out mirror (written with acc)
 //
 // `halt`: the units start nothing more and ask the bus for nothing more; what they have asked for comes back. After a
-// fault the state is undefined until `rst`.
+// fault the state is undefined until `rst`. A unit raises a fault of an instruction at the latest in the cycle after `done`.
 
 `default_nettype none
 

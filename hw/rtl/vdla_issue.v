@@ -24,10 +24,10 @@ module vdla_issue (
 
     input  wire                               prev_available,
     output wire                               prev_pop,
-    output wire                               prev_push,
+    output reg                                prev_push,
     input  wire                               next_available,
     output wire                               next_pop,
-    output wire                               next_push,
+    output reg                                next_push,
 
     output wire                               start,
     output reg                                begun,
@@ -69,32 +69,24 @@ assign waiting  = head_valid && !busy && !tokens;
 assign prev_pop = start && head[POP_PREV];
 assign next_pop = start && head[POP_NEXT];
 
-reg push_prev_q;
-reg push_next_q;
-assign prev_push = retire && push_prev_q;
-assign next_push = retire && push_next_q;
-
 always @(posedge clk)
     if (rst) begin
-        busy   <= 1'b0;
-        begun  <= 1'b0;
-        retire <= 1'b0;
+        busy      <= 1'b0;
+        begun     <= 1'b0;
+        retire    <= 1'b0;
+        prev_push <= 1'b0;
+        next_push <= 1'b0;
     end else begin
-        busy   <= start || busy && !done;
-        begun  <= start;
-        retire <= done;
+        busy      <= start || busy && !done;
+        begun     <= start;
+        retire    <= done;
+        prev_push <= done && insn[PUSH_PREV];
+        next_push <= done && insn[PUSH_NEXT];
     end
 
 always @(posedge clk)
     if (start)
         insn <= head;
-
-// Apart from insn, because the next instruction may be starting in the cycle this one pushes.
-always @(posedge clk)
-    if (done) begin
-        push_prev_q <= insn[PUSH_PREV];
-        push_next_q <= insn[PUSH_NEXT];
-    end
 
 wire _unused = &{1'b0, count};
 

@@ -1,18 +1,18 @@
 // COMPUTE: GEMM, ALU, loads of uop and acc, FINISH; the uop and acc scratchpads and acc's narrow mirror.
 //
 //     cycle    of a GEMM or ALU step k, when every step takes one cycle (t: the instruction's start)
-//     t+2+k    A   uop is read                                        vdla_sequencer
-//     t+3+k    B   indices
-//     t+4+k    C   they are checked
-//     t+5+k    D   GEMM: inp and wgt are read; ALU: P0, acc is read   vdla_steps
-//     t+6+k        GEMM: operands                                     vdla_gemm
-//     t+7+k        products; P0: acc is read
-//     t+8+k        sums of groups
-//     t+9+k        totals
-//     t+10+k       P3: the sum                                        vdla_vector
-//     t+11+k   W   GEMM: acc is written. The ALU's short operations write it in t+10+k, the long ones in t+17+k
+//     t+3+k    A   uop is read                                        vdla_sequencer
+//     t+4+k    B   indices
+//     t+5+k    C   they are checked
+//     t+6+k    D   GEMM: inp and wgt are read; ALU: P0, acc is read   vdla_steps
+//     t+7+k        GEMM: operands                                     vdla_gemm
+//     t+8+k        products
+//     t+9+k        sums of groups; P0: acc is read
+//     t+10+k       totals
+//     t+12+k       P3: the sum                                        vdla_vector
+//     t+13+k   W   GEMM: acc is written. The ALU's short operations write it in t+11+k, the long ones in t+19+k
 //
-// So an instruction is over GEMM_FILL = 8, ALU_FILL = 7 or ALU_LONG_FILL = 14 cycles after DECODE = 3 and its steps.
+// So an instruction is over GEMM_FILL = 9, ALU_FILL = 7 or ALU_LONG_FILL = 15 cycles after DECODE = 4 and its steps.
 //
 // The mirror holds the low byte of every element of acc and is written with it, so that STORE never takes a read of acc
 // from COMPUTE.
@@ -86,13 +86,12 @@ localparam WRITE_AGE = `VDLA_ALU_LONG_LATENCY + 1; // cycles from the issue of a
 localparam [1:0] UOP = 2'd0, ACC = 2'd1, OUT = 2'd2;
 
 // ----------------------------------------------------------------------------
-// The instruction. What it is, from the cycle after `begun` on; before that only `load` and `kind` are needed.
+// The instruction: in t + 1 it is decoded, in t + 2 it has `begun`
 
 wire [2:0] opcode = insn[`VDLA_INSN_OPCODE_BITS];
 wire [2:0] buffer = insn[`VDLA_DMA_BUFFER_BITS];
 wire [3:0] alu_op = insn[`VDLA_ALU_OP_BITS];
 wire [1:0] mode   = insn[`VDLA_GEMM_MODE_BITS];
-wire       load   = opcode == `VDLA_OPCODE_LOAD;
 wire       gemm   = opcode == `VDLA_OPCODE_GEMM;
 wire       alu    = opcode == `VDLA_OPCODE_ALU;
 wire [1:0] kind   = buffer == `VDLA_BUFFER_UOP ? UOP : buffer == `VDLA_BUFFER_ACC ? ACC : OUT;
@@ -100,15 +99,21 @@ wire [1:0] kind   = buffer == `VDLA_BUFFER_UOP ? UOP : buffer == `VDLA_BUFFER_AC
 wire scales  = alu_op == `VDLA_ALU_OP_REQUANTISE || alu_op == `VDLA_ALU_OP_RESCALE;
 wire use_imm = insn[`VDLA_ALU_USE_IMM_LSB];
 
+reg load_q;
+reg finish_q;
 reg gemm_q;
 reg alu_q;
 reg multiplies_q;
 reg tensor_q;
 reg per_channel_q;
 reg use_imm_q;
-reg long_q;        // what vdla_rescale does
+reg long_q;     // what vdla_rescale does
+reg to_uop_q;   // where a LOAD writes
+reg from_acc_q; // acc tiles, not out tiles
 
 always @(posedge clk) begin
+    load_q        <= opcode == `VDLA_OPCODE_LOAD;
+    finish_q      <= opcode == `VDLA_OPCODE_FINISH;
     gemm_q        <= gemm;
     alu_q         <= alu;
     multiplies_q  <= gemm && mode != `VDLA_GEMM_MODE_RESET;
@@ -117,6 +122,8 @@ always @(posedge clk) begin
     use_imm_q     <= alu && use_imm;
     long_q        <= alu && !(alu_op == `VDLA_ALU_OP_MIN || alu_op == `VDLA_ALU_OP_MAX ||
                               alu_op == `VDLA_ALU_OP_ADD || alu_op == `VDLA_ALU_OP_MOV);
+    to_uop_q      <= kind == UOP;
+    from_acc_q    <= kind == ACC;
 end
 
 // ----------------------------------------------------------------------------
@@ -132,7 +139,7 @@ wire [BUS-1:0]               ld_data;
 wire                         ld_whole;
 wire [7:0]                   pad_value = insn[`VDLA_DMA_PAD_VALUE_BITS];
 wire [31:0]                  pad_word  = {{24{pad_value[7]}}, pad_value};
-wire [BUS-1:0]               pad_data  = kind == UOP ? {BUS{1'b0}} : kind == ACC ? {BUS / 32{pad_word}} : {BUS / 8{pad_value}};
+wire [BUS-1:0]               pad_data  = to_uop_q ? {BUS{1'b0}} : from_acc_q ? {BUS / 32{pad_word}} : {BUS / 8{pad_value}};
 
 vdla_loader #(
     .SHIFT_0(UOP_SHIFT), .SHIFT_1(ACC_SHIFT), .SHIFT_2(OUT_SHIFT),
@@ -142,7 +149,7 @@ vdla_loader #(
     .clk         (clk),
     .rst         (rst),
     .halt        (halt),
-    .begin_valid (begun && load),
+    .begin_valid (begun && load_q),
     .insn        (insn),
     .kind        (kind),
     .dram_base   (dram_base),
@@ -245,19 +252,19 @@ always @(posedge clk)
     else
         tail_q <= {tail_q[LONG_TAIL-1:0], end_valid};
 
-reg finish_q;
+reg finishes_q;
 reg fault_q;
 always @(posedge clk)
     if (rst) begin
-        finish_q <= 1'b0;
-        fault_q  <= 1'b0;
+        finishes_q <= 1'b0;
+        fault_q    <= 1'b0;
     end else begin
-        finish_q <= begun && opcode == `VDLA_OPCODE_FINISH;
-        fault_q  <= step_fault;
+        finishes_q <= begun && finish_q;
+        fault_q    <= step_fault;
     end
 
-assign finish     = finish_q;
-assign done       = load_done || finish_q || gemm_q && tail_q[GEMM_TAIL] ||
+assign finish     = finishes_q;
+assign done       = load_done || finishes_q || gemm_q && tail_q[GEMM_TAIL] ||
                     alu_q && (long_q ? tail_q[LONG_TAIL] : tail_q[ALU_TAIL]);
 assign sram_fault = load_fault || fault_q;
 
@@ -321,7 +328,7 @@ vdla_sram #(
     .WRITE_LANES(UOP_LANES), .BANKS(UOP_LANES), .INDEX_WIDTH(UOP_INDEX)
 ) uop (
     .clk       (clk),
-    .wr_valid  (ld_valid && kind == UOP),
+    .wr_valid  (ld_valid && to_uop_q),
     .wr_entry  (ld_entry[UOP_INDEX-1:0]),
     .wr_lanes  (ld_lanes[UOP_LANES-1:0]),
     .wr_chunks (ld_whole ? {UOP_PARTS{1'b1}} : UOP_FIRST << ld_part),
@@ -337,7 +344,7 @@ vdla_sram #(
 
 wire [OUT_LANES*ACC_W-1:0] acc_lanes_data;
 wire [OUT_LANES*ACC_W-1:0] out_lanes_data;
-wire [OUT_LANES*ACC_W-1:0] ld_lanes_data = kind == ACC ? acc_lanes_data : out_lanes_data;
+wire [OUT_LANES*ACC_W-1:0] ld_lanes_data = from_acc_q ? acc_lanes_data : out_lanes_data;
 wire [OUT_LANES*ACC_W-1:0] acc_wr_data;
 wire [OUT_LANES*OUT_W-1:0] out_wr_data;
 
@@ -358,12 +365,12 @@ end endgenerate
 
 localparam [CHUNKS-1:0] ACC_FIRST = 1;
 localparam [CHUNKS-1:0] OUT_FIRST = {CHUNKS{1'b1}} >> (CHUNKS - OUT_CHUNKS);
-wire [CHUNKS-1:0] ld_chunks = ld_whole    ? {CHUNKS{1'b1}}
-                            : kind == ACC ? ACC_FIRST << ld_part : OUT_FIRST << (OUT_CHUNKS * ld_part);
+wire [CHUNKS-1:0] ld_chunks = ld_whole   ? {CHUNKS{1'b1}}
+                            : from_acc_q ? ACC_FIRST << ld_part : OUT_FIRST << (OUT_CHUNKS * ld_part);
 
 wire [OUT_LANES-1:0] first_lane = 1;
 wire [ACC_INDEX-1:0] wr_index   = {{ACC_INDEX - `VDLA_ACC_INDEX_WIDTH{1'b0}}, wr_entry};
-wire                 ld_acc     = ld_valid && kind != UOP;
+wire                 ld_acc     = ld_valid && !to_uop_q;
 
 generate if (OUT_LANES == 1) begin: one_lane
     assign acc_wr_data = wr_valid ? wr_data : ld_lanes_data;

@@ -3,7 +3,8 @@
 //     cycle     of an instruction that starts in t and finishes in f
 //     t         it is at the head of the queue, the one before has finished, and every token it pops is there: `start`;
 //               it takes the tokens
-//     t + 1     it is in `insn`, to f - 1 at least; `begun`, in this cycle only
+//     t + 1     it is in `insn`, to f - 1 at least
+//     t + 2     `begun`, in this cycle only: units have had a cycle to decode it
 //     f - 1     the unit raises `done`: the last cycle the instruction occupies it
 //     f         `retire`: its tokens are pushed, and the next one can start
 //
@@ -69,16 +70,20 @@ assign waiting  = head_valid && !busy && !tokens;
 assign prev_pop = start && head[POP_PREV];
 assign next_pop = start && head[POP_NEXT];
 
+reg started_q;
+
 always @(posedge clk)
     if (rst) begin
         busy      <= 1'b0;
+        started_q <= 1'b0;
         begun     <= 1'b0;
         retire    <= 1'b0;
         prev_push <= 1'b0;
         next_push <= 1'b0;
     end else begin
         busy      <= start || busy && !done;
-        begun     <= start;
+        started_q <= start;
+        begun     <= started_q;
         retire    <= done;
         prev_push <= done && insn[PUSH_PREV];
         next_push <= done && insn[PUSH_NEXT];

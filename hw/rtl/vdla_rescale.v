@@ -10,8 +10,9 @@
 //     3   shifted by the multiple of eight in the shift, one bit below the point kept
 //     4   and by the rest of it
 //     5   that bit added (rounding half up), and the zero point
-//     6   saturated, and compared with the bounds
-//     7   clipped: `result` is a register
+//     6   saturated
+//     7   compared with the bounds
+//     8   clipped: `result` is a register
 //
 // MUL by a tensor multiplies twice, by the low 17 bits of y and by the rest, in consecutive cycles (stage 0 is busy at most
 // every other cycle); the second product is added in stage 5. SHL multiplies by a power of two.
@@ -22,7 +23,7 @@
 
 module vdla_rescale (
     input  wire        clk,
-    input  wire [7:0]  stage,
+    input  wire [8:0]  stage,
 
     input  wire        op_multiply, // these hold for the whole instruction
     input  wire        op_left,
@@ -140,28 +141,30 @@ always @(posedge clk) begin
 end
 
 // ----------------------------------------------------------------------------
-// 6, 7: saturate, clip. The bounds lie within what saturation leaves alone, so both look at the unsaturated value.
+// 6, 7, 8: saturate, clip
 
-reg [31:0] bounded_q;
-reg        below_q;
-reg        above_q;
-reg        inverted_q; // low > high
+reg signed [31:0] bounded_q;
+reg [31:0]        unclipped_q;
+reg               below_q;
+reg               above_q;
+reg               inverted_q; // low > high
 
-wire                    negative = rounded_q[PRODUCT];
-wire                    wide     = rounded_q[PRODUCT:31] != {PRODUCT - 30{negative}};
-wire signed [PRODUCT:0] value    = rounded_q;
-wire signed [PRODUCT:0] low_w    = {{PRODUCT - 7{low[7]}}, low};
-wire signed [PRODUCT:0] high_w   = {{PRODUCT - 7{high[7]}}, high};
+wire               negative = rounded_q[PRODUCT];
+wire               wide     = rounded_q[PRODUCT:31] != {PRODUCT - 30{negative}};
+wire signed [31:0] low_w    = {{24{low[7]}}, low};
+wire signed [31:0] high_w   = {{24{high[7]}}, high};
 
 always @(posedge clk) begin
     inverted_q <= $signed(low) > $signed(high);
-    if (stage[6]) begin
+    if (stage[6])
         bounded_q <= op_scale && wide ? {negative, {31{!negative}}} : rounded_q[31:0];
-        below_q   <= value < low_w;
-        above_q   <= value > high_w || inverted_q; // clipped from above last, as np.clip does: the upper bound wins
+    if (stage[7]) begin
+        unclipped_q <= bounded_q;
+        below_q     <= bounded_q < low_w;
+        above_q     <= bounded_q > high_w || inverted_q; // clipped from above last, as np.clip: the upper bound wins
     end
-    if (stage[7])
-        result <= !op_clip ? bounded_q : above_q ? high_w[31:0] : below_q ? low_w[31:0] : bounded_q;
+    if (stage[8])
+        result <= !op_clip ? unclipped_q : above_q ? high_w : below_q ? low_w : unclipped_q;
 end
 
 endmodule

@@ -1,10 +1,11 @@
 // Walks the micro-ops of a GEMM or ALU instruction: outer loop, inner loop, micro-ops; one step a cycle while `advance`.
 //
 //     stage   of the first step of an instruction that starts in t
-//             t + 1   `begun`, `insn` is there: the loops are set up
-//     A       t + 2   the uop memory is read
-//     B       t + 3   the loops' offsets are added to the micro-op's indices
-//     C       t + 4   `step_valid`, with the step's indices; they are checked
+//             t + 1   `insn` is there and decoded
+//             t + 2   `begun`: the loops are set up
+//     A       t + 3   the uop memory is read
+//     B       t + 4   the loops' offsets are added to the micro-op's indices
+//     C       t + 5   `step_valid`, with the step's indices; they are checked
 //
 // After the last step comes one `end_valid` in stage C instead of a step; an instruction without steps has only that.
 // `advance` low holds all three stages. A step with an index outside its memory has `step_fault`.
@@ -51,18 +52,31 @@ localparam WGT_W = WGT + 2;
 // ----------------------------------------------------------------------------
 // Fields. GEMM and ALU have the same loops in different places.
 
-wire           alu       = insn[`VDLA_INSN_OPCODE_BITS] == `VDLA_OPCODE_ALU;
-wire           starts    = begun && (alu || insn[`VDLA_INSN_OPCODE_BITS] == `VDLA_OPCODE_GEMM);
-wire [UOP-1:0] uop_begin = alu ? insn[`VDLA_ALU_UOP_BEGIN_BITS] : insn[`VDLA_GEMM_UOP_BEGIN_BITS];
-wire [UOP:0]   uop_end   = alu ? insn[`VDLA_ALU_UOP_END_BITS] : insn[`VDLA_GEMM_UOP_END_BITS];
-wire [L-1:0]   outer     = alu ? insn[`VDLA_ALU_LOOP_OUTER_BITS] : insn[`VDLA_GEMM_LOOP_OUTER_BITS];
-wire [L-1:0]   inner     = alu ? insn[`VDLA_ALU_LOOP_INNER_BITS] : insn[`VDLA_GEMM_LOOP_INNER_BITS];
+reg            alu_q;
+reg            loops_q; // it is GEMM or ALU
+reg            walks_q; // it has steps
+wire           alu_d     = insn[`VDLA_INSN_OPCODE_BITS] == `VDLA_OPCODE_ALU;
+wire           starts    = begun && loops_q;
+wire [UOP-1:0] uop_begin = alu_q ? insn[`VDLA_ALU_UOP_BEGIN_BITS] : insn[`VDLA_GEMM_UOP_BEGIN_BITS];
+wire [UOP:0]   uop_end   = alu_q ? insn[`VDLA_ALU_UOP_END_BITS] : insn[`VDLA_GEMM_UOP_END_BITS];
+wire [L-1:0]   outer     = alu_q ? insn[`VDLA_ALU_LOOP_OUTER_BITS] : insn[`VDLA_GEMM_LOOP_OUTER_BITS];
+wire [L-1:0]   inner     = alu_q ? insn[`VDLA_ALU_LOOP_INNER_BITS] : insn[`VDLA_GEMM_LOOP_INNER_BITS];
+wire           alu_walks  = insn[`VDLA_ALU_UOP_END_BITS] > {1'b0, insn[`VDLA_ALU_UOP_BEGIN_BITS]} &&
+                            |insn[`VDLA_ALU_LOOP_OUTER_BITS] && |insn[`VDLA_ALU_LOOP_INNER_BITS];
+wire           gemm_walks = insn[`VDLA_GEMM_UOP_END_BITS] > {1'b0, insn[`VDLA_GEMM_UOP_BEGIN_BITS]} &&
+                            |insn[`VDLA_GEMM_LOOP_OUTER_BITS] && |insn[`VDLA_GEMM_LOOP_INNER_BITS];
 
-wire [DST-1:0] dst_outer = alu ? insn[`VDLA_ALU_DST_OUTER_BITS] : insn[`VDLA_GEMM_DST_OUTER_BITS];
-wire [DST-1:0] dst_inner = alu ? insn[`VDLA_ALU_DST_INNER_BITS] : insn[`VDLA_GEMM_DST_INNER_BITS];
-wire [SRC-1:0] src_outer = alu ? {{SRC - DST{1'b0}}, insn[`VDLA_ALU_SRC_OUTER_BITS]}
+always @(posedge clk) begin
+    alu_q   <= alu_d;
+    loops_q <= alu_d || insn[`VDLA_INSN_OPCODE_BITS] == `VDLA_OPCODE_GEMM;
+    walks_q <= alu_d ? alu_walks : gemm_walks;
+end
+
+wire [DST-1:0] dst_outer = alu_q ? insn[`VDLA_ALU_DST_OUTER_BITS] : insn[`VDLA_GEMM_DST_OUTER_BITS];
+wire [DST-1:0] dst_inner = alu_q ? insn[`VDLA_ALU_DST_INNER_BITS] : insn[`VDLA_GEMM_DST_INNER_BITS];
+wire [SRC-1:0] src_outer = alu_q ? {{SRC - DST{1'b0}}, insn[`VDLA_ALU_SRC_OUTER_BITS]}
                                : {{SRC - INP{1'b0}}, insn[`VDLA_GEMM_SRC_OUTER_BITS]};
-wire [SRC-1:0] src_inner = alu ? {{SRC - DST{1'b0}}, insn[`VDLA_ALU_SRC_INNER_BITS]}
+wire [SRC-1:0] src_inner = alu_q ? {{SRC - DST{1'b0}}, insn[`VDLA_ALU_SRC_INNER_BITS]}
                                : {{SRC - INP{1'b0}}, insn[`VDLA_GEMM_SRC_INNER_BITS]};
 wire [WGT-1:0] wgt_outer = insn[`VDLA_GEMM_WGT_OUTER_BITS];
 wire [WGT-1:0] wgt_inner = insn[`VDLA_GEMM_WGT_INNER_BITS];
@@ -100,7 +114,7 @@ always @(posedge clk)
         walking_q <= 1'b0;
         ending_q  <= 1'b0;
     end else if (starts) begin
-        walking_q <= uop_end > {1'b0, uop_begin} && outer != 0 && inner != 0;
+        walking_q <= walks_q;
         ending_q  <= 1'b1;
     end else if (advance) begin
         walking_q <= walking_q && !ends;
@@ -206,12 +220,12 @@ reg             uses_src_q;
 reg [SRC_W-1:0] src_end_q;
 
 wire per_channel = insn[`VDLA_ALU_OP_BITS] == `VDLA_ALU_OP_REQUANTISE || insn[`VDLA_ALU_OP_BITS] == `VDLA_ALU_OP_RESCALE;
-wire multiplies  = !alu && insn[`VDLA_GEMM_MODE_BITS] != `VDLA_GEMM_MODE_RESET;
+wire multiplies  = !alu_q && insn[`VDLA_GEMM_MODE_BITS] != `VDLA_GEMM_MODE_RESET;
 
 always @(posedge clk) begin
     multiplies_q <= multiplies;
-    uses_src_q   <= multiplies || alu && (per_channel || !insn[`VDLA_ALU_USE_IMM_LSB]);
-    src_end_q    <= !alu ? SRC_INP : SRC_ACC - {{SRC_W - 1{1'b0}}, per_channel};
+    uses_src_q   <= multiplies || alu_q && (per_channel || !insn[`VDLA_ALU_USE_IMM_LSB]);
+    src_end_q    <= !alu_q ? SRC_INP : SRC_ACC - {{SRC_W - 1{1'b0}}, per_channel};
 end
 
 assign step_fault = step_valid && (fault_q || c_dst_q >= ACC_END || uses_src_q && c_src_q >= src_end_q ||

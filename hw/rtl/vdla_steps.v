@@ -1,6 +1,6 @@
 // Issues the steps of a GEMM or ALU instruction: stage D, the reads of the operands.
 //
-// GEMM: a step a cycle; inp and wgt are read in stage D (`gemm_valid`), acc two cycles later.
+// GEMM: a step a cycle; inp and wgt are read in stage D (`gemm_valid`), acc three cycles later.
 //
 // ALU: the reads of acc, one a cycle (`read_*`): of a step with a tensor operand acc[src] and then acc[dst]; of REQUANTISE
 // and RESCALE acc[src] and acc[src + 1], unless those of the step before hold, and then acc[dst]. The read of acc[dst] is
@@ -20,8 +20,8 @@
 
 module vdla_steps #(
     parameter SRC_WIDTH    = `VDLA_UOP_SRC_WIDTH,
-    parameter LONG_LATENCY = 10,
-    parameter WRITE_AGE    = 11
+    parameter LONG_LATENCY = 11,
+    parameter WRITE_AGE    = 12
 ) (
     input  wire                             clk,
     input  wire                             rst,
@@ -68,11 +68,11 @@ reg [`VDLA_WGT_INDEX_WIDTH-1:0] wgt_q;
 reg                            overwrites_q; // it writes acc[src] or acc[src + 1]
 reg                            any_q;        // of this instruction, a step has been here
 reg [1:0]                      what_q;
+reg                            more_q;       // after this read there is another one of this step
 reg [ACC-1:0]                  entry_q;
 reg [LONG_LATENCY-1:1]         conflict_q;
 
 wire alu_valid = valid_q && alu;
-wire more      = alu_valid && what_q != READ_DST; // after this read there is another one of this step
 wire waits     = |conflict_q;
 wire read      = alu_valid && !waits;
 wire issues    = read && what_q == READ_DST;
@@ -89,7 +89,12 @@ always @(posedge clk)
         valid_q   <= 1'b0;
         end_valid <= 1'b0;
         any_q     <= 1'b0;
+        more_q    <= 1'b0;
     end else begin
+        if (advance)
+            more_q <= step_valid && src_first;
+        else if (!waits)
+            more_q <= what_q == READ_BIAS;
         if (advance) begin
             valid_q   <= step_valid;
             end_valid <= step_end;
@@ -120,8 +125,8 @@ always @(posedge clk)
 
 reg  [WRITE_AGE:1]      issued_q;
 reg  [WRITE_AGE*ACC:1]  issued_dst_q;
-wire [ACC-1:0]          candidate_src = more ? src_next_q : step_src_acc;
-wire [ACC-1:0]          candidate_dst = more ? dst_q : step_dst;
+wire [ACC-1:0]          candidate_src = more_q ? src_next_q : step_src_acc;
+wire [ACC-1:0]          candidate_dst = more_q ? dst_q : step_dst;
 wire [LONG_LATENCY-1:1] conflict_src;
 wire [LONG_LATENCY-1:1] conflict_dst;
 
@@ -134,7 +139,7 @@ generate for (age = 1; age < LONG_LATENCY - 1; age = age + 1) begin: ages
     assign conflict_dst[age + 1] = issued_q[age] && issued_dst_q[age * ACC -: ACC] == candidate_dst;
 end endgenerate
 
-wire of_src = more ? what_q == READ_BIAS : src_first;
+wire of_src = more_q ? what_q == READ_BIAS : src_first;
 
 always @(posedge clk)
     if (rst)
@@ -159,8 +164,8 @@ assign write_entry = issued_dst_q[WRITE_AGE * ACC -: ACC];
 // ----------------------------------------------------------------------------
 // GEMM, and the read of acc for both
 
-reg [1:0]       gemm_valid_q;
-reg [2*ACC-1:0] gemm_dst_q;
+reg [2:0]       gemm_valid_q;
+reg [3*ACC-1:0] gemm_dst_q;
 
 assign gemm_valid = valid_q && !alu;
 assign gemm_src   = src_q;
@@ -168,16 +173,16 @@ assign gemm_wgt   = wgt_q;
 
 always @(posedge clk)
     if (rst)
-        gemm_valid_q <= 2'b0;
+        gemm_valid_q <= 3'b0;
     else
-        gemm_valid_q <= {gemm_valid_q[0], gemm_valid};
+        gemm_valid_q <= {gemm_valid_q[1:0], gemm_valid};
 
 always @(posedge clk)
-    gemm_dst_q <= {gemm_dst_q[ACC-1:0], dst_q};
+    gemm_dst_q <= {gemm_dst_q[2*ACC-1:0], dst_q};
 
-assign read_valid = alu ? read : gemm_valid_q[1];
+assign read_valid = alu ? read : gemm_valid_q[2];
 assign read_what  = alu ? what_q : READ_DST;
-assign read_entry = alu ? entry_q : gemm_dst_q[2*ACC-1:ACC];
+assign read_entry = alu ? entry_q : gemm_dst_q[3*ACC-1:2*ACC];
 
 endmodule
 

@@ -5,10 +5,10 @@
 //            P2   operand registers
 //            P3   GEMM: the sum. Short operations: sum and comparisons. Long ones: stage 0 of vdla_rescale
 //            P4   short operations: the result is chosen: `value`
-//            W    the result is written: W is P4 of GEMM, P5 of the short operations, P12 of the long ones
+//            W    the result is written: W is P4 of GEMM, P5 of the short operations, P13 of the long ones
 //
 // A read by GEMM sees every write of an earlier step, one by the ALU every write of a step that issued two cycles before
-// (ten, after a long operation; vdla_steps sees to that), because what is read too early is replaced by
+// (eleven, after a long operation; vdla_steps sees to that), because what is read too early is replaced by
 //
 //     in P2   `sum` or `value`, what GEMM or a short operation is about to write in the next cycle
 //     in P2   what is in W
@@ -21,7 +21,7 @@
 `include "vdla_config.vh"
 
 module vdla_vector #(
-    parameter WRITE_AGE = 11
+    parameter WRITE_AGE = 12
 ) (
     input  wire                             clk,
     input  wire                             rst,
@@ -37,7 +37,7 @@ module vdla_vector #(
     input  wire [1:0]                       read_what,
     input  wire [`VDLA_ACC_INDEX_WIDTH-1:0] read_entry,
     input  wire [`VDLA_ACC_TILE_WIDTH-1:0]  acc,        // P1
-    input  wire [`VDLA_ACC_TILE_WIDTH-1:0]  totals,     // P2, of the GEMM core
+    input  wire [`VDLA_ACC_TILE_WIDTH-1:0]  totals,     // P1, of the GEMM core
 
     input  wire [WRITE_AGE:1]               issued,     // the long operations under way, by age
     input  wire [`VDLA_ACC_INDEX_WIDTH-1:0] late_entry, // what the oldest writes
@@ -54,6 +54,7 @@ localparam W   = `VDLA_ACC_TILE_WIDTH;
 
 // The operation, decoded
 reg keeps_q;    // not a GEMM that overwrites acc
+reg y_given_q;  // y is not read from acc
 reg resets_q;
 reg min_q;
 reg max_q;
@@ -66,6 +67,7 @@ reg clip_q;     // to bounds: REQUANTISE or CLIP
 
 always @(posedge clk) begin
     keeps_q    <= !gemm || gemm_mode == `VDLA_GEMM_MODE_ACCUMULATE;
+    y_given_q  <= gemm || use_imm;
     resets_q   <= gemm_mode == `VDLA_GEMM_MODE_RESET;
     min_q      <= alu_op == `VDLA_ALU_OP_MIN;
     max_q      <= alu_op == `VDLA_ALU_OP_MAX;
@@ -145,7 +147,7 @@ reg          scale_loads_q;
 
 always @(posedge clk) begin
     x_loads_q     <= p1_valid && p1_what == READ_DST;
-    y_loads_q     <= p1_valid && (gemm || use_imm || p1_what == READ_SRC);
+    y_loads_q     <= p1_valid && (y_given_q || p1_what == READ_SRC);
     bias_loads_q  <= p1_valid && p1_what == READ_BIAS;
     scale_loads_q <= p1_valid && p1_what == READ_SCALE;
 end
@@ -171,6 +173,7 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
     (* keep *)
     reg [1:0]  source_q; // one for each lane, and not shared: the multiplexers of all lanes are too many for one register
     reg [31:0] tile;
+    reg [31:0] given_q; // y, where it is not read from acc
     reg [31:0] x_q;
     reg [31:0] y_q;
     reg [31:0] bias_q;
@@ -188,10 +191,11 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
         endcase
 
     always @(posedge clk) begin
+        given_q <= !gemm ? {{16{imm[15]}}, imm} : resets_q ? 32'd0 : totals[A +: 32];
         if (x_loads_q)
             x_q <= keeps_q ? tile : 32'd0;
         if (y_loads_q)
-            y_q <= gemm ? (resets_q ? 32'd0 : totals[A +: 32]) : use_imm ? {{16{imm[15]}}, imm} : tile;
+            y_q <= y_given_q ? given_q : tile;
         if (bias_loads_q)
             bias_q <= tile;
         if (scale_loads_q)
@@ -219,7 +223,7 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
 
     vdla_rescale rescale (
         .clk         (clk),
-        .stage       (issued[10:3]),
+        .stage       (issued[11:3]),
         .op_multiply (multiply_q),
         .op_left     (left_q),
         .op_right    (right_q),

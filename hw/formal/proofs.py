@@ -55,9 +55,9 @@ PROOFS = (
     Proof("read_requests", "cover", 20, ("read_requests", "bursts"), ("stream", "burst", "reads")),
     Proof("arbiter", "prove", 2, ("arbiter",)),
     Proof("registers", "prove", 2, ("registers",)),
-    Proof("store", "bmc", 10, STORE, ("stream", "burst")),
-    Proof("store", "bmc", 10, STORE, ("stream", "burst"), {"X_SIZE": 1, "Y_SIZE": 3}),
-    Proof("store", "bmc", 13, STORE, ("stream", "burst"), slow=True),
+    Proof("store", "bmc", 11, STORE, ("stream", "burst")),
+    Proof("store", "bmc", 11, STORE, ("stream", "burst"), {"X_SIZE": 1, "Y_SIZE": 3}),
+    Proof("store", "bmc", 14, STORE, ("stream", "burst"), slow=True),
     Proof("store", "cover", 24, STORE, ("stream", "burst")),
     Proof("fetch", "bmc", 8, ("fetch",), ("stream", "burst", "reads"), slow=True),
 )

@@ -77,8 +77,8 @@ ALU_LONG_LATENCY = 10
 READ_DRAIN = 2
 WRITE_SETUP = 2
 
-LONG_ALU_OPS = (AluOp.MUL, AluOp.SHL, AluOp.SHR, AluOp.REQUANTISE, AluOp.RESCALE)
-"""The operations with a multiplication or a shift, whose pipeline is longer."""
+LONG_ALU_OPS = (AluOp.MUL, AluOp.SHL, AluOp.SHR, AluOp.CLIP, AluOp.REQUANTISE, AluOp.RESCALE)
+"""The operations that the multiplier, the shifter and the clipping behind them do, in a longer pipeline."""
 
 
 @register_jitable

@@ -59,7 +59,8 @@ PROOFS = (
     Proof("store", "bmc", 11, STORE, ("stream", "burst"), {"X_SIZE": 1, "Y_SIZE": 3}),
     Proof("store", "bmc", 14, STORE, ("stream", "burst"), slow=True),
     Proof("store", "cover", 24, STORE, ("stream", "burst")),
-    Proof("fetch", "bmc", 8, ("fetch",), ("stream", "burst", "reads"), slow=True),
+    Proof("fetch", "prove", 2, ("fetch",), ("stream", "burst", "reads"), slow=True),
+    Proof("fetch", "cover", 12, ("fetch",), ("stream", "burst", "reads")),
 )
 
 

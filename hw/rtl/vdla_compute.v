@@ -115,7 +115,8 @@ always @(posedge clk) begin
     tensor_q      <= alu && !use_imm && !scales;
     per_channel_q <= alu && scales;
     use_imm_q     <= alu && use_imm;
-    long_q        <= alu && (scales || alu_op == `VDLA_ALU_OP_MUL || alu_op == `VDLA_ALU_OP_SHL || alu_op == `VDLA_ALU_OP_SHR);
+    long_q        <= alu && !(alu_op == `VDLA_ALU_OP_MIN || alu_op == `VDLA_ALU_OP_MAX ||
+                              alu_op == `VDLA_ALU_OP_ADD || alu_op == `VDLA_ALU_OP_MOV);
 end
 
 // ----------------------------------------------------------------------------
@@ -357,7 +358,8 @@ end endgenerate
 
 localparam [CHUNKS-1:0] ACC_FIRST = 1;
 localparam [CHUNKS-1:0] OUT_FIRST = {CHUNKS{1'b1}} >> (CHUNKS - OUT_CHUNKS);
-wire [CHUNKS-1:0] ld_chunks = ld_whole ? {CHUNKS{1'b1}} : kind == ACC ? ACC_FIRST << ld_part : OUT_FIRST << (OUT_CHUNKS * ld_part);
+wire [CHUNKS-1:0] ld_chunks = ld_whole    ? {CHUNKS{1'b1}}
+                            : kind == ACC ? ACC_FIRST << ld_part : OUT_FIRST << (OUT_CHUNKS * ld_part);
 
 wire [OUT_LANES-1:0] first_lane = 1;
 wire [ACC_INDEX-1:0] wr_index   = {{ACC_INDEX - `VDLA_ACC_INDEX_WIDTH{1'b0}}, wr_entry};

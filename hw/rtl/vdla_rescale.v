@@ -1,4 +1,4 @@
-// One lane of the long ALU operations: MUL, SHL, SHR, REQUANTISE and RESCALE are all
+// One lane of the long ALU operations: MUL, SHL, SHR, CLIP, REQUANTISE and RESCALE are all
 //
 //     clip(round((x + bias) * multiplier / 2^shift) + zero_point)
 //
@@ -26,10 +26,10 @@ module vdla_rescale (
 
     input  wire        op_multiply, // these hold for the whole instruction
     input  wire        op_left,
-    input  wire        op_right,    // none of these three: REQUANTISE or RESCALE
-    input  wire        op_clip,     // to [low, high]; else RESCALE saturates and the others wrap
+    input  wire        op_right,
+    input  wire        op_scale,    // REQUANTISE or RESCALE: saturates, where the others wrap
+    input  wire        op_clip,     // REQUANTISE and CLIP: to [low, high]
     input  wire        immediate,   // y is 16 bits
-    input  wire        inverted,    // low > high
     input  wire [7:0]  low,
     input  wire [7:0]  high,
 
@@ -42,8 +42,6 @@ module vdla_rescale (
 
 localparam M = `VDLA_SCALE_MULTIPLIER_WIDTH;
 localparam PRODUCT = 32 + M;
-
-wire scales = !op_multiply && !op_left && !op_right;
 
 // ----------------------------------------------------------------------------
 // 0: operands
@@ -58,14 +56,14 @@ reg [7:0]          zero_0_q;
 
 always @(posedge clk)
     if (stage[0]) begin
-        a_q       <= scales ? x + bias : op_left && y[4] ? {x[15:0], 16'b0} : x;
-        m_q       <= scales ? scale[`VDLA_SCALE_MULTIPLIER_BITS]
+        a_q       <= op_scale ? x + bias : op_left && y[4] ? {x[15:0], 16'b0} : x;
+        m_q       <= op_scale ? scale[`VDLA_SCALE_MULTIPLIER_BITS]
                    : op_left ? power
-                   : op_right ? {{M - 1{1'b0}}, 1'b1}
+                   : !op_multiply ? {{M - 1{1'b0}}, 1'b1}
                    : immediate ? y[M-1:0] : {1'b0, y[M-2:0]};
         m_high_q  <= {{2 * M - 33{y[31]}}, y[31:M-1]};
-        shift_0_q <= scales ? scale[`VDLA_SCALE_SHIFT_BITS] : op_right ? {1'b0, y[4:0]} : 6'd0;
-        zero_0_q  <= scales ? scale[`VDLA_SCALE_ZERO_POINT_BITS] : 8'd0;
+        shift_0_q <= op_scale ? scale[`VDLA_SCALE_SHIFT_BITS] : op_right ? {1'b0, y[4:0]} : 6'd0;
+        zero_0_q  <= op_scale ? scale[`VDLA_SCALE_ZERO_POINT_BITS] : 8'd0;
     end else
         m_q <= m_high_q;
 
@@ -147,6 +145,7 @@ end
 reg [31:0] bounded_q;
 reg        below_q;
 reg        above_q;
+reg        inverted_q; // low > high
 
 wire                    negative = rounded_q[PRODUCT];
 wire                    wide     = rounded_q[PRODUCT:31] != {PRODUCT - 30{negative}};
@@ -155,10 +154,11 @@ wire signed [PRODUCT:0] low_w    = {{PRODUCT - 7{low[7]}}, low};
 wire signed [PRODUCT:0] high_w   = {{PRODUCT - 7{high[7]}}, high};
 
 always @(posedge clk) begin
+    inverted_q <= $signed(low) > $signed(high);
     if (stage[6]) begin
-        bounded_q <= scales && wide ? {negative, {31{!negative}}} : rounded_q[31:0];
+        bounded_q <= op_scale && wide ? {negative, {31{!negative}}} : rounded_q[31:0];
         below_q   <= value < low_w;
-        above_q   <= value > high_w || inverted; // clipped from above last, as np.clip does: the upper bound wins
+        above_q   <= value > high_w || inverted_q; // clipped from above last, as np.clip does: the upper bound wins
     end
     if (stage[7])
         result <= !op_clip ? bounded_q : above_q ? high_w[31:0] : below_q ? low_w[31:0] : bounded_q;

@@ -4,13 +4,13 @@
 //            P1   the data come
 //            P2   operand registers
 //            P3   GEMM: the sum. Short operations: sum and comparisons. Long ones: stage 0 of vdla_rescale
-//            P4   short operations: the result is chosen
+//            P4   short operations: the result is chosen: `value`
 //            W    the result is written: W is P4 of GEMM, P5 of the short operations, P12 of the long ones
 //
 // A read by GEMM sees every write of an earlier step, one by the ALU every write of a step that issued two cycles before
 // (ten, after a long operation; vdla_steps sees to that), because what is read too early is replaced by
 //
-//     in P2   `fresh`, what GEMM or a short operation is about to write in the next cycle
+//     in P2   `sum` or `value`, what GEMM or a short operation is about to write in the next cycle
 //     in P2   what is in W
 //     in P1   what is in W, and what was there one cycle ago (in P0 it was being written)
 //
@@ -52,27 +52,40 @@ module vdla_vector #(
 localparam ACC = `VDLA_ACC_INDEX_WIDTH;
 localparam W   = `VDLA_ACC_TILE_WIDTH;
 
-reg keeps_q;    // GEMM adds to acc
+// The operation, decoded
+reg keeps_q;    // not a GEMM that overwrites acc
 reg resets_q;
-reg inverted_q; // CLIP between bounds of which the lower one is above the upper one
+reg min_q;
+reg max_q;
+reg move_q;
+reg multiply_q;
+reg left_q;
+reg right_q;
+reg scales_q;
+reg clip_q;     // to bounds: REQUANTISE or CLIP
 
 always @(posedge clk) begin
-    keeps_q    <= gemm && gemm_mode == `VDLA_GEMM_MODE_ACCUMULATE || !gemm;
+    keeps_q    <= !gemm || gemm_mode == `VDLA_GEMM_MODE_ACCUMULATE;
     resets_q   <= gemm_mode == `VDLA_GEMM_MODE_RESET;
-    inverted_q <= $signed(imm[7:0]) > $signed(imm[15:8]);
+    min_q      <= alu_op == `VDLA_ALU_OP_MIN;
+    max_q      <= alu_op == `VDLA_ALU_OP_MAX;
+    move_q     <= alu_op == `VDLA_ALU_OP_MOV;
+    multiply_q <= alu_op == `VDLA_ALU_OP_MUL;
+    left_q     <= alu_op == `VDLA_ALU_OP_SHL;
+    right_q    <= alu_op == `VDLA_ALU_OP_SHR;
+    scales_q   <= alu_op == `VDLA_ALU_OP_REQUANTISE || alu_op == `VDLA_ALU_OP_RESCALE;
+    clip_q     <= alu_op == `VDLA_ALU_OP_REQUANTISE || alu_op == `VDLA_ALU_OP_CLIP;
 end
 
 // ----------------------------------------------------------------------------
-// Entries under way. `p*_writes`: a write of GEMM or a short operation, which P3 or P4 will make `fresh`.
+// Entries under way. `p*_writes`: a write of GEMM or a short operation, whose result comes in P3 or P4.
 
 reg           p1_valid;
-reg           p2_valid;
 reg           p1_writes;
 reg           p2_writes;
 reg           p3_writes;
 reg           p4_writes;
 reg [1:0]     p1_what;
-reg [1:0]     p2_what;
 reg [ACC-1:0] p1_entry;
 reg [ACC-1:0] p2_entry;
 reg [ACC-1:0] p3_entry;
@@ -81,7 +94,6 @@ reg [ACC-1:0] p4_entry;
 always @(posedge clk)
     if (rst) begin
         p1_valid  <= 1'b0;
-        p2_valid  <= 1'b0;
         p1_writes <= 1'b0;
         p2_writes <= 1'b0;
         p3_writes <= 1'b0;
@@ -89,7 +101,6 @@ always @(posedge clk)
         wr_valid  <= 1'b0;
     end else begin
         p1_valid  <= read_valid;
-        p2_valid  <= p1_valid;
         p1_writes <= read_valid && read_what == READ_DST && !long;
         p2_writes <= p1_writes;
         p3_writes <= p2_writes;
@@ -103,12 +114,12 @@ wire [ACC-1:0] next_entry = late ? late_entry : gemm ? p3_entry : p4_entry;
 
 reg p1_from_w;
 reg p1_from_last;
-reg p2_from_fresh;
-reg p2_from_w;
+wire sum_next   = gemm && p2_writes && p2_entry == p1_entry;  // what P1 has read is the result in the next cycle
+wire value_next = !gemm && p3_writes && p3_entry == p1_entry;
+wire write_next = next_valid && next_entry == p1_entry;       // or is in W
 
 always @(posedge clk) begin
     p1_what       <= read_what;
-    p2_what       <= p1_what;
     p1_entry      <= read_entry;
     p2_entry      <= p1_entry;
     p3_entry      <= p2_entry;
@@ -116,22 +127,28 @@ always @(posedge clk) begin
     wr_entry      <= next_entry;
     p1_from_w     <= next_valid && next_entry == read_entry;
     p1_from_last  <= wr_valid && wr_entry == read_entry;
-    p2_from_fresh <= gemm ? p2_writes && p2_entry == p1_entry : p3_writes && p3_entry == p1_entry;
-    p2_from_w     <= next_valid && next_entry == p1_entry;
 end
 
 // ----------------------------------------------------------------------------
 // P1, P2: operands
 
-wire [W-1:0] fresh;
+localparam [1:0] DATA = 2'd0, WRITTEN = 2'd1, SUM = 2'd2, VALUE = 2'd3;
+
+wire [1:0] source = sum_next ? SUM : value_next ? VALUE : write_next ? WRITTEN : DATA;
+
 reg  [W-1:0] last_q;
 reg  [W-1:0] data_q;
-reg  [W-1:0] x_q;
-reg  [W-1:0] y_q;
-reg  [W-1:0] bias_q;
-reg  [W-1:0] scale_q;
+reg          x_loads_q; // in P2
+reg          y_loads_q;
+reg          bias_loads_q;
+reg          scale_loads_q;
 
-wire [W-1:0] tile = p2_from_fresh ? fresh : p2_from_w ? wr_data : data_q;
+always @(posedge clk) begin
+    x_loads_q     <= p1_valid && p1_what == READ_DST;
+    y_loads_q     <= p1_valid && (gemm || use_imm || p1_what == READ_SRC);
+    bias_loads_q  <= p1_valid && p1_what == READ_BIAS;
+    scale_loads_q <= p1_valid && p1_what == READ_SCALE;
+end
 
 always @(posedge clk)
     if (wr_valid)
@@ -141,85 +158,87 @@ always @(posedge clk)
     if (p1_valid)
         data_q <= p1_from_w ? wr_data : p1_from_last ? last_q : acc;
 
-always @(posedge clk)
-    if (p2_valid) begin
-        if (p2_what == READ_DST)
-            x_q <= keeps_q ? tile : {W{1'b0}};
-        if (gemm)
-            y_q <= resets_q ? {W{1'b0}} : totals;
-        else if (use_imm)
-            y_q <= {`VDLA_LANES{{16{imm[15]}}, imm}};
-        else if (p2_what == READ_SRC)
-            y_q <= tile;
-        if (p2_what == READ_BIAS)
-            bias_q <= tile;
-        if (p2_what == READ_SCALE)
-            scale_q <= tile;
-    end
-
 // ----------------------------------------------------------------------------
-// P3, P4, W: one lane for each element
+// P2, P3, P4: one lane for each element
 
+wire [W-1:0] sum;
+wire [W-1:0] value;
 wire [W-1:0] late_data;
-wire [31:0]  low_bound  = {{24{imm[7]}}, imm[7:0]};
-wire [31:0]  high_bound = {{24{imm[15]}}, imm[15:8]};
 
 genvar e;
 generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
-    wire [31:0] x   = x_q[32 * e +: 32];
-    wire [31:0] y   = y_q[32 * e +: 32];
-    wire [31:0] sum = x + y;
-    reg  [31:0] x_4;
-    reg  [31:0] y_4;
-    reg  [31:0] sum_4;
-    reg         less_4;
-    reg         below_4;
-    reg         above_4;
-    reg  [31:0] value;
+    localparam A = 32 * e;
+    (* keep *)
+    reg [1:0]  source_q; // one for each lane, and not shared: the multiplexers of all lanes are too many for one register
+    reg [31:0] tile;
+    reg [31:0] x_q;
+    reg [31:0] y_q;
+    reg [31:0] bias_q;
+    reg [31:0] scale_q;
 
     always @(posedge clk)
-        if (p3_writes && !gemm) begin
-            x_4     <= x;
-            y_4     <= y;
-            sum_4   <= sum;
-            less_4  <= $signed(x) < $signed(y);
-            below_4 <= $signed(x) < $signed(low_bound);
-            above_4 <= $signed(x) > $signed(high_bound);
-        end
+        source_q <= source;
 
     always @(*)
-        case (alu_op)
-            `VDLA_ALU_OP_MIN:  value = less_4 ? x_4 : y_4;
-            `VDLA_ALU_OP_MAX:  value = less_4 ? y_4 : x_4;
-            `VDLA_ALU_OP_MOV:  value = y_4;
-            `VDLA_ALU_OP_CLIP: value = above_4 || inverted_q ? high_bound : below_4 ? low_bound : x_4;
-            default:           value = sum_4;
+        case (source_q)
+            SUM:     tile = sum[A +: 32];
+            VALUE:   tile = value[A +: 32];
+            WRITTEN: tile = wr_data[A +: 32];
+            default: tile = data_q[A +: 32];
         endcase
 
-    assign fresh[32 * e +: 32] = gemm ? sum : value;
+    always @(posedge clk) begin
+        if (x_loads_q)
+            x_q <= keeps_q ? tile : 32'd0;
+        if (y_loads_q)
+            y_q <= gemm ? (resets_q ? 32'd0 : totals[A +: 32]) : use_imm ? {{16{imm[15]}}, imm} : tile;
+        if (bias_loads_q)
+            bias_q <= tile;
+        if (scale_loads_q)
+            scale_q <= tile;
+    end
+
+    wire       less = $signed(x_q) < $signed(y_q);
+    reg [31:0] x_4;
+    reg [31:0] y_4;
+    reg [31:0] sum_4;
+    reg        takes_y_4;
+    reg        adds_4;
+
+    assign sum[A +: 32]   = x_q + y_q;
+    assign value[A +: 32] = adds_4 ? sum_4 : takes_y_4 ? y_4 : x_4;
+
+    always @(posedge clk)
+        if (p3_writes) begin
+            x_4       <= x_q;
+            y_4       <= y_q;
+            sum_4     <= sum[A +: 32];
+            takes_y_4 <= min_q && !less || max_q && less || move_q;
+            adds_4    <= !min_q && !max_q && !move_q;
+        end
 
     vdla_rescale rescale (
         .clk         (clk),
         .stage       (issued[10:3]),
-        .op_multiply (alu_op == `VDLA_ALU_OP_MUL),
-        .op_left     (alu_op == `VDLA_ALU_OP_SHL),
-        .op_right    (alu_op == `VDLA_ALU_OP_SHR),
-        .op_clip     (alu_op == `VDLA_ALU_OP_REQUANTISE),
+        .op_multiply (multiply_q),
+        .op_left     (left_q),
+        .op_right    (right_q),
+        .op_scale    (scales_q),
+        .op_clip     (clip_q),
         .immediate   (use_imm),
-        .inverted    (inverted_q),
         .low         (imm[7:0]),
         .high        (imm[15:8]),
-        .x           (x),
-        .y           (y),
-        .bias        (bias_q[32 * e +: 32]),
-        .scale       (scale_q[32 * e +: 32]),
-        .result      (late_data[32 * e +: 32])
+        .x           (x_q),
+        .y           (y_q),
+        .bias        (bias_q),
+        .scale       (scale_q),
+        .result      (late_data[A +: 32])
     );
 end endgenerate
 
 always @(posedge clk)
     if (next_valid)
-        wr_data <= late ? late_data : fresh;
+        wr_data <= late ? late_data : gemm ? sum : value;
 
 endmodule
 

@@ -11,14 +11,14 @@ from vdla.hw.formal.proofs import FORMAL, PROOFS, Proof, ProofFailed, run_proof,
 ALL = [pytest.param(proof, id=proof.title, marks=[pytest.mark.slow] if proof.slow else []) for proof in PROOFS]
 
 MUTANTS = {
-    "fifo": ("assign push_ready = !count[POINTER_WIDTH];", "assign push_ready = 1'b1;"),
-    "token": ("else if (pop && !push)", "else if (pop)"),
+    "fifo": ("more_q && count_q != 2;", "more_q;"),
+    "token": ("available <= count_q != ONE;", "available <= 1'b1;"),
     "bursts": ("&& !low_sum[BLOCK]", ""),
     "read_requests": ("flying_q != OUTSTANDING - 1", "flying_q != OUTSTANDING"),
     "arbiter": ("wire [2:0] unit  = held_q ? unit_q : first;", "wire [2:0] unit  = first;"),
     "store": ("behind_q <= !ahead_q;", "behind_q <= 1'b0;"),
-    "fetch": ("flying_q < OUTSTANDING", "flying_q <= OUTSTANDING"),
-    "registers": ("wire read = ar_valid && !r_valid;", "wire read = ar_valid;"),
+    "fetch": ("flying_q != OUTSTANDING - 1", "flying_q != OUTSTANDING"),
+    "registers": ("!chosen_q && !r_valid;", "!chosen_q;"),
 }
 """A mistake for each proof to find."""
 

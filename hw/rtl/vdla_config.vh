@@ -10,7 +10,6 @@
 `define VDLA_ADDRESS_WIDTH    40
 `define VDLA_REACH_WIDTH      50  // of byte addresses before they are known to be in range: no field overflows it
 `define VDLA_ENTRY_WIDTH      28  // of SRAM indices before they are known to be in range
-`define VDLA_BOUNDARY_BYTES   4096
 
 // Elements of an acc tile, one lane of the vector unit each
 `define VDLA_LANES            (`VDLA_BATCH * `VDLA_BLOCK_OUT)

@@ -13,10 +13,10 @@ ALL = [pytest.param(proof, id=proof.title, marks=[pytest.mark.slow] if proof.slo
 MUTANTS = {
     "fifo": ("more_q && count_q != 2;", "more_q;"),
     "token": ("available <= count_q != ONE;", "available <= 1'b1;"),
-    "bursts": ("page_left_w < MAX_BURST ? page_left_w : MAX_BURST", "MAX_BURST"),
-    "read_requests": ("flying_q < OUTSTANDING", "flying_q <= OUTSTANDING"),
-    "arbiter": ("wire [1:0] unit  = held_q ? unit_q : first;", "wire [1:0] unit  = first;"),
-    "store": ("{26'b0, aw_fire} - {26'b0, rd_valid && ends_burst}", "{26'b0, aw_fire}"),
+    "bursts": ("&& !low_sum[BLOCK]", ""),
+    "read_requests": ("flying_q != OUTSTANDING - 1", "flying_q != OUTSTANDING"),
+    "arbiter": ("wire [2:0] unit  = held_q ? unit_q : first;", "wire [2:0] unit  = first;"),
+    "store": ("behind_q <= !ahead_q;", "behind_q <= 1'b0;"),
     "fetch": ("flying_q != OUTSTANDING - 1", "flying_q != OUTSTANDING"),
     "registers": ("!chosen_q && !r_valid;", "!chosen_q;"),
 }

@@ -195,7 +195,7 @@ class WriteMemory:
 
 
 class Issue:
-    """Stands for vdla_issue: start in one cycle, `begun` and the instruction from the next until `done`."""
+    """Stands for vdla_issue: start in one cycle, the instruction from the next until `done`, and `begun` in the one after."""
 
     def __init__(self, dut: Any) -> None:
         self.dut, self.word, self.started, self.finished = dut, None, -1, -1
@@ -207,12 +207,9 @@ class Issue:
         starts = self.word is not None and self.started < 0
         if starts:
             self.started = cycle
-        if hasattr(self.dut, "start"):
-            self.dut.start.value = int(starts)
-            self.dut.start_insn.value = self.word if starts else 0
-        begun = self.started >= 0 and cycle == self.started + 1
-        self.dut.begun.value = int(begun)
-        if begun:
+        since = cycle - self.started if self.started >= 0 else 0
+        self.dut.begun.value = int(since == 2)
+        if since == 1:
             self.dut.insn.value = self.word
 
     def sample(self, cycle: int) -> None:

@@ -3,11 +3,12 @@
 // A loader serves up to three kinds of buffer, each with its tile size (1 << SHIFT_*) and depth; `kind` says which.
 //
 //     cycle      of an instruction that starts in t
-//     t + 1      `begin_valid`, `insn` is there and holds; so is the first row's address
-//     t + 2      the first burst; the first entry of padding
-//     t + 3      first request; first entry of padding written
-//     t + 4      `sram_fault`, if not all entries are in range
-//     c          a beat is taken from the bus, from t + 4 on
+//     t + 1      `insn` is there and holds: sizes in bytes, sums of counts
+//     t + 2      `begin_valid`; the first row's address
+//     t + 3      the first burst; the first entry of padding
+//     t + 4      first request; first entry of padding written
+//     t + 5      `sram_fault`, if not all entries are in range
+//     c          a beat is taken from the bus, from t + 5 on
 //     c + 1      its entries are known (vdla_beats)
 //     c + 2      they are written; `done` when it was the last
 //     c + 3      the instruction has finished (READ_DRAIN after the last beat is over)
@@ -97,58 +98,59 @@ wire [P-1:0] right  = insn[`VDLA_DMA_X_PAD_AFTER_BITS];
 wire [P-1:0] above  = insn[`VDLA_DMA_Y_PAD_BEFORE_BITS];
 wire [P-1:0] below  = insn[`VDLA_DMA_Y_PAD_AFTER_BITS];
 
-wire has_data = |x_size && |y_size;
 wire has_pads;
 
 wire [REACH-1:0] tile_r   = {{REACH - `VDLA_DMA_DRAM_BASE_WIDTH{1'b0}}, dram_tile};
 wire [REACH-1:0] stride_r = {{REACH - `VDLA_DMA_X_STRIDE_WIDTH{1'b0}}, x_stride};
 wire [31:0]      size_r   = {{32 - X{1'b0}}, x_size};
 
-reg [REACH-1:0] offset;    // in bytes
-reg [REACH-1:0] stride;
-reg [31:0]      row_bytes;
-reg [SHIFT-1:0] lanes;     // tiles of a beat, as a power of two
-reg [PART-1:0]  last_part; // beats of a tile less one
-reg [ENTRY-1:0] depth;
+reg             has_data_q;
+reg [REACH-1:0] offset_q;    // in bytes
+reg [REACH-1:0] stride_q;
+reg [31:0]      row_bytes_q;
+reg [SHIFT-1:0] lanes_q;     // tiles of a beat, as a power of two
+reg [PART-1:0]  last_part_q; // beats of a tile less one
+reg [ENTRY-1:0] depth_q;
 
-always @(*)
+always @(posedge clk)
+    has_data_q <= |x_size && |y_size;
+
+always @(posedge clk)
     case (kind)
         2'd0: begin
-            offset    = tile_r << SHIFT_0;
-            stride    = stride_r << SHIFT_0;
-            row_bytes = size_r << SHIFT_0;
-            lanes     = LANES_0[SHIFT-1:0];
-            last_part = PARTS_0;
-            depth     = ENTRIES_0;
+            offset_q    <= tile_r << SHIFT_0;
+            stride_q    <= stride_r << SHIFT_0;
+            row_bytes_q <= size_r << SHIFT_0;
+            lanes_q     <= LANES_0[SHIFT-1:0];
+            last_part_q <= PARTS_0;
+            depth_q     <= ENTRIES_0;
         end
         2'd1: begin
-            offset    = tile_r << SHIFT_1;
-            stride    = stride_r << SHIFT_1;
-            row_bytes = size_r << SHIFT_1;
-            lanes     = LANES_1[SHIFT-1:0];
-            last_part = PARTS_1;
-            depth     = ENTRIES_1;
+            offset_q    <= tile_r << SHIFT_1;
+            stride_q    <= stride_r << SHIFT_1;
+            row_bytes_q <= size_r << SHIFT_1;
+            lanes_q     <= LANES_1[SHIFT-1:0];
+            last_part_q <= PARTS_1;
+            depth_q     <= ENTRIES_1;
         end
         default: begin
-            offset    = tile_r << SHIFT_2;
-            stride    = stride_r << SHIFT_2;
-            row_bytes = size_r << SHIFT_2;
-            lanes     = LANES_2[SHIFT-1:0];
-            last_part = PARTS_2;
-            depth     = ENTRIES_2;
+            offset_q    <= tile_r << SHIFT_2;
+            stride_q    <= stride_r << SHIFT_2;
+            row_bytes_q <= size_r << SHIFT_2;
+            lanes_q     <= LANES_2[SHIFT-1:0];
+            last_part_q <= PARTS_2;
+            depth_q     <= ENTRIES_2;
         end
     endcase
 
 // ----------------------------------------------------------------------------
-// Where in the SRAM: in t + 1 the sums, in t + 2 the products, in t + 3 the first entry of the data, and whether the last
+// Where in the SRAM: in t + 1 the sums, in t + 2 the products, in t + 4 the first entry of the data, and whether the last
 // of all is in range
 
 wire [ENTRY-1:0] base = {{ENTRY - `VDLA_DMA_SRAM_BASE_WIDTH{1'b0}}, sram_base};
 
-reg             sums_q;     // t + 2
-reg             products_q; // t + 3
-reg [SHIFT-1:0] lanes_q;
-reg [PART-1:0]  last_part_q;
+reg             sums_q;     // t + 3
+reg             products_q; // t + 4
 reg [X:0]       columns_q;  // with the padding at the sides
 reg [Y:0]       rows_q;     // with that above and below
 reg [ENTRY-1:0] corner_q;   // first entry of the data if there are no rows above it
@@ -168,12 +170,10 @@ always @(posedge clk)
     end
 
 always @(posedge clk) begin
-    lanes_q     <= lanes;
-    last_part_q <= last_part;
     columns_q   <= {1'b0, x_size} + {{X + 1 - P{1'b0}}, left} + {{X + 1 - P{1'b0}}, right};
     rows_q      <= {1'b0, y_size} + {{Y + 1 - P{1'b0}}, above} + {{Y + 1 - P{1'b0}}, below};
     corner_q    <= base + {{ENTRY - P{1'b0}}, left};
-    room_q      <= {1'b0, depth} - {1'b0, base};
+    room_q      <= {1'b0, depth_q} - {1'b0, base};
     above_q     <= {{ENTRY - P{1'b0}}, above} * {{ENTRY - X - 1{1'b0}}, columns_q};
     entries_q   <= {{ENTRY - Y - 1{1'b0}}, rows_q} * {{ENTRY - X - 1{1'b0}}, columns_q};
 end
@@ -186,10 +186,10 @@ vdla_read_requests requests (
     .rst             (rst),
     .halt            (halt),
     .begin_valid     (begin_valid),
-    .begin_any       (has_data),
-    .begin_address   (offset + {{REACH - `VDLA_ADDRESS_WIDTH{1'b0}}, dram_base}),
-    .begin_stride    (stride),
-    .begin_row_bytes (row_bytes),
+    .begin_any       (has_data_q),
+    .begin_address   (offset_q + {{REACH - `VDLA_ADDRESS_WIDTH{1'b0}}, dram_base}),
+    .begin_stride    (stride_q),
+    .begin_row_bytes (row_bytes_q),
     .begin_rows      (y_size),
     .limit           (dram_end),
     .ar_valid        (ar_valid),
@@ -289,7 +289,7 @@ always @(posedge clk)
 
 always @(posedge clk)
     if (begin_valid) begin
-        data_left_q <= has_data;
+        data_left_q <= has_data_q;
         pads_left_q <= has_pads;
     end else begin
         if (beat_q && beat_last)

@@ -1,5 +1,5 @@
 // The padding of a LOAD: of the rows and columns that y_pad_* and x_pad_* put round the data, the entries in order, one a
-// cycle, and none of the data's. `begin_valid` loads the counts; the first entry is ready in the next cycle.
+// cycle, and none of the data's. The counts are there a cycle before `begin_valid`; the first entry is ready a cycle after.
 //
 // Padding is a sequence of runs of consecutive entries: the rows above the data, then for each row of data what lies to
 // its left and right, then the rows below. Between runs the entry number skips a row of data, or the whole data when
@@ -10,7 +10,7 @@
 //     left  DATA right
 //     below             rows of left + x_size + right
 //
-// `last` is high in the cycle in which the last entry is taken. What `begin_any` says (combinational): there is padding.
+// `last` is high in the cycle in which the last entry is taken. `begin_any`, from `begin_valid` on: there is padding.
 
 `default_nettype none
 
@@ -28,7 +28,7 @@ module vdla_padding (
     input  wire [`VDLA_DMA_X_PAD_AFTER_WIDTH-1:0]  right,
     input  wire [`VDLA_DMA_Y_PAD_BEFORE_WIDTH-1:0] above,
     input  wire [`VDLA_DMA_Y_PAD_AFTER_WIDTH-1:0]  below,
-    output wire                          begin_any,
+    output reg                           begin_any,
 
     output reg                           pad_valid,
     input  wire                          pad_ready,
@@ -52,10 +52,9 @@ wire columns   = |x_size || sides;
 wire has_sides = |y_size && sides;
 wire has_below = |below && columns;
 
-assign begin_any = |above && columns || has_below || has_sides;
-
 wire [P:0] both_sides = {1'b0, left} + {1'b0, right};
 
+reg             has_above_q;
 reg             has_sides_q;
 reg             has_left_q;
 reg             has_right_q;
@@ -64,16 +63,17 @@ reg [X:0]       total_1_q; // entries of a whole row, less 1
 reg             single_q;  // a whole row is one entry
 reg [ENTRY-1:0] data_q;    // entries of the whole data
 
-always @(posedge clk)
-    if (begin_valid) begin
-        has_sides_q <= has_sides;
-        has_left_q  <= |left;
-        has_right_q <= |right;
-        has_below_q <= has_below;
-        total_1_q   <= {1'b0, x_size} + {{X - P{1'b0}}, both_sides} - 1;
-        single_q    <= x_size == 1 && !sides || x_size == 0 && both_sides == 1;
-        data_q      <= {{ENTRY - X{1'b0}}, x_size} * {{ENTRY - Y{1'b0}}, y_size};
-    end
+always @(posedge clk) begin
+    begin_any   <= |above && columns || has_below || has_sides;
+    has_above_q <= |above;
+    has_sides_q <= has_sides;
+    has_left_q  <= |left;
+    has_right_q <= |right;
+    has_below_q <= has_below;
+    total_1_q   <= {1'b0, x_size} + {{X - P{1'b0}}, both_sides} - 1;
+    single_q    <= x_size == 1 && !sides || x_size == 0 && both_sides == 1;
+    data_q      <= {{ENTRY - X{1'b0}}, x_size} * {{ENTRY - Y{1'b0}}, y_size};
+end
 
 // ----------------------------------------------------------------------------
 // Runs: which the next entry belongs to
@@ -90,7 +90,7 @@ wire [X:0] run      = whole_q ? total_1_q : run_q;
 wire       run_over = whole_q ? single_q : run_over_q;
 
 // The first phase, of a transfer with padding at all, and the one after the rows above
-wire [1:0] first_phase = |above ? ABOVE : !has_sides ? BELOW : |left ? LEFT : RIGHT;
+wire [1:0] first_phase = has_above_q ? ABOVE : !has_sides_q ? BELOW : has_left_q ? LEFT : RIGHT;
 wire [1:0] side_phase  = !has_sides_q ? BELOW : has_left_q ? LEFT : RIGHT;
 
 reg [1:0] next_phase; // the phase of the run after this one
@@ -149,8 +149,8 @@ always @(posedge clk)
         phase_q    <= first_phase;
         skip_q     <= first_phase == BELOW ? SKIP_DATA : first_phase == RIGHT ? SKIP_ROW : SKIP_NONE;
         whole_q    <= first_phase == ABOVE || first_phase == BELOW;
-        run_q      <= {{X + 1 - P{1'b0}}, (|left ? left : right) - 1'b1};
-        run_over_q <= |left ? left == 1 : right == 1;
+        run_q      <= {{X + 1 - P{1'b0}}, (has_left_q ? left : right) - 1'b1};
+        run_over_q <= has_left_q ? left == 1 : right == 1;
     end else if (take) begin
         skip_q     <= SKIP_NONE;
         whole_q    <= 1'b0;
@@ -178,8 +178,9 @@ always @(posedge clk)
 
 always @(posedge clk)
     if (begin_valid) begin
-        rows_q     <= |above ? {{Y - P{1'b0}}, above - 1'b1} : has_sides ? y_size - 1 : {{Y - P{1'b0}}, below - 1'b1};
-        last_row_q <= |above ? above == 1 : has_sides ? y_size == 1 : below == 1;
+        rows_q     <= has_above_q ? {{Y - P{1'b0}}, above - 1'b1}
+                    : has_sides_q ? y_size - 1 : {{Y - P{1'b0}}, below - 1'b1};
+        last_row_q <= has_above_q ? above == 1 : has_sides_q ? y_size == 1 : below == 1;
     end else if (take && run_over && !same_row) begin
         rows_q     <= same ? rows_q - 1 : next_phase == BELOW ? {{Y - P{1'b0}}, below - 1'b1} : y_size - 1;
         last_row_q <= same ? rows_q == 1 : next_phase == BELOW ? below == 1 : y_size == 1;

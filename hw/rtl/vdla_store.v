@@ -1,11 +1,11 @@
 // STORE: writes rows of tiles from the narrow mirror of acc to DRAM.
 //
 //     cycle      of an instruction that starts in t
-//     t + 1      `begun`, `insn` is there and holds; the first row's address, how many entries there are
-//     t + 2      the first burst and the first beat's entries; whether all entries are in range
-//     t + 3      first write request; the first beat's entries are read; `sram_fault`, if not all are in range
-//     t + 4      its tiles are put in their lanes
-//     t + 5      it is on the bus (WRITE_SETUP after the request), if the bus takes it; a beat a cycle
+//     t + 2      `begun`, `insn` is there and holds since t + 1; the first row's address, how many entries there are
+//     t + 3      the first burst and the first beat's entries; whether all entries are in range
+//     t + 4      first write request; the first beat's entries are read; `sram_fault`, if not all are in range
+//     t + 5      its tiles are put in their lanes
+//     t + 6      it is on the bus (WRITE_SETUP after the request), if the bus takes it; a beat a cycle
 //     b          the last response is taken; `done`
 //
 // Requests and data go their own ways, as AXI asks: a beat is offered once the request of its burst has been offered,
@@ -84,7 +84,7 @@ wire [REACH-1:0] stride    = {{REACH - `VDLA_DMA_X_STRIDE_WIDTH{1'b0}}, x_stride
 wire [31:0]      row_bytes = {{32 - X{1'b0}}, x_size} << SHIFT;
 wire [ENTRY-1:0] base      = {{ENTRY - `VDLA_DMA_SRAM_BASE_WIDTH{1'b0}}, sram_base};
 
-reg             setup_q;   // t + 2
+reg             setup_q;   // t + 3
 reg             moves_q;   // there is something to move
 reg [ENTRY-1:0] entries_q; // in all
 reg [ENTRY:0]   room_q;    // entries from the first to acc's end; negative when that is before it

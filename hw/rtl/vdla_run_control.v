@@ -142,7 +142,7 @@ always @(posedge clk)
     end
 
 always @(posedge clk)
-    if (rst || !running) begin
+    if (!running) begin
         ended_q <= 0;
         ran_q   <= 0;
     end else begin
@@ -176,7 +176,7 @@ always @(posedge clk)
         cycles <= cycles + 1;
 
 always @(posedge clk)
-    if (rst || !running || core_moving || core_ended)
+    if (!running || core_moving || core_ended)
         still_q <= 0;
     else
         still_q <= still_q + 1;

@@ -172,7 +172,7 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
     localparam A = 32 * e;
     (* keep *)
     reg [1:0]  source_q; // one for each lane, and not shared: the multiplexers of all lanes are too many for one register
-    reg [31:0] tile;
+    reg [31:0] tile;    // what was read, for all but GEMM, which has the sum of the step before
     reg [31:0] given_q; // y, where it is not read from acc
     reg [31:0] x_q;
     reg [31:0] y_q;
@@ -184,7 +184,6 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
 
     always @(*)
         case (source_q)
-            SUM:     tile = sum[A +: 32];
             VALUE:   tile = value[A +: 32];
             WRITTEN: tile = wr_data[A +: 32];
             default: tile = data_q[A +: 32];
@@ -193,7 +192,7 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
     always @(posedge clk) begin
         given_q <= !gemm ? {{16{imm[15]}}, imm} : resets_q ? 32'd0 : totals[A +: 32];
         if (x_loads_q)
-            x_q <= keeps_q ? tile : 32'd0;
+            x_q <= !keeps_q ? 32'd0 : source_q == SUM ? sum[A +: 32] : tile;
         if (y_loads_q)
             y_q <= y_given_q ? given_q : tile;
         if (bias_loads_q)

@@ -54,6 +54,7 @@ def check(design: Design, seed: int) -> None:
     np.testing.assert_array_equal(execution.dram, reference(program, dram), err_msg=where)
     profile = Simulator(design).timing_only(program)
     late = (execution.finish - execution.start) - (profile.finish - profile.start)
+    assert execution.counters.cycles == execution.finish.max(), where
     assert (late == 0).all(), f"{where}: instructions {np.flatnonzero(late)} by {late[late != 0]}"
 
 

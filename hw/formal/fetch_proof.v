@@ -122,7 +122,7 @@ always @(posedge clk)
 (* hierconn *) wire [$clog2(`VDLA_FETCH_BLOCKS):0]               \dut.ready_q ;
 (* hierconn *) wire [$clog2(`VDLA_FETCH_BLOCKS * BLOCK_BEATS)-1:0] \dut.write_q ;
 (* hierconn *) wire [$clog2(SLOTS)-1:0]                          \dut.read_q ;
-(* hierconn *) wire \dut.more_q , \dut.final_q , \dut.room_some_q , \dut.slot_q , \dut.pending_q ;
+(* hierconn *) wire \dut.more_q , \dut.final_q , \dut.may_ask_q , \dut.pending_q ;
 (* hierconn *) wire \dut.read_last_q , \dut.head_valid_q , \dut.head_ends_q , \dut.head_last_q ;
 
 wire [N-1:0] read       = taken_q + \dut.head_valid_q ;                                         // instructions
@@ -142,10 +142,9 @@ always @(*) begin
         assert (\dut.more_q == (asked_q != bursts));
         assert (\dut.final_q == (asked_q == bursts - 1));
         assert (!\dut.more_q || \dut.left_q == bursts - 1 - asked_q);
-        assert (\dut.slot_q == (flying < `VDLA_OUTSTANDING));
-        assert (\dut.room_some_q == (\dut.room_q != 0));
         assert (\dut.room_q + asked_q == ROOM + freed);
-        assert (!\dut.pending_q || \dut.more_q && \dut.room_some_q && \dut.slot_q );
+        assert (\dut.may_ask_q == (\dut.more_q && \dut.room_q != 0 && flying < `VDLA_OUTSTANDING));
+        assert (!\dut.pending_q || \dut.may_ask_q );
         assert (quiet == (flying == 0 && !\dut.pending_q ));
         assert (\dut.write_q == received_q % (`VDLA_FETCH_BLOCKS * BLOCK_BEATS) || over_q == bursts);
         assert (read <= length);

@@ -72,74 +72,71 @@ always @(posedge clk)
     last_insn_q <= program_length - 1;
 
 // ----------------------------------------------------------------------------
-// Requests. What a request needs is counted, and whether there is some is a register: bursts of the program, room in the
-// buffer, and bursts that may still be in flight.
+// Requests. What a request needs is counted: bursts of the program, room in the buffer, and bursts that may still be in
+// flight. Whether there is some of each is worked out a cycle ahead.
 
 localparam [6:0] OUTSTANDING = `VDLA_OUTSTANDING;
 
 wire [ROOM_WIDTH-1:0] freed = BURSTS[ROOM_WIDTH-1:0];
 
 reg [`VDLA_ADDRESS_WIDTH-1:BURST_SHIFT] address_q; // of the next burst
-reg [LEFT_WIDTH-1:0] left_q;      // bursts of the program after it
-reg                  more_q;      // it is not behind the program's end
-reg                  final_q;     // it is the program's last: left_q == 0
-reg [ROOM_WIDTH-1:0] room_q;      // bursts for which the buffer has room
-reg                  room_some_q; // room_q != 0
-reg [6:0]            flying_q;    // bursts requested and not over
-reg                  slot_q;      // flying_q < OUTSTANDING
-reg                  pending_q;   // a request is on the bus
+reg [LEFT_WIDTH-1:0] left_q;    // bursts of the program after it
+reg                  more_q;    // it is not behind the program's end
+reg                  final_q;   // it is the program's last: left_q == 0
+reg [ROOM_WIDTH-1:0] room_q;    // bursts for which the buffer has room
+reg [6:0]            flying_q;  // bursts requested and not over
+reg                  may_ask_q; // there is a burst, room for it, and fewer than OUTSTANDING in flight
+reg                  pending_q; // a request is on the bus
 
 wire frees;                      // a block of the buffer
 wire ar_fire = ar_valid && ar_ready;
 wire r_over  = r_valid && r_last;
+wire more_d  = ar_fire ? !final_q : more_q;
+wire room_d  = frees || (ar_fire ? room_q != 1 : room_q != 0);
+wire slot_d  = r_over || flying_q != (ar_fire ? OUTSTANDING - 1 : OUTSTANDING);
 
-assign ar_valid   = pending_q || !halt && more_q && room_some_q && slot_q;
+assign ar_valid   = pending_q || !halt && may_ask_q;
 assign ar_address = {address_q, {BURST_SHIFT{1'b0}}};
 assign ar_length  = final_q ? last_beat : FULL_LENGTH;
 assign quiet      = flying_q == 0 && !pending_q;
 
 always @(posedge clk)
-    if (rst)
+    if (rst) begin
         pending_q <= 1'b0;
-    else
+        may_ask_q <= 1'b1;
+    end else begin
         pending_q <= ar_valid && !ar_ready;
-
-always @(posedge clk)
-    if (rst) begin
-        address_q   <= program_address[`VDLA_ADDRESS_WIDTH-1:BURST_SHIFT];
-        left_q      <= last_burst;
-        more_q <= 1'b1;
-        final_q  <= last_burst == 0;
-    end else if (ar_fire) begin
-        address_q   <= address_q + 1;
-        left_q      <= left_q - 1;
-        more_q <= !final_q;
-        final_q  <= left_q == 1;
+        may_ask_q <= more_d && room_d && slot_d;
     end
 
 always @(posedge clk)
     if (rst) begin
-        room_q      <= ROOM[ROOM_WIDTH-1:0];
-        room_some_q <= 1'b1;
-    end else if (frees) begin
-        room_q      <= room_q + (ar_fire ? freed - 1 : freed);
-        room_some_q <= 1'b1;
+        address_q <= program_address[`VDLA_ADDRESS_WIDTH-1:BURST_SHIFT];
+        left_q    <= last_burst;
+        more_q    <= 1'b1;
+        final_q   <= last_burst == 0;
     end else if (ar_fire) begin
-        room_q      <= room_q - 1;
-        room_some_q <= room_q != 1;
+        address_q <= address_q + 1;
+        left_q    <= left_q - 1;
+        more_q    <= !final_q;
+        final_q   <= left_q == 1;
     end
 
 always @(posedge clk)
-    if (rst) begin
+    if (rst)
+        room_q <= ROOM[ROOM_WIDTH-1:0];
+    else if (frees)
+        room_q <= room_q + (ar_fire ? freed - 1 : freed);
+    else if (ar_fire)
+        room_q <= room_q - 1;
+
+always @(posedge clk)
+    if (rst)
         flying_q <= 0;
-        slot_q   <= 1'b1;
-    end else if (ar_fire && !r_over) begin
+    else if (ar_fire && !r_over)
         flying_q <= flying_q + 1;
-        slot_q   <= flying_q != OUTSTANDING - 1;
-    end else if (r_over && !ar_fire) begin
+    else if (r_over && !ar_fire)
         flying_q <= flying_q - 1;
-        slot_q   <= 1'b1;
-    end
 
 // ----------------------------------------------------------------------------
 // Buffer: rows of an instruction, or of a beat where beats are wider

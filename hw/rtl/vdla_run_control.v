@@ -10,8 +10,8 @@
 //     f + LAG + 1  `running` falls; `cycles` is f
 //
 // So `cycles` is LAG cycles behind while the core runs. A fault of the core ends the run in the cycle it comes in. The first
-// fault is kept until the next reset. While `running` is low the core asks the bus for nothing more; `reset` waits until
-// nothing it has asked for is outstanding.
+// fault is kept until the next reset. From the cycle after that `halt` is high, and the core asks the bus for nothing more;
+// `reset` waits until nothing it has asked for is outstanding.
 //
 // The checks of the start and of the watchdog are made all the time, and are a cycle or two behind their registers, which
 // the host cannot change and use in so short a time.
@@ -46,6 +46,7 @@ module vdla_run_control (
     output reg  [63:0] cycles,
 
     // The core
+    output reg         halt,           // not running; after the end, from one cycle later on
     output reg         core_rst,
     input  wire        core_quiet,     // in the cycle before
     input  wire        core_ended,     // every instruction had finished in the cycle before
@@ -112,9 +113,15 @@ wire ends    = running && (ended || faults);
 wire of_core = running && core_fault != `VDLA_FAULT_NONE;
 
 // ----------------------------------------------------------------------------
-// The run. What the core says is of the cycle before, so it is quiet only if it was told to be before that.
+// The run. What the core says is of the cycle before, so it is quiet only if it was told to halt before that.
 
-wire clears = resetting_q && core_quiet && !running && !ran_q[0];
+reg  halted_q;
+wire clears = resetting_q && core_quiet && !running && halted_q;
+
+always @(posedge clk) begin
+    halt     <= rst || !(starting_q[1] || running);
+    halted_q <= halt;
+end
 
 assign idle   = !running && starting_q == 0 && !resetting_q && fault == `VDLA_FAULT_NONE;
 assign active = running || starting_q != 0 || takes_start;

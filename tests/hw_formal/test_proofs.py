@@ -17,7 +17,7 @@ MUTANTS = {
     "read_requests": ("flying_q != OUTSTANDING - 1", "flying_q != OUTSTANDING"),
     "arbiter": ("wire [2:0] unit  = held_q ? unit_q : first;", "wire [2:0] unit  = first;"),
     "store": ("behind_q <= !ahead_q;", "behind_q <= 1'b0;"),
-    "fetch": ("flying_q != OUTSTANDING - 1", "flying_q != OUTSTANDING"),
+    "fetch": ("(ar_fire ? OUTSTANDING - 1 : OUTSTANDING)", "OUTSTANDING"),
     "registers": ("!chosen_q && !r_valid;", "!chosen_q;"),
 }
 """A mistake for each proof to find."""

@@ -173,7 +173,7 @@ def test_results_are_kept_by_the_sources(quick: list[str], monkeypatch: pytest.M
 
 def test_what_cannot_fit_an_ecp5_is_not_tried(quick: list[str]) -> None:
     report = synth.synthesise("pynq_z1", ("ecp5",))
-    assert report.ecp5["why_not"] == "scratchpads of 224 blocks of RAM; LFE5U-85F has 208"
+    assert report.ecp5["why_not"] == "scratchpads of 224 blocks of RAM; LFE5U-85F-8 has 208"
     assert report.ecp5["fmax_mhz"] is None
     assert quick == []
 

@@ -42,8 +42,9 @@ BUS
     Between units the order is by beat: a cycle goes to the first unit in `BUS_PRIORITY` whose oldest burst is ready. (On
     AXI: an ID for each unit, data in order within an ID and interleaved between them. `outstanding` is for each unit on a
     shared port too, so that one unit's prefetches cannot take the requests of another.)
-    The shared port of an AXI4 master takes one read request a cycle, so the second of two units that ask in the same cycle
-    is one later there than here. That costs nothing while the bus has beats to move.
+    A shared port takes one read request a cycle in hardware, so the second of two units that ask at once is later there.
+    That makes no difference if requests go by `BUS_PRIORITY` too: a request that waits n cycles waits for n bursts of one
+    beat at least, which are ready before it, go before it, and leave the bus no cycle for it until it is ready after all.
     An SRAM whose entries are narrower than a beat has a lane for each entry of a beat: the beat rate is the only limit.
 """
 

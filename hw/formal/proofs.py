@@ -23,7 +23,9 @@ FORMAL = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """modules: of the RTL, without `vdla_` and `.v`. design: whose header they are proved with. slow: over 20 s."""
+    """modules: of the RTL, without `vdla_` and `.v`. contracts: modules in whose place stands what is proved of them
+    (`contract_*.v`). design: whose header they are proved with. slow: over 20 s.
+    """
 
     name: str
     mode: str
@@ -31,6 +33,7 @@ class Proof:
     modules: tuple[str, ...]
     checkers: tuple[str, ...] = ("stream",)
     parameters: dict[str, int] = field(default_factory=dict)
+    contracts: tuple[str, ...] = ()
     design: str = "tiny"
     slow: bool = False
 
@@ -59,6 +62,8 @@ PROOFS = (
     Proof("store", "bmc", 11, STORE, ("stream", "burst"), {"X_SIZE": 1, "Y_SIZE": 3}),
     Proof("store", "bmc", 14, STORE, ("stream", "burst"), slow=True),
     Proof("store", "cover", 24, STORE, ("stream", "burst")),
+    Proof("store_transfers", "prove", 1, ("store", "beats"), ("stream", "burst"), contracts=("bursts", "fifo"), slow=True),
+    Proof("store_transfers", "cover", 24, ("store", "beats"), ("stream", "burst"), contracts=("bursts", "fifo")),
     Proof("fetch", "prove", 2, ("fetch",), ("stream", "burst", "reads"), slow=True),
     Proof("fetch", "cover", 12, ("fetch",), ("stream", "burst", "reads")),
 )
@@ -76,7 +81,7 @@ def sby_text(proof: Proof, sources: list[str]) -> str:
             f"read_verilog -formal -I. {' '.join(name for name in sources if name.endswith('.v'))}",
             f"hierarchy -check -top {top}{chosen}",
             "proc",
-            "memory_map",  # so that a proof can name the words of a small memory
+            "memory_map a:oracle %n",  # so that a proof can name the words of a small memory
             f"prep -flatten -top {top}",
             "",
             *("[files]", *sources, ""),
@@ -95,6 +100,7 @@ def run_proof(proof: Proof, folder: Path, replace: tuple[str, str] | None = None
             raise RunError(f"proofs need {package}", where="formal", hint="pip install 'vdla[synth]'")
     files = {path.name: path for path in [*RTL.glob("*.vh"), *(RTL / f"vdla_{name}.v" for name in proof.modules)]}
     files |= {path.name: path for path in (FORMAL / f"check_{name}.v" for name in proof.checkers)}
+    files |= {path.name: path for path in (FORMAL / f"contract_{name}.v" for name in proof.contracts)}
     files |= {f"{proof.name}_proof.v": FORMAL / f"{proof.name}_proof.v"}
     texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
     texts |= rtl_headers(load_design(proof.design))

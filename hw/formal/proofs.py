@@ -58,6 +58,8 @@ PROOFS = (
     Proof("read_requests", "cover", 20, ("read_requests", "bursts"), ("stream", "burst", "reads")),
     Proof("arbiter", "prove", 2, ("arbiter",)),
     Proof("registers", "prove", 2, ("registers",)),
+    Proof("run_control", "prove", 2, ("run_control",), ()),
+    Proof("run_control", "cover", 30, ("run_control",), ()),
     Proof("store", "bmc", 11, STORE, ("stream", "burst")),
     Proof("store", "bmc", 11, STORE, ("stream", "burst"), {"X_SIZE": 1, "Y_SIZE": 3}),
     Proof("store", "bmc", 14, STORE, ("stream", "burst"), slow=True),

@@ -119,7 +119,7 @@ reg  halted_q;
 wire clears = resetting_q && core_quiet && !running && halted_q;
 
 always @(posedge clk) begin
-    halt     <= rst || !(starting_q[1] || running);
+    halt     <= rst || clears || !(starting_q[1] || running);
     halted_q <= halt;
 end
 

@@ -18,6 +18,7 @@ MUTANTS = {
     "arbiter": ("wire [2:0] unit  = held_q ? unit_q : first;", "wire [2:0] unit  = first;"),
     "store": ("behind_q <= !ahead_q;", "behind_q <= 1'b0;"),
     "fetch": ("(ar_fire ? OUTSTANDING - 1 : OUTSTANDING)", "OUTSTANDING"),
+    "run_control": ("halt     <= rst || clears ||", "halt     <= rst ||"),
     "registers": ("!chosen_q && !r_valid;", "!chosen_q;"),
 }
 """A mistake for each proof to find."""

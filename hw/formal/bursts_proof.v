@@ -50,7 +50,7 @@ vdla_bursts dut (
 always @(*) begin
     assume (!begin_valid || !active);
     assume (!burst_ready || burst_valid);
-    assume (begin_row_bytes != 0 && begin_row_bytes < 32'h4000_0000 && begin_rows != 0);
+    assume (begin_row_bytes < 32'h4000_0000 && (!begin_any || begin_row_bytes != 0 && begin_rows != 0));
     assume (begin_address < {2'b01, {REACH - 2{1'b0}}} && begin_stride < {1'b1, {REACH - 14{1'b0}}});
     assume (limit_any <= {1'b1, {A{1'b0}}});
 end
@@ -71,6 +71,8 @@ wire [BEAT-1:0]  burst_end = beat_q + burst_length + 1;
 wire [REACH-1:0] next_row  = row_q + stride_q;
 wire             take      = burst_valid && burst_ready;
 wire             row_over  = burst_end == end_beat;
+wire [BEAT-1:0]  to_end    = end_beat - beat_q;
+wire [BEAT-1:0]  to_block  = `VDLA_MAX_BURST - beat_q % `VDLA_MAX_BURST;
 
 always @(posedge clk)
     if (rst)
@@ -139,6 +141,7 @@ always @(*)
         if (burst_valid) begin
             assert (burst_address == {beat_q, {SHIFT{1'b0}}});
             assert (burst_end <= end_beat);
+            assert (burst_length == (to_end < to_block ? to_end : to_block) - 1);
             assert (\dut.beat_q == beat_q[A-SHIFT-1:0]);
             assert (\dut.left_q == blocks_left);
             assert (\dut.last_q == (blocks_left == 0));

@@ -32,22 +32,29 @@ class Proof:
     depth: int
     modules: tuple[str, ...]
     checkers: tuple[str, ...] = ("stream",)
-    parameters: dict[str, int] = field(default_factory=dict)
     contracts: tuple[str, ...] = ()
+    parameters: dict[str, int] = field(default_factory=dict)
     design: str = "tiny"
     slow: bool = False
 
     @property
     def title(self) -> str:
         return "-".join(
-            [self.name, f"{self.mode}{self.depth}", *(f"{key.lower()}{value}" for key, value in self.parameters.items())]
+            [
+                self.name,
+                f"{self.mode}{self.depth}",
+                *(f"{key.lower()}{value}" for key, value in self.parameters.items()),
+                *([] if self.design == "tiny" else [self.design]),
+            ]
         )
 
 
 STORE = ("store", "bursts", "beats", "fifo")
+TRANSFERS: tuple[tuple[str, ...], ...] = (("store", "beats"), ("stream", "burst"), ("bursts", "fifo"))
 
 PROOFS = (
     Proof("fifo", "prove", 3, ("fifo",), parameters={"DEPTH": 2}),
+    Proof("fifo", "prove", 3, ("fifo",), parameters={"DEPTH": 4}),
     Proof("fifo", "prove", 3, ("fifo",), parameters={"DEPTH": 8}),
     Proof("fifo", "cover", 20, ("fifo",), parameters={"DEPTH": 4}),
     Proof("token", "prove", 2, ("token",), ()),
@@ -61,11 +68,12 @@ PROOFS = (
     Proof("run_control", "prove", 2, ("run_control",), ()),
     Proof("run_control", "cover", 30, ("run_control",), ()),
     Proof("store", "bmc", 11, STORE, ("stream", "burst")),
-    Proof("store", "bmc", 11, STORE, ("stream", "burst"), {"X_SIZE": 1, "Y_SIZE": 3}),
+    Proof("store", "bmc", 11, STORE, ("stream", "burst"), parameters={"X_SIZE": 1, "Y_SIZE": 3}),
     Proof("store", "bmc", 14, STORE, ("stream", "burst"), slow=True),
     Proof("store", "cover", 24, STORE, ("stream", "burst")),
-    Proof("store_transfers", "prove", 1, ("store", "beats"), ("stream", "burst"), contracts=("bursts", "fifo"), slow=True),
-    Proof("store_transfers", "cover", 24, ("store", "beats"), ("stream", "burst"), contracts=("bursts", "fifo")),
+    Proof("store_transfers", "prove", 1, *TRANSFERS, slow=True),
+    Proof("store_transfers", "prove", 1, *TRANSFERS, design="pynq_z1", slow=True),  # where a tile is two beats
+    Proof("store_transfers", "cover", 24, *TRANSFERS),
     Proof("fetch", "prove", 2, ("fetch",), ("stream", "burst", "reads"), slow=True),
     Proof("fetch", "cover", 12, ("fetch",), ("stream", "burst", "reads")),
 )
@@ -83,7 +91,7 @@ def sby_text(proof: Proof, sources: list[str]) -> str:
             f"read_verilog -formal -I. {' '.join(name for name in sources if name.endswith('.v'))}",
             f"hierarchy -check -top {top}{chosen}",
             "proc",
-            "memory_map a:oracle %n",  # so that a proof can name the words of a small memory
+            "memory_map a:oracle %n",  # so that a proof can name the words of a small memory; an oracle is too large
             f"prep -flatten -top {top}",
             "",
             *("[files]", *sources, ""),

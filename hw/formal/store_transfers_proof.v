@@ -1,16 +1,17 @@
 // vdla_store, any transfers one after the other, against a memory that takes and answers when it likes, with `halt` at any
 // time: requests and data keep the ready/valid promise; every request is a legal burst; each burst has as many beats as it
-// asked for, the last one marked, none before the request of its burst is on the bus; the beats are those of the
-// transfer's entries in order, with strobes unless one of its entries is outside acc; `done` comes when every burst has
-// its response, and not before; after `halt` nothing new is asked for, and when it is `quiet` too nothing comes any more.
+// asked for, the last one marked, none before the request of its burst is on the bus; the entries are read in order, each
+// for all its beats, and the beats have strobes unless `sram_fault`; `done` comes only when every burst of the transfer has
+// been asked for, written and answered; after `halt` nothing new is asked for, and once it is `quiet` too nothing comes.
 //
 // By induction of one step. vdla_bursts and vdla_fifo are replaced by what is proved of them (contract_*.v); vdla_beats is
-// the real one. How far the requests are ahead of the data has no bound, so that the bursts between them are in no register:
-// they are in `bursts`, a table that holds for each burst of a transfer where it begins. It has any contents at all, but
-// that the first begins where the transfer does and that each is followed by the one that vdla_bursts would make next. Of
-// every transfer there is such a table; between transfers nothing is asserted that speaks of it, so each has its own.
+// the real one. The requests may be any number of bursts ahead of the data, so no register tells which those are: `bursts`
+// does, a table of where each burst of a transfer begins. Its contents are arbitrary, but that the first begins where the
+// transfer does, and that each is followed by the one vdla_bursts makes next: every transfer has such a table. Nothing that
+// is asserted between transfers speaks of it, so each transfer has its own.
 //
-// For beats that hold one tile or part of one (LANES is 1), and tiles of no more beats than a burst.
+// Transfers of fewer than 65535 bursts, that is, more than acc holds. A beat holds one tile or part of one (LANES is 1), and
+// a burst whole tiles.
 
 `default_nettype none
 
@@ -223,9 +224,13 @@ always @(*)
         end
     end
 
+reg again_q = 1'b0; // a transfer with data has ended
+always @(posedge clk)
+    again_q <= !rst && (again_q || done && moves);
+
 always @(posedge clk)
     if (!rst) begin
-        cover (done && asked_q == 2);
+        cover (done && asked_q == 2 && again_q);
         cover (asked_q == read_q + 3);
         cover (read_q == asked_q + 1);
     end

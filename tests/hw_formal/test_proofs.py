@@ -24,6 +24,7 @@ MUTANTS = (
     ("store_transfers", "one_q    <= flying_q == 2;", "one_q    <= flying_q[1];"),
     ("store_transfers", "space_q <= !held_d[2];", "space_q <= !held_q[2];"),
     ("store_transfers", "last_row_q  <= rows_q == 1;", "last_row_q  <= rows_q == 0;"),
+    ("store_transfers", "entries_q > room_q", "entries_q >= room_q"),
     ("fetch", "flying_q != OUTSTANDING - 1", "flying_q != OUTSTANDING"),
     ("registers", "!chosen_q && !r_valid;", "!chosen_q;"),
 )

@@ -1,8 +1,9 @@
 // vdla_store, any transfers one after the other, against a memory that takes and answers when it likes, with `halt` at any
 // time: requests and data keep the ready/valid promise; every request is a legal burst; each burst has as many beats as it
 // asked for, the last one marked, none before the request of its burst is on the bus; the entries are read in order, each
-// for all its beats, and the beats have strobes unless `sram_fault`; `done` comes only when every burst of the transfer has
-// been asked for, written and answered; after `halt` nothing new is asked for, and once it is `quiet` too nothing comes.
+// for all its beats, what is read is what is queued, and has strobes unless an entry of the transfer is outside acc, which
+// is when there is a fault; `done` comes only when every burst of the transfer has been asked for, written and answered;
+// after `halt` nothing new is asked for, and once it is `quiet` too nothing comes.
 //
 // By induction of one step. vdla_bursts and vdla_fifo are replaced by what is proved of them (contract_*.v); vdla_beats is
 // the real one. The requests may be any number of bursts ahead of the data, so no register tells which those are: `bursts`
@@ -146,6 +147,7 @@ always @(posedge clk)
 reg [N-1:0] asked_q, read_q, written_q, answered_q; // bursts
 reg [7:0]   read_beat_q, written_beat_q;            // and beats of the next
 reg [ENTRY-1:0] tiles_q;                            // read
+reg [ENTRY-1:0] entries_q;                          // that are read in all
 reg         setup_q;                                // the cycle after `begun`
 reg         waiting_q;                              // a request was offered and not taken
 
@@ -164,6 +166,8 @@ wire read_over  = rd_valid && read_beat_q + 1 == length_of(read_burst);
 wire [LEFT-1:0] row_left = read_left - read_beat_q; // beats of the row from the next that is read
 
 always @(posedge clk) begin
+    if (begun)
+        entries_q <= {{ENTRY - X{1'b0}}, x_size} * {{ENTRY - Y{1'b0}}, y_size};
     setup_q   <= begun;
     waiting_q <= !rst && aw_valid && !aw_ready;
     if (rst || begun) begin
@@ -212,6 +216,8 @@ always @(*)
             assert (w_last == (written_beat_q + 1 == length_of(written_burst)));
             assert (w_strobe == {BYTES{!sram_fault}});
         end
+        if (busy_q && !setup_q)
+            assert (sram_fault == (moves && first_entry + entries_q > `VDLA_ACC_DEPTH));
         if (done) begin
             assert (asked_q == (moves ? count : 0));
             assert (asked_q == read_q && asked_q == written_q && asked_q == answered_q + b_valid);
@@ -257,6 +263,7 @@ always @(posedge clk)
 
 (* hierconn *) wire [SLOTS*WORD-1:0] \dut.queue.words_q ;
 (* hierconn *) wire [2:0]            \dut.queue.count_q ;
+(* hierconn *) wire [8*BYTES-1:0]    \dut.read_data ;
 (* hierconn *) wire                  \dut.read_q , \dut.read_last_q , \dut.read_mask_q , \dut.space_q ;
 
 genvar s;
@@ -277,6 +284,8 @@ generate for (s = 0; s < SLOTS; s = s + 1) begin: slot
             assert (beat < BURST);
             if (queued)
                 assert (\dut.queue.words_q [s * WORD + 8 * BYTES +: BYTES] == {BYTES{!sram_fault}});
+            else
+                assert (\dut.read_data == rd_data[beat % PARTS * 8 * BYTES +: 8 * BYTES]);
         end
 end endgenerate
 
@@ -299,6 +308,9 @@ always @(*)
 (* hierconn *) wire [7:0]           \dut.place_q ;
 (* hierconn *) wire [SHIFT+7:0]     \dut.row_q ;
 
+(* hierconn *) wire [ENTRY-1:0]     \dut.entries_q ;
+(* hierconn *) wire [ENTRY:0]       \dut.room_q ;
+
 (* hierconn *) wire                 \dut.requests.burst_valid , \dut.requests.out_of_range , \dut.requests.fresh_q ;
 (* hierconn *) wire [SHIFT+PLACE-1:0] \dut.requests.row_q , \dut.requests.stride_q ;
 (* hierconn *) wire [31:0]          \dut.requests.size_q , \dut.requests.left_q ;
@@ -320,6 +332,7 @@ wire [Y-1:0]     asked_rows;
 assign {asked_row_place, asked_place, asked_left, asked_rows} = asked_burst;
 
 wire [PLACE-1:0] next_row_place = read_row_place + stride_place;
+wire [ENTRY:0]   room           = `VDLA_ACC_DEPTH - first_entry;
 wire [X:0]       row_tiles      = (row_left + PARTS - 1) / PARTS; // from that of the next beat
 
 always @(*)
@@ -348,6 +361,7 @@ always @(*)
             assert (setup_q && asked_q == 0 && read_q == 0 && read_beat_q == 0 && tiles_q == 0 && \dut.held_q == 0);
             assert (!\dut.data_q && \dut.moves_q == moves && \dut.requests.fresh_q == moves);
             assert (moves || \dut.requests.rows_q == 0);
+            assert (\dut.entries_q == entries_q && \dut.room_q == room);
         end
         if (busy_q && moves) begin
             assert (\dut.requests.fresh_q == setup_q);

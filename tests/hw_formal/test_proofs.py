@@ -26,6 +26,7 @@ MUTANTS = (
     ("store_transfers", "last_row_q  <= rows_q == 1;", "last_row_q  <= rows_q == 0;"),
     ("fetch", "(ar_fire ? OUTSTANDING - 1 : OUTSTANDING)", "OUTSTANDING"),
     ("run_control", "halt     <= rst || clears ||", "halt     <= rst ||"),
+    ("store_transfers", "entries_q > room_q", "entries_q >= room_q"),
     ("registers", "!chosen_q && !r_valid;", "!chosen_q;"),
 )
 """Mistakes for the proofs to find: the proof, text of the RTL and what to put in its place."""

@@ -50,7 +50,11 @@ class Proof:
 
 
 STORE = ("store", "bursts", "beats", "fifo")
-TRANSFERS: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = (("store", "beats"), ("stream", "burst"), ("bursts", "fifo"))
+TRANSFERS: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = (
+    ("store", "beats"),
+    ("stream", "burst"),
+    ("bursts", "fifo"),
+)
 
 PROOFS = (
     Proof("fifo", "prove", 3, ("fifo",), parameters={"DEPTH": 2}),

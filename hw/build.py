@@ -6,6 +6,7 @@ the RTL, the generated headers, the harness, the tools, their flags and the proc
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.util
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from vdla.design import Design
 from vdla.errors import RunError
-from vdla.files import cache_folder
+from vdla.files import cache_folder, keep_newest
 from vdla.isa.emit_verilog import verilog_header
 from vdla.isa.generate import COMMAND
 from vdla.isa.registers import registers_header
@@ -32,6 +33,8 @@ RTL = Path(__file__).resolve().parent / "rtl"
 HARNESS = Path(__file__).resolve().parent / "verilator"
 TOP = "vdla_shell"
 LIBRARY = "vdla_rtl.so"
+KEPT = 64
+"""Libraries in the cache, of 1 to 10 MB each."""
 
 VERILATOR_FLAGS = (
     *("--cc", "--top-module", TOP, "--prefix", f"V{TOP}", "-DVDLA_TRACE"),
@@ -63,11 +66,13 @@ def rtl_library(design: Design, *, waves: bool = False) -> Path:
     key = _key([*sources.items(), *_tool_versions().items(), ("flags", flags), ("recipe", recipe)])
     folder = _library_folder() / key
     library = folder / LIBRARY
-    if library.exists():
-        return library
-    with _lock(folder.with_suffix(".lock")):
-        if not library.exists():
-            _build(sources, folder, verilator_flags, defines)
+    if not library.exists():
+        with _lock(folder.with_suffix(".lock")):
+            if not library.exists():
+                _build(sources, folder, verilator_flags, defines)
+        keep_newest(folder.parent, KEPT)
+    with contextlib.suppress(OSError):  # a cache that can only be read is good enough
+        os.utime(folder)
     return library
 
 

@@ -80,7 +80,7 @@ def _request(t, ring: np.ndarray, port: Port, unit: int) -> None:
     """
     t.last_request = request_time(t.earliest, t.last_request, 0 if unit == STORE else ring[t.slot])
     t.ready = t.last_request + (WRITE_SETUP if unit == STORE else port.read_latency)
-    t.left = burst_beats(t.beat, t.end, port.max_burst, port.bus_bytes)
+    t.left = burst_beats(t.beat, t.end, port.max_burst)
     t.beats += t.left
     t.beat += t.left
 

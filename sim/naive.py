@@ -14,11 +14,12 @@ from vdla.design import Design
 from vdla.device import STALLS, UNITS, DeviceResult, LayerProfile, Observer, Profile, UnitProfile
 from vdla.errors import RunError
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
-from vdla.isa.definition import PER_CHANNEL_ALU_OPS, Opcode
+from vdla.isa.definition import PER_CHANNEL_ALU_OPS, AluOp, Opcode
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, Machine, new_machine, uop_indices
 from vdla.sim.functional import describe
 from vdla.sim.naive_timing import NaiveMachine
+from vdla.sim.timing import ALU_LATENCY, ALU_LONG_LATENCY, LONG_ALU_OPS
 
 
 class NaiveSimulator:
@@ -33,12 +34,12 @@ class NaiveSimulator:
         """See `Device.run`."""
         require_design(program, self.design)
         dram, columns = bind_inputs(program, inputs), program.columns()
-        _, steps, fetches = execute(program, columns, dram, observe)
-        profile = self._profile(program, columns, steps, fetches) if timing else None
+        _, cycles = execute(program, columns, dram, observe)
+        profile = self._profile(program, columns, cycles) if timing else None
         return DeviceResult(read_outputs(program, dram), profile)
 
-    def _profile(self, program: Program, columns: np.ndarray, steps: list[int], fetches: list[int]) -> Profile:
-        machine = NaiveMachine(columns, steps, fetches, self.design)
+    def _profile(self, program: Program, columns: np.ndarray, cycles: list[int]) -> Profile:
+        machine = NaiveMachine(columns, cycles, self.design)
         if not machine.run():
             stuck = [i for i, start in enumerate(machine.start) if start < 0]
             raise RunError("deadlock", where=describe(program, columns, stuck[0]))
@@ -54,22 +55,44 @@ class NaiveSimulator:
 
 def execute(
     program: Program, columns: np.ndarray, dram: np.ndarray, observe: Observer | None = None
-) -> tuple[Machine, list[int], list[int]]:
-    """Run on `dram` in place. Returns the machine and, for each instruction, its micro-op steps and parameter fetches."""
+) -> tuple[Machine, list[int]]:
+    """Run on `dram` in place. Returns the machine and, for each GEMM and ALU instruction, the cycles of its steps."""
     machine = new_machine(program.design, dram)
-    steps, fetches = [0] * len(columns), [0] * len(columns)
+    cycles = [0] * len(columns)
     for i, f in enumerate(columns):
         opcode = Opcode(f["opcode"])
         try:
             if opcode in (Opcode.GEMM, Opcode.ALU):
-                sources = [src for _, src, _ in uop_indices(machine, f)]
-                steps[i] = len(sources)
-                if opcode == Opcode.ALU and f["alu_op"] in PER_CHANNEL_ALU_OPS:
-                    fetches[i] = sum(k == 0 or sources[k - 1] != src for k, src in enumerate(sources))
+                indices = [(dst, src) for dst, src, _ in uop_indices(machine, f)]
+                cycles[i] = len(indices) if opcode == Opcode.GEMM else read_cycles(f, indices)
             SEMANTICS[opcode](machine, f)
         except RunError as err:
             raise RunError(err.what, where=describe(program, columns, i), found=err.found, expected=err.expected) from None
         for layer in program.layers:
             if observe is not None and layer.end == i + 1:
                 observe(layer, dram)
-    return machine, steps, fetches
+    return machine, cycles
+
+
+def read_cycles(f: np.void, indices: list[tuple[int, int]]) -> int:
+    """Cycles of an ALU instruction's reads of acc, a cycle at a time. indices: dst and src of its steps."""
+    per_channel = f["alu_op"] in PER_CHANNEL_ALU_OPS
+    reads: list[tuple[int, bool]] = []  # (entry, is it the last of its step)
+    for k, (dst, src) in enumerate(indices):
+        before = indices[k - 1] if k else None
+        if per_channel and (before is None or before[1] != src or before[0] in (src, src + 1)):
+            reads += [(src, False), (src + 1, False)]
+        elif not per_channel and not f["use_imm"]:
+            reads.append((src, False))
+        reads.append((dst, True))
+    latency = ALU_LONG_LATENCY if AluOp(f["alu_op"]) in LONG_ALU_OPS else ALU_LATENCY
+    now, issues = 0, list[tuple[int, int]]()  # (cycle, dst) of the steps that may still be writing
+    while reads:
+        issues = [(cycle, dst) for cycle, dst in issues if now - cycle < latency]
+        entry, last = reads[0]
+        if all(dst != entry for _, dst in issues):
+            reads.pop(0)
+            if last:
+                issues.append((now, entry))
+        now += 1
+    return now

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vdla.design import INSTRUCTION_BYTES, Design
-from vdla.isa.definition import Buffer, Opcode, Queue, queue_of, tile_bytes
+from vdla.isa.definition import AluOp, Buffer, Opcode, Queue, queue_of, tile_bytes
 from vdla.sim.timing import (
     ALU_FILL,
-    ALU_TENSOR_STEP,
-    BOUNDARY_BYTES,
+    ALU_LONG_FILL,
     BUS_PRIORITY,
     COMMAND_QUEUE_DEPTH,
     DECODE,
@@ -29,7 +28,7 @@ from vdla.sim.timing import (
     FETCH_BUFFER_BLOCKS,
     FETCH_DECODE,
     GEMM_FILL,
-    PARAMETER_FETCH,
+    LONG_ALU_OPS,
     QUEUE_HOP,
     READ_DRAIN,
     STORE,
@@ -56,6 +55,7 @@ class Master:
     flying: list[Burst] = field(default_factory=list)
     may_request_from: int = 0
     last_over: int = -1  # first cycle after the last beat moved for it
+    beats: set[int] = field(default_factory=set)  # the cycles in which they moved, since its transfer began
 
     def oldest(self) -> Burst | None:
         return next((b for b in self.flying if b.over < 0), None)
@@ -74,8 +74,7 @@ def split(address: int, row_bytes: int, row_stride: int, rows: int, design: Desi
         beats = sorted({byte // design.bus_bytes for byte in range(begin, begin + row_bytes)})
         current: list[int] = []
         for beat in beats:
-            crosses = beat * design.bus_bytes % BOUNDARY_BYTES == 0
-            if current and (len(current) == design.memory.max_burst or crosses):
+            if current and beat % design.memory.max_burst == 0:
                 bursts.append(Burst(len(current)))
                 current = []
             current.append(beat)
@@ -93,10 +92,10 @@ class Unit:
 
 
 class NaiveMachine:
-    """One run. `steps` and `fetches`: micro-op steps and parameter fetches of each instruction."""
+    """One run. cycles: those of the steps of each GEMM and ALU instruction."""
 
-    def __init__(self, columns: np.ndarray, steps: list[int], fetches: list[int], design: Design) -> None:
-        self.columns, self.steps, self.fetches, self.design = columns, steps, fetches, design
+    def __init__(self, columns: np.ndarray, cycles: list[int], design: Design) -> None:
+        self.columns, self.cycles, self.design = columns, cycles, design
         self.start = [-1] * len(columns)
         self.finish = [-1] * len(columns)
         self.units = {q: Unit() for q in Queue}
@@ -130,6 +129,7 @@ class NaiveMachine:
                 burst = self.masters[u].oldest()
                 if burst is not None and 0 <= burst.ready <= now:
                     burst.beats -= 1
+                    self.masters[u].beats.add(now)
                     if burst.beats == 0:
                         burst.over = self.masters[u].last_over = now + 1
                     moved = True
@@ -211,17 +211,17 @@ class NaiveMachine:
         if op == Opcode.FINISH:
             self.end(q, unit, now + DECODE)
         elif op == Opcode.GEMM:
-            self.end(q, unit, now + DECODE + self.steps[i] + GEMM_FILL)
+            self.end(q, unit, now + DECODE + self.cycles[i] + GEMM_FILL)
         elif op == Opcode.ALU:
-            per_channel = self.fetches[i] > 0
-            one = 1 if f["use_imm"] or per_channel else ALU_TENSOR_STEP
-            self.end(q, unit, now + DECODE + self.steps[i] * one + self.fetches[i] * PARAMETER_FETCH + ALU_FILL)
+            fill = ALU_LONG_FILL if AluOp(f["alu_op"]) in LONG_ALU_OPS else ALU_FILL
+            self.end(q, unit, now + DECODE + self.cycles[i] + fill)
         else:
             width = tile_bytes(self.design, Buffer(f["buffer"]))
             master = self.masters[q + 1]
             address, row, stride = (int(f[name]) * width for name in ("dram_base", "x_size", "x_stride"))
             master.waiting += split(address, row, stride, int(f["y_size"]), self.design)
             master.may_request_from = now + DECODE
+            master.beats.clear()
             self.notice_end(q, unit)
 
     def notice_end(self, q: Queue, unit: Unit) -> None:
@@ -235,8 +235,16 @@ class NaiveMachine:
         if f["opcode"] == Opcode.STORE:
             self.end(q, unit, last + self.design.memory.write_latency if moved else self.start[i] + DECODE)
         else:
-            padded = self.start[i] + DECODE + self.pad_entries(f)
+            padded = self.padded(f, self.start[i] + DECODE, {beat + READ_DRAIN for beat in master.beats})
             self.end(q, unit, max(padded, last + READ_DRAIN) if moved else padded)
+
+    def padded(self, f: np.void, now: int, beats_written: set[int]) -> int:
+        """When the padding is written that may be from `now` on."""
+        left = self.pad_entries(f)
+        while left:
+            left -= now not in beats_written
+            now += 1
+        return now
 
     def pad_entries(self, f: np.void) -> int:
         rows = range(-int(f["y_pad_before"]), int(f["y_size"]) + int(f["y_pad_after"]))

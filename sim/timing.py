@@ -17,24 +17,24 @@ LOAD, COMPUTE, STORE
     pops is there, and takes its tokens in that cycle. It pushes its tokens when it finishes; they can be taken
     `TOKEN_HOP` later. Token FIFOs never fill.
 
-    GEMM    `DECODE` + one cycle for each micro-op step + `GEMM_FILL`.
-    ALU     `DECODE` + cycles of the steps + `ALU_FILL`. A step takes one cycle with an immediate operand,
-            `ALU_TENSOR_STEP` with a tensor operand; REQUANTISE and RESCALE take one, and `PARAMETER_FETCH` more when src
-            is not that of the step before (and for the first).
-    Steps of GEMM and ALU behave as if each wrote its result before the next read: what is read too soon after it was
-    written is forwarded, at no cost.
+    GEMM    `DECODE` + one cycle for each micro-op step + `GEMM_FILL`. A step that reads what the step just before it
+            writes is forwarded the sum, at no cost.
+    ALU     `DECODE` + the cycles of its reads of acc + `ALU_FILL`, or `ALU_LONG_FILL` for the operations of `LONG_ALU_OPS`.
+            A step reads src, if it has a tensor operand, and then dst. REQUANTISE and RESCALE have none, but read
+            acc[src] and acc[src + 1] before dst, unless those of the step before hold: it had the same src, and a dst that
+            was neither. A read takes a cycle. One of an entry that a step of the same instruction writes happens at least
+            `ALU_LATENCY` cycles after that step's read of dst (`ALU_LONG_LATENCY` for the long operations), and waits.
     FINISH  `DECODE`.
-    LOAD    `DECODE`, then requests. Finished `READ_DRAIN` after the last beat, or, if later, when its padding is written:
-            one SRAM entry a cycle from start + `DECODE`, at the same time as the data (data has precedence at the SRAM,
-            and needs it less than every cycle).
+    LOAD    `DECODE`, then requests. A beat is written to the SRAM `READ_DRAIN` - 1 cycles after it is over, and padding
+            one entry a cycle, from start + `DECODE`, in the cycles in which no beat is. Finished when all is written.
     STORE   `DECODE`, then requests. Finished `write_latency` after the last beat: when the last response is back.
 
 DMA
-    A transfer is split into rows, rows into bursts of at most `max_burst` beats that do not cross `BOUNDARY_BYTES`. A row
-    that does not start or end on a beat still takes whole beats. Bursts are requested in order, at most one a cycle for
-    each unit. A read burst is requested when fewer than `outstanding` bursts of its unit are in flight (requested, last
-    beat not over); its data is ready `read_latency` after the request. A write burst is ready `WRITE_SETUP` after its
-    request; writes are posted, any number may be in flight.
+    A transfer is split into rows, and a row into bursts where a multiple of `max_burst` beats lies in it (which AXI4's
+    4 KiB boundaries are). A row that does not start or end on a beat still takes whole beats. Bursts are requested in
+    order, at most one a cycle for each unit. A read burst is requested when fewer than `outstanding` bursts of its unit
+    are in flight (requested, last beat not over); its data is ready `read_latency` after the request. A write burst is
+    ready `WRITE_SETUP` after its request; writes are posted, any number may be in flight.
 
 BUS
     A port moves one beat a cycle, and it belongs to one unit (`ports: separate`), or reads and writes of all four share
@@ -42,12 +42,17 @@ BUS
     Between units the order is by beat: a cycle goes to the first unit in `BUS_PRIORITY` whose oldest burst is ready. (On
     AXI: an ID for each unit, data in order within an ID and interleaved between them. `outstanding` is for each unit on a
     shared port too, so that one unit's prefetches cannot take the requests of another.)
+    A shared port takes one read request a cycle in hardware, so the second of two units that ask at once is later there.
+    That makes no difference if requests go by `BUS_PRIORITY` too: a request that waits n cycles waits for n bursts of one
+    beat at least, which are ready before it, go before it, and leave the bus no cycle for it until it is ready after all.
     An SRAM whose entries are narrower than a beat has a lane for each entry of a beat: the beat rate is the only limit.
 """
 
 from __future__ import annotations
 
 from numba.extending import register_jitable
+
+from vdla.isa.definition import AluOp
 
 FETCH, LOAD, COMPUTE, STORE = range(4)
 """Unit numbers, in the order of `vdla.device.UNITS`."""
@@ -64,14 +69,17 @@ FETCH_DECODE = 1
 COMMAND_QUEUE_DEPTH = 32
 QUEUE_HOP = 1
 TOKEN_HOP = 1
-DECODE = 2
-GEMM_FILL = 6
-ALU_FILL = 8
-ALU_TENSOR_STEP = 2
-PARAMETER_FETCH = 2
+DECODE = 4
+GEMM_FILL = 9
+ALU_FILL = 7
+ALU_LONG_FILL = 15
+ALU_LATENCY = 2
+ALU_LONG_LATENCY = 11
 READ_DRAIN = 2
 WRITE_SETUP = 2
-BOUNDARY_BYTES = 4096
+
+LONG_ALU_OPS = (AluOp.MUL, AluOp.SHL, AluOp.SHR, AluOp.CLIP, AluOp.REQUANTISE, AluOp.RESCALE)
+"""The operations that the multiplier, the shifter and the clipping behind them do, in a longer pipeline."""
 
 
 @register_jitable
@@ -81,10 +89,9 @@ def gemm_cycles(steps: int) -> int:
 
 
 @register_jitable
-def alu_cycles(steps: int, tensor_operand: bool, parameter_fetches: int) -> int:
-    """Start to finish of an ALU instruction. `parameter_fetches`: steps whose src differs from the step before,
-    the first counted; 0 unless REQUANTISE or RESCALE, which have no tensor operand in this sense."""
-    return DECODE + steps * (ALU_TENSOR_STEP if tensor_operand else 1) + parameter_fetches * PARAMETER_FETCH + ALU_FILL
+def alu_cycles(read_cycles: int, long: bool) -> int:
+    """Start to finish of an ALU instruction whose reads of acc, and the waits between them, take `read_cycles`."""
+    return DECODE + read_cycles + (ALU_LONG_FILL if long else ALU_FILL)
 
 
 @register_jitable
@@ -100,10 +107,9 @@ def end_beat(address: int, size: int, bus_bytes: int) -> int:
 
 
 @register_jitable
-def burst_beats(beat: int, end: int, max_burst: int, bus_bytes: int) -> int:
+def burst_beats(beat: int, end: int, max_burst: int) -> int:
     """Beats of the burst that begins at `beat` of a row that ends before `end`."""
-    page = BOUNDARY_BYTES // bus_bytes
-    return min(max_burst, end - beat, page - beat % page)
+    return min(end - beat, max_burst - beat % max_burst)
 
 
 @register_jitable
@@ -113,9 +119,13 @@ def request_time(earliest: int, last_request: int, slot_free: int) -> int:
 
 
 @register_jitable
-def load_finish(start: int, last_beat_over: int, pad_entries: int) -> int:
-    """When a LOAD finishes; `last_beat_over` is 0 when it moves no data."""
-    return max(start + DECODE + pad_entries, last_beat_over + READ_DRAIN if last_beat_over else 0)
+def load_finish(start: int, last_beat_over: int, beats: int, pad_entries: int) -> int:
+    """When a LOAD finishes; `last_beat_over` is 0 when it moves no data.
+
+    Of the cycles from start + DECODE to the last beat's write, the beats take `beats`. If the padding does not fit in the
+    others it has the SRAM to itself afterwards, and no cycle from start + DECODE on is without a write.
+    """
+    return max(start + DECODE + beats + pad_entries, last_beat_over + READ_DRAIN if last_beat_over else 0)
 
 
 @register_jitable

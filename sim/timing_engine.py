@@ -243,7 +243,7 @@ def _start(m: Machine, unit: int) -> bool:
             u.bus_time = bus.serve_alone(m.transfers, m.over, m.port, unit, u.bus_time)
             _end_transfer(m, unit, u.bus_time)
     else:
-        _finish(m, unit, i, load_finish(t.start, 0, x.pads) if x.is_dma else t.start + x.cycles)
+        _finish(m, unit, i, load_finish(t.start, 0, 0, x.pads) if x.is_dma else t.start + x.cycles)
     return True
 
 
@@ -258,7 +258,7 @@ def _end_transfer(m: Machine, unit: int, time: int) -> None:
     x, t = m.instructions[i], m.times[i]
     u.moving = 0
     t.beats = m.transfers[unit].beats
-    finish = store_finish(t.start, time, m.port.write_latency) if unit == STORE else load_finish(t.start, time, x.pads)
+    finish = store_finish(t.start, time, m.port.write_latency) if unit == STORE else load_finish(t.start, time, t.beats, x.pads)
     _finish(m, unit, i, finish)
 
 

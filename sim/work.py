@@ -1,7 +1,7 @@
-"""How much work each instruction is, before any timing: steps, parameter fetches, padding, beats, bytes.
+"""How much work each instruction is, before any timing: steps, reads of acc, padding, bytes.
 
-All of it follows from the instruction and, for REQUANTISE and RESCALE, from the micro-ops it runs over, which are read
-from the program's initial DRAM image.
+All of it follows from the instruction and, for the ALU, from the micro-ops it runs over, which are read from the program's
+initial DRAM image.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vdla.isa.definition import AluOp, Buffer, Opcode, queue_of, tile_bytes
+from vdla.isa.definition import Buffer, Opcode, queue_of, tile_bytes
 from vdla.isa.program import Program
 from vdla.sim import kernels
 from vdla.sim.functional import new_memories, raise_fault, shape_of
 from vdla.sim.jit import jit
 from vdla.sim.kernels import ALU_REQUANTISE, BUF_UOP, NO_FAULT, OP_ALU, OP_LOAD, Memories, Shape
-from vdla.sim.timing import DECODE, LOAD, alu_cycles, gemm_cycles
+from vdla.sim.timing import ALU_LATENCY, ALU_LONG_LATENCY, DECODE, LOAD, LONG_ALU_OPS, alu_cycles, gemm_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,17 @@ def units_of(columns: np.ndarray) -> np.ndarray:
 
 
 def work_of(program: Program, columns: np.ndarray) -> Work:
-    """Raises `RunError` when a micro-op load or an ALU instruction over parameters reaches outside a memory."""
+    """Raises `RunError` when a micro-op load or an ALU instruction reaches outside a memory."""
     opcode, buffer = columns["opcode"], columns["buffer"]
     c = {name: columns[name].astype(np.int64) for name in columns.dtype.names or ()}
     steps = c["loop_outer"] * c["loop_inner"] * np.maximum(c["uop_end"] - c["uop_begin"], 0)
-    tensor = (c["use_imm"] == 0) & (c["alu_op"] < AluOp.REQUANTISE)
-    fetches = _parameter_fetches(program, columns)
+    long = np.isin(c["alu_op"], LONG_ALU_OPS)
     cycles = np.zeros(len(columns), np.int64)
     cycles[opcode == Opcode.FINISH] = DECODE
     gemm, alu = opcode == Opcode.GEMM, opcode == Opcode.ALU
     cycles[gemm] = gemm_cycles(steps[gemm])
-    cycles[alu] = np.where(tensor[alu], alu_cycles(steps[alu], True, 0), alu_cycles(steps[alu], False, fetches[alu]))
+    reads = _read_cycles(program, columns, np.where(long, ALU_LONG_LATENCY, ALU_LATENCY))[alu]
+    cycles[alu] = np.where(long[alu], alu_cycles(reads, True), alu_cycles(reads, False))
 
     is_load, is_dma = opcode == Opcode.LOAD, (opcode == Opcode.LOAD) | (opcode == Opcode.STORE)
     tiles = np.where(is_dma, c["y_size"] * c["x_size"], 0)
@@ -63,25 +63,29 @@ def work_of(program: Program, columns: np.ndarray) -> Work:
     return Work(cycles, steps, np.where(is_load, entries - tiles, 0), tiles * widths[buffer])
 
 
-def _parameter_fetches(program: Program, columns: np.ndarray) -> np.ndarray:
-    """int64[n]: steps of REQUANTISE and RESCALE whose src is not that of the step before (the first counts)."""
-    per_channel = (columns["opcode"] == Opcode.ALU) & (columns["alu_op"] >= AluOp.REQUANTISE)
-    fetches = np.zeros(len(columns), np.int64)
-    if not per_channel.any():
-        return fetches
+def _read_cycles(program: Program, columns: np.ndarray, latency: np.ndarray) -> np.ndarray:
+    """int64[n]: what the reads of acc take in each ALU instruction. latency: that of each, in cycles."""
+    cycles = np.zeros(len(columns), np.int64)
+    if not (columns["opcode"] == Opcode.ALU).any():
+        return cycles
     memories, shape = new_memories(program.design, program.dram_image()), shape_of(program.design)
-    instruction, memory, index = _count_fetches(columns, memories, shape, fetches)
+    instruction, memory, index = _walk(columns, memories, shape, latency, cycles)
     if memory:
         raise_fault(program, columns, memories, instruction, memory, index)
-    return fetches
+    return cycles
 
 
 @jit
-def _count_fetches(columns: np.ndarray, memories: Memories, shape: Shape, fetches: np.ndarray) -> tuple[int, int, int]:
+def _walk(
+    columns: np.ndarray, memories: Memories, shape: Shape, latency: np.ndarray, cycles: np.ndarray
+) -> tuple[int, int, int]:
+    """Load the micro-ops and time the ALU's reads. Returns (instruction, memory, index) of a fault, else (-1, 0, 0)."""
+    time = np.int64(0)
+    free = np.zeros(len(memories.acc) + 1, np.int64)
     for i in range(len(columns)):
         f = columns[i]
         loads_uops = f.opcode == OP_LOAD and f.buffer == BUF_UOP
-        if not loads_uops and not (f.opcode == OP_ALU and f.alu_op >= ALU_REQUANTISE):
+        if not loads_uops and f.opcode != OP_ALU:
             continue
         memory, index = kernels.fault(f, memories, shape)
         if memory != NO_FAULT:
@@ -89,20 +93,34 @@ def _count_fetches(columns: np.ndarray, memories: Memories, shape: Shape, fetche
         if loads_uops:
             kernels.load(f, memories, shape)
         else:
-            fetches[i] = fetch_count(f, memories.uop)
+            end = time_reads(f, memories.uop, latency[i], free, time)
+            cycles[i], time = end - time, end + latency[i]
     return -1, 0, 0
 
 
 @jit
-def fetch_count(f, uop: np.ndarray) -> int:
-    """Changes of src along the steps, micro-ops innermost, plus one for the first step: without running over them all."""
-    count, outer, inner = f.uop_end - f.uop_begin, np.int64(f.loop_outer), np.int64(f.loop_inner)
-    if count <= 0 or outer == 0 or inner == 0:
-        return 0
-    within = 0
-    for u in range(f.uop_begin + 1, f.uop_end):
-        within += uop[u, 1] != uop[u - 1, 1]
-    back = np.int64(uop[f.uop_begin, 1]) - uop[f.uop_end - 1, 1]  # from the last micro-op to the first
-    at_inner = back + f.src_inner != 0
-    at_outer = back + f.src_outer - (inner - 1) * f.src_inner != 0
-    return 1 + within * outer * inner + at_inner * outer * (inner - 1) + at_outer * (outer - 1)
+def time_reads(f, uop: np.ndarray, latency: int, free: np.ndarray, time: int) -> int:
+    """When the reads of an ALU instruction are over that may begin at `time`.
+
+    free: int64[acc depth + 1], when each entry may next be read; kept from instruction to instruction, as times only grow.
+    """
+    per_channel = f.alu_op >= ALU_REQUANTISE
+    tensor = not per_channel and f.use_imm == 0
+    held = -1  # the src whose parameters are there
+    for outer in range(f.loop_outer):
+        for inner in range(f.loop_inner):
+            dst_offset = outer * np.int64(f.dst_outer) + inner * np.int64(f.dst_inner)
+            src_offset = outer * np.int64(f.src_outer) + inner * np.int64(f.src_inner)
+            for u in range(f.uop_begin, f.uop_end):
+                dst, src = uop[u, 0] + dst_offset, uop[u, 1] + src_offset
+                if tensor:
+                    time = max(time, free[src]) + 1
+                elif per_channel:
+                    if src != held:
+                        time = max(time, free[src]) + 1
+                        time = max(time, free[src + 1]) + 1
+                    held = -1 if dst == src or dst == src + 1 else src
+                time = max(time, free[dst])
+                free[dst] = time + latency
+                time += 1
+    return time

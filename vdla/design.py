@@ -79,7 +79,7 @@ class Memory(Section):
     ports: Literal["shared", "separate"] = "shared"
     read_latency: int = Field(40, ge=1, le=10_000)
     write_latency: int = Field(20, ge=1, le=10_000)
-    max_burst: int = Field(16, ge=1, le=256, description="beats in one burst")
+    max_burst: int = Field(16, ge=1, le=256, description="beats in one burst, a power of two")
     outstanding: int = Field(8, ge=1, le=64, description="read bursts one port may have in flight")
 
 
@@ -204,7 +204,7 @@ class Design(Section):
     def dram_alignment(self) -> int:
         """Bytes to which DRAM tensors are aligned, a power of two: any tile's size and one full burst, rounded up."""
         burst = self.bus_bytes * self.memory.max_burst
-        return max(64, self.inp_tile_bytes, self.wgt_tile_bytes, self.acc_tile_bytes, 1 << (burst - 1).bit_length())
+        return max(64, self.inp_tile_bytes, self.wgt_tile_bytes, self.acc_tile_bytes, burst)
 
     @property
     def hash_hex(self) -> str:
@@ -247,6 +247,8 @@ def _contradictions(design: Design) -> Iterator[Contradiction]:
             yield Contradiction((f"gemm.{key}",), "tile bytes address DRAM", size, "a power of two")
     if memory.bus_bits & (memory.bus_bits - 1):
         yield Contradiction(("memory.bus_bits",), "a beat is a power of two", memory.bus_bits, "32, 64, 128 … 1024")
+    if memory.max_burst & (memory.max_burst - 1):
+        yield Contradiction(("memory.max_burst",), "bursts end at multiples of it", memory.max_burst, "a power of two")
     if memory.max_burst * memory.bus_bits // 8 > AXI_BURST_BYTES:
         yield Contradiction(
             ("memory.max_burst", "memory.bus_bits"),

@@ -1,9 +1,10 @@
-"""Writing files whole or not at all: beside the target first, then renamed onto it."""
+"""Writing files whole or not at all, beside the target first and then renamed onto it; and the cache."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -90,3 +91,19 @@ def cache_folder(kind: str) -> Path | None:
     if chosen is not None:
         return Path(chosen) / kind if chosen else None
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vdla" / kind
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Forget all folders in `folder` but the `count` last touched: a cache of what can be made again stays small.
+
+    Whoever uses an entry touches it (`os.utime`). What cannot be removed stays.
+    """
+
+    def touched(path: Path) -> float:
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime
+        return 0.0
+
+    entries = sorted((path for path in folder.iterdir() if path.is_dir()), key=touched, reverse=True)
+    for old in entries[count:]:
+        shutil.rmtree(old, ignore_errors=True)

@@ -78,8 +78,9 @@ def check_burst(design: Design, address: int, beats: int) -> None:
     """What AXI and the design allow."""
     assert address % design.bus_bytes == 0, hex(address)
     assert 1 <= beats <= design.memory.max_burst
-    last = address + beats * design.bus_bytes - 1
-    assert address // timing.BOUNDARY_BYTES == last // timing.BOUNDARY_BYTES, f"{address:#x} and {beats} beats cross 4 KiB"
+    first = address // design.bus_bytes
+    block = design.memory.max_burst
+    assert first // block == (first + beats - 1) // block, f"{address:#x} and {beats} beats cross a multiple of {block} beats"
 
 
 class Promise:
@@ -194,7 +195,7 @@ class WriteMemory:
 
 
 class Issue:
-    """Stands for vdla_issue: start in one cycle, `begun` and the instruction from the next until `done`."""
+    """Stands for vdla_issue: start in one cycle, the instruction from the next until `done`, and `begun` in the one after."""
 
     def __init__(self, dut: Any) -> None:
         self.dut, self.word, self.started, self.finished = dut, None, -1, -1
@@ -206,12 +207,9 @@ class Issue:
         starts = self.word is not None and self.started < 0
         if starts:
             self.started = cycle
-        if hasattr(self.dut, "start"):
-            self.dut.start.value = int(starts)
-            self.dut.start_insn.value = self.word if starts else 0
-        begun = self.started >= 0 and cycle == self.started + 1
-        self.dut.begun.value = int(begun)
-        if begun:
+        since = cycle - self.started if self.started >= 0 else 0
+        self.dut.begun.value = int(since == 2)
+        if since == 1:
             self.dut.insn.value = self.word
 
     def sample(self, cycle: int) -> None:
@@ -224,7 +222,7 @@ class Issue:
         return self.finished - self.started
 
 
-async def run_instruction(bench: Bench, issue: Issue, columns: np.ndarray, limit: int = 20_000) -> int:
+async def run_instruction(bench: Bench, issue: Issue, columns: np.ndarray, limit: int = 100_000) -> int:
     """Run COLUMNS[1]. Returns its cycles."""
     low, top = layout_of(DESIGN).encode(columns)[0]
     issue.issue(int(low) | int(top) << 64)
@@ -244,7 +242,7 @@ def beats_end(rows: list[tuple[int, int]], earliest: int, latency: int, outstand
         beat = timing.first_beat(address, DESIGN.bus_bytes)
         end = timing.end_beat(address, size, DESIGN.bus_bytes)
         while beat < end:
-            beats = timing.burst_beats(beat, end, DESIGN.memory.max_burst, DESIGN.bus_bytes)
+            beats = timing.burst_beats(beat, end, DESIGN.memory.max_burst)
             slot = ends[-outstanding] if outstanding is not None and len(ends) >= outstanding else 0
             requested = timing.request_time(earliest, requested, slot)
             over = max(over, requested + latency) + beats

@@ -13,8 +13,8 @@ from vdla.isa.layout import new_columns
 from vdla.isa.semantics import new_machine, store
 from vdla.sim import timing
 
-DRAM = 1 << 15
 WIDTH = tile_bytes(DESIGN, Buffer.OUT)
+DRAM = max(1 << 15, 4 * DESIGN.acc_depth * WIDTH)
 
 
 class Mirror:
@@ -27,7 +27,8 @@ class Mirror:
 
     def drive(self, cycle: int) -> None:
         if self.entry is not None:
-            entries = (self.entry + np.arange(self.lanes)) % len(self.tiles)
+            entries = (self.entry + np.arange(self.lanes)) % (1 << len(self.dut.rd_entry))
+            entries = np.minimum(entries, len(self.tiles) - 1)  # lanes outside acc may hold anything
             self.dut.rd_data.value = int.from_bytes(self.tiles[entries].tobytes(), "little")
 
     def sample(self, cycle: int) -> None:
@@ -38,7 +39,8 @@ def random_store(rng: random.Random) -> np.ndarray:
     record = new_columns(1, Opcode.STORE)
     f = record[0]
     f["buffer"] = Buffer.OUT
-    f["x_size"], f["y_size"] = rng.randint(0, 14), rng.randint(0, 5)
+    f["y_size"] = rng.randint(0, 5)
+    f["x_size"] = rng.randint(0, min(14, DESIGN.acc_depth // max(1, int(f["y_size"]))))
     if rng.random() < 0.2:
         f["x_size"], f["y_size"] = rng.randint(1, DESIGN.acc_depth), 1
     used = int(f["x_size"]) * int(f["y_size"])

@@ -63,7 +63,7 @@ always @(posedge clk)
 
 // For the induction
 (* hierconn *) wire       \dut.held_q ;
-(* hierconn *) wire [1:0] \dut.unit_q ;
+(* hierconn *) wire [2:0] \dut.unit_q ;
 
 always @(*) begin
     assume (bus_r_id < 3);
@@ -71,7 +71,7 @@ always @(*) begin
         assert (bus_ar_valid == |ar_valid);
         assert (\dut.held_q == held_q);
         if (held_q)
-            assert (\dut.unit_q < 3 && ar_valid[\dut.unit_q ]);
+            assert (\dut.unit_q == (\dut.unit_q & -\dut.unit_q ) && |(\dut.unit_q & ar_valid)); // one, and it asks
         else if (bus_ar_valid)
             assert (bus_ar_id == (ar_valid[2] ? 2 : ar_valid[1] ? 1 : 0));
     end

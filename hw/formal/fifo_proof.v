@@ -55,14 +55,16 @@ always @(posedge clk)
         end
     end
 
-// For the induction: where the tracked word lies. (The memory's words have these names once memory_map has made registers
-// of them; those beyond DEPTH stand for nothing.)
-(* hierconn *) wire [INDEX:0]   \dut.head_q ;
+// For the induction: where the tracked word lies, and what the registers say of each other. (The memory's words have these
+// names once memory_map has made registers of them; those beyond DEPTH stand for nothing.)
+(* hierconn *) wire [INDEX-1:0] \dut.read_q , \dut.write_q ;
+(* hierconn *) wire             \dut.some_q , \dut.more_q , \dut.full_q ;
 (* hierconn *) wire [WIDTH-1:0] \dut.memory[0] , \dut.memory[1] , \dut.memory[2] , \dut.memory[3] ;
 (* hierconn *) wire [WIDTH-1:0] \dut.memory[4] , \dut.memory[5] , \dut.memory[6] , \dut.memory[7] ;
 wire [8*WIDTH-1:0] words = {\dut.memory[7] , \dut.memory[6] , \dut.memory[5] , \dut.memory[4] ,
                             \dut.memory[3] , \dut.memory[2] , \dut.memory[1] , \dut.memory[0] };
-wire [INDEX:0] place = \dut.head_q + ahead_q;
+wire [INDEX-1:0] place  = \dut.read_q + ahead_q - 1;
+wire [INDEX-1:0] behind = \dut.write_q - \dut.read_q ; // words in the memory
 
 check_stream #(.WIDTH(WIDTH)) popped (.clk(clk), .rst(rst), .valid(pop_valid), .ready(pop_ready), .payload(pop_data));
 
@@ -72,11 +74,13 @@ always @(*)
         assert (count_q <= DEPTH);
         assert (push_ready == (count_q != DEPTH));
         assert (pop_valid == (count_q != 0));
+        assert (\dut.some_q == (count_q != 0));
+        assert (\dut.more_q == (count_q > 1));
+        assert (\dut.full_q == (count_q == DEPTH));
+        assert (count_q == 0 ? behind == 0 : behind == count_q - 1);
         if (tracking_q) begin
             assert (ahead_q < count_q);
-            assert (words[place[INDEX-1:0] * WIDTH +: WIDTH] == word_q);
-            if (ahead_q == 0)
-                assert (pop_data == word_q);
+            assert ((ahead_q == 0 ? pop_data : words[place * WIDTH +: WIDTH]) == word_q);
         end
     end
 

@@ -23,13 +23,16 @@ FORMAL = Path(__file__).resolve().parent
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """modules: of the RTL, without `vdla_` and `.v`. design: whose header they are proved with. slow: over 20 s."""
+    """modules: of the RTL, without `vdla_` and `.v`. contracts: modules in whose place stands what is proved of them
+    (`contract_*.v`). design: whose header they are proved with. slow: over 20 s.
+    """
 
     name: str
     mode: str
     depth: int
     modules: tuple[str, ...]
     checkers: tuple[str, ...] = ("stream",)
+    contracts: tuple[str, ...] = ()
     parameters: dict[str, int] = field(default_factory=dict)
     design: str = "tiny"
     slow: bool = False
@@ -37,14 +40,21 @@ class Proof:
     @property
     def title(self) -> str:
         return "-".join(
-            [self.name, f"{self.mode}{self.depth}", *(f"{key.lower()}{value}" for key, value in self.parameters.items())]
+            [
+                self.name,
+                f"{self.mode}{self.depth}",
+                *(f"{key.lower()}{value}" for key, value in self.parameters.items()),
+                *([] if self.design == "tiny" else [self.design]),
+            ]
         )
 
 
 STORE = ("store", "bursts", "beats", "fifo")
+TRANSFERS = (("store", "beats"), ("stream", "burst"), ("bursts", "fifo"))
 
 PROOFS = (
     Proof("fifo", "prove", 3, ("fifo",), parameters={"DEPTH": 2}),
+    Proof("fifo", "prove", 3, ("fifo",), parameters={"DEPTH": 4}),
     Proof("fifo", "prove", 3, ("fifo",), parameters={"DEPTH": 8}),
     Proof("fifo", "cover", 20, ("fifo",), parameters={"DEPTH": 4}),
     Proof("token", "prove", 2, ("token",), ()),
@@ -55,11 +65,17 @@ PROOFS = (
     Proof("read_requests", "cover", 20, ("read_requests", "bursts"), ("stream", "burst", "reads")),
     Proof("arbiter", "prove", 2, ("arbiter",)),
     Proof("registers", "prove", 2, ("registers",)),
-    Proof("store", "bmc", 10, STORE, ("stream", "burst")),
-    Proof("store", "bmc", 10, STORE, ("stream", "burst"), {"X_SIZE": 1, "Y_SIZE": 3}),
-    Proof("store", "bmc", 13, STORE, ("stream", "burst"), slow=True),
+    Proof("run_control", "prove", 2, ("run_control",), ()),
+    Proof("run_control", "cover", 30, ("run_control",), ()),
+    Proof("store", "bmc", 11, STORE, ("stream", "burst")),
+    Proof("store", "bmc", 11, STORE, ("stream", "burst"), parameters={"X_SIZE": 1, "Y_SIZE": 3}),
+    Proof("store", "bmc", 14, STORE, ("stream", "burst"), slow=True),
     Proof("store", "cover", 24, STORE, ("stream", "burst")),
-    Proof("fetch", "bmc", 8, ("fetch",), ("stream", "burst", "reads"), slow=True),
+    Proof("store_transfers", "prove", 1, *TRANSFERS, slow=True),
+    Proof("store_transfers", "prove", 1, *TRANSFERS, design="pynq_z1", slow=True),  # where a tile is two beats
+    Proof("store_transfers", "cover", 24, *TRANSFERS),
+    Proof("fetch", "prove", 2, ("fetch",), ("stream", "burst", "reads"), slow=True),
+    Proof("fetch", "cover", 12, ("fetch",), ("stream", "burst", "reads")),
 )
 
 
@@ -75,7 +91,7 @@ def sby_text(proof: Proof, sources: list[str]) -> str:
             f"read_verilog -formal -I. {' '.join(name for name in sources if name.endswith('.v'))}",
             f"hierarchy -check -top {top}{chosen}",
             "proc",
-            "memory_map",  # so that a proof can name the words of a small memory
+            "memory_map a:oracle %n",  # so that a proof can name the words of a small memory; an oracle is too large
             f"prep -flatten -top {top}",
             "",
             *("[files]", *sources, ""),
@@ -94,6 +110,7 @@ def run_proof(proof: Proof, folder: Path, replace: tuple[str, str] | None = None
             raise RunError(f"proofs need {package}", where="formal", hint="pip install 'vdla[synth]'")
     files = {path.name: path for path in [*RTL.glob("*.vh"), *(RTL / f"vdla_{name}.v" for name in proof.modules)]}
     files |= {path.name: path for path in (FORMAL / f"check_{name}.v" for name in proof.checkers)}
+    files |= {path.name: path for path in (FORMAL / f"contract_{name}.v" for name in proof.contracts)}
     files |= {f"{proof.name}_proof.v": FORMAL / f"{proof.name}_proof.v"}
     texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
     texts |= rtl_headers(load_design(proof.design))

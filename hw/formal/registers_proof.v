@@ -1,5 +1,6 @@
 // vdla_registers: an AXI4-Lite slave. Responses keep the ready/valid promise, there is one for each access and none
-// without; no second access is taken while a response waits; a write that is not whole changes nothing.
+// without; no second access is taken while a response waits or is made; a write that is not whole changes nothing, and one
+// that is whole has taken effect in the second cycle after it. A read gives what was written.
 
 `default_nettype none
 
@@ -43,33 +44,75 @@ check_stream #(.WIDTH(1)) written (.clk(clk), .rst(rst), .valid(b_valid), .ready
 check_stream #(.WIDTH(32)) read (.clk(clk), .rst(rst), .valid(r_valid), .ready(r_ready), .payload(r_data));
 
 reg [1:0] writes_q = 0; // addresses taken and not answered
-reg [1:0] data_q = 0;
+reg [1:0] beats_q = 0;
 reg [1:0] reads_q = 0;
 
 always @(posedge clk)
     if (!rst) begin
         writes_q <= writes_q + (aw_valid && aw_ready) - (b_valid && b_ready);
-        data_q   <= data_q + (w_valid && w_ready) - (b_valid && b_ready);
+        beats_q  <= beats_q + (w_valid && w_ready) - (b_valid && b_ready);
         reads_q  <= reads_q + (ar_valid && ar_ready) - (r_valid && r_ready);
     end
 
 // What a write of PROGRAM_LENGTH leaves, and that START is one cycle
+reg        taken_q = 1'b0;
+reg [11:0] address_q;
+reg [31:0] data_q;
 reg [31:0] length_q = 0;
 reg        started_q = 1'b0;
 wire       taken = aw_valid && aw_ready && w_valid && w_ready;
 
 always @(posedge clk)
     if (!rst) begin
-        if (taken && &w_strobe && aw_address == `VDLA_REG_PROGRAM_LENGTH)
-            length_q <= w_data;
-        started_q <= taken && &w_strobe && aw_address == `VDLA_REG_CONTROL && w_data[`VDLA_REG_CONTROL_START_LSB];
+        taken_q   <= taken && &w_strobe;
+        address_q <= aw_address;
+        data_q    <= w_data;
+        if (taken_q && address_q == `VDLA_REG_PROGRAM_LENGTH)
+            length_q <= data_q;
+        started_q <= taken_q && address_q == `VDLA_REG_CONTROL && data_q[`VDLA_REG_CONTROL_START_LSB];
     end
+
+// What a read of PROGRAM_LENGTH gives: the length of two cycles before
+reg [11:0] read_q;
+reg [31:0] length_1_q, length_2_q;
+
+always @(posedge clk) begin
+    if (ar_valid && ar_ready)
+        read_q <= ar_address;
+    length_1_q <= length_q;
+    length_2_q <= length_1_q;
+end
+
+// For the induction: where a read is, and what is known of it there
+(* hierconn *) wire        \dut.asked_q , \dut.chosen_q , \dut.writes_q , \dut.whole_q ;
+(* hierconn *) wire [11:2] \dut.address_q ;
+(* hierconn *) wire [11:0] \dut.aw_address_q ;
+(* hierconn *) wire [31:0] \dut.data_q , \dut.word_0_q ;
+(* hierconn *) wire [2:0]  \dut.in_q ;
+wire [2:0] stages = {\dut.asked_q , \dut.chosen_q , r_valid};
+
+reg        answered_q = 1'b0; // the read answered now was answered before
+reg [31:0] answer_q;
+always @(posedge clk) begin
+    answered_q <= r_valid && !r_ready;
+    answer_q   <= r_data;
+end
 
 always @(*)
     if (!rst) begin
-        assert (writes_q == b_valid && data_q == b_valid && reads_q == r_valid);
+        assert (writes_q == b_valid && beats_q == b_valid);
+        assert (stages == 0 || stages == 1 || stages == 2 || stages == 4);
+        assert (reads_q == (stages != 0));
+        assert (\dut.writes_q == taken_q);
+        assert (\dut.aw_address_q == address_q && \dut.data_q == data_q || !taken_q);
         assert (program_length == length_q);
         assert (start == started_q);
+        if (\dut.asked_q )
+            assert (\dut.address_q == read_q[11:2] && \dut.whole_q == (read_q[1:0] == 0));
+        if (\dut.chosen_q && read_q == `VDLA_REG_PROGRAM_LENGTH)
+            assert (\dut.in_q == 3'b001 && \dut.word_0_q == length_1_q);
+        if (r_valid && read_q == `VDLA_REG_PROGRAM_LENGTH)
+            assert (r_data == (answered_q ? answer_q : length_2_q));
         if (r_valid && b_valid)
             assert (!aw_ready && !w_ready && !ar_ready);
     end

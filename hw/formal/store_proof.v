@@ -11,7 +11,7 @@ module store_proof #(
     parameter X_SIZE    = 6,
     parameter Y_SIZE    = 1,
     parameter X_STRIDE  = 7,
-    parameter DRAM_BASE = 1021 // three tiles before a boundary of 4 KiB
+    parameter DRAM_BASE = 1021 // three beats before the end of a block, and of 4 KiB
 ) (
     input wire                               clk,
     input wire                               aw_ready,
@@ -91,7 +91,7 @@ always @(*) begin
     assume (!b_valid || answered_q != written_q && answered_q != asked_q);
     if (!rst) begin
         if (w_valid) begin
-            assert (written_q != asked_q || waits);
+            assert (written_q < asked_q || written_q == asked_q && waits);
             assert (w_last == (beat_q == length));
         end
         if (done && !begun) begin

@@ -31,12 +31,14 @@ always @(posedge clk)
         tokens_q <= tokens_q + (push && !overflow) - pop;
 
 (* hierconn *) wire [WIDTH-1:0] \dut.count_q ;
+(* hierconn *) wire             \dut.full_q ;
 
 always @(*) begin
     assume (!pop || available);
     if (!rst) begin
         assert (tokens_q == {1'b0, \dut.count_q });
         assert (available == (tokens_q != 0));
+        assert (\dut.full_q == (tokens_q == MOST));
         assert (overflow == (push && !pop && tokens_q == MOST));
     end
 end

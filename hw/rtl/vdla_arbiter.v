@@ -27,17 +27,16 @@ module vdla_arbiter (
 
 localparam A = `VDLA_ADDRESS_WIDTH;
 
-reg       held_q;
-reg [1:0] unit_q;
-
-wire [1:0] first = ar_valid[2] ? 2'd2 : ar_valid[1] ? 2'd1 : 2'd0;
-wire [1:0] unit  = held_q ? unit_q : first;
+reg        held_q;
+reg  [2:0] unit_q;
+wire [2:0] first = {ar_valid[2], ar_valid[2:1] == 2'b01, ar_valid[2:1] == 2'b00};
+wire [2:0] unit  = held_q ? unit_q : first; // one bit
 
 assign bus_ar_valid   = |ar_valid;
-assign bus_ar_id      = unit;
-assign bus_ar_address = unit == 2'd2 ? ar_address[2*A +: A] : unit == 2'd1 ? ar_address[A +: A] : ar_address[0 +: A];
-assign bus_ar_length  = unit == 2'd2 ? ar_length[16 +: 8] : unit == 2'd1 ? ar_length[8 +: 8] : ar_length[0 +: 8];
-assign ar_ready       = {unit == 2'd2, unit == 2'd1, unit == 2'd0} & {3{bus_ar_ready}};
+assign bus_ar_id      = unit[2:1];
+assign bus_ar_address = unit[2] ? ar_address[2*A +: A] : unit[1] ? ar_address[A +: A] : ar_address[0 +: A];
+assign bus_ar_length  = unit[2] ? ar_length[16 +: 8] : unit[1] ? ar_length[8 +: 8] : ar_length[0 +: 8];
+assign ar_ready       = unit & {3{bus_ar_ready}};
 assign r_valid        = {bus_r_id == 2'd2, bus_r_id == 2'd1, bus_r_id == 2'd0} & {3{bus_r_valid}};
 
 always @(posedge clk)

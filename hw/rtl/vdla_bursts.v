@@ -1,8 +1,13 @@
-// Splits a transfer into bursts: `rows` rows of `row_bytes` bytes, `stride` bytes apart, each into bursts of at most
-// VDLA_MAX_BURST whole beats that do not cross 4 KiB. One burst a cycle, from the cycle after `begin_valid`.
+// Splits a transfer into bursts: `rows` rows of `row_bytes` bytes, `stride` bytes apart, each into bursts of whole beats
+// that end where a multiple of VDLA_MAX_BURST beats is reached. A burst is a power of two of at most 4096 bytes, so none
+// crosses AXI's 4 KiB. One burst a cycle, across rows too.
+//
+//     t          `begin_valid`
+//     t + 1      the first row is known, and its bursts are worked out: from now on a row ahead of the bursts
+//     t + 2      `burst_valid`, or `out_of_range`
 //
 // `burst_valid` does not wait for `burst_ready`, and a burst stays until it is taken. A row that ends after `limit` is not
-// split: `out_of_range` stays high and there are no more bursts.
+// split: `out_of_range` stays high and there are no more bursts. All outputs but `active` are registers.
 
 `default_nettype none
 
@@ -12,84 +17,111 @@ module vdla_bursts (
     input  wire                           clk,
     input  wire                           rst,
 
-    input  wire                           begin_valid,
+    input  wire                           begin_valid,     // only while not active
+    input  wire                           begin_any,       // there is something to transfer: if not, nothing begins
     input  wire [`VDLA_REACH_WIDTH-1:0]   begin_address,
     input  wire [`VDLA_REACH_WIDTH-1:0]   begin_stride,
-    input  wire [31:0]                    begin_row_bytes, // > 0
-    input  wire [`VDLA_DMA_Y_SIZE_WIDTH-1:0] begin_rows,   // > 0
+    input  wire [31:0]                    begin_row_bytes, // > 0, if there is
+    input  wire [`VDLA_DMA_Y_SIZE_WIDTH-1:0] begin_rows,   // > 0, if there is
     input  wire [`VDLA_ADDRESS_WIDTH:0]   limit,           // first byte that may not be touched
 
-    output wire                           burst_valid,
-    input  wire                           burst_ready,
+    output reg                            burst_valid,
+    input  wire                           burst_ready,     // high only while burst_valid is
     output wire [`VDLA_ADDRESS_WIDTH-1:0] burst_address,   // of its first whole beat
-    output wire [8:0]                     burst_beats,
+    output reg  [7:0]                     burst_length,    // beats - 1
     output wire                           active,          // bursts are left
-    output wire                           out_of_range
+    output reg                            out_of_range
 );
 
-localparam REACH      = `VDLA_REACH_WIDTH;
-localparam SHIFT      = `VDLA_BUS_SHIFT;
-localparam BEATS      = 32 - SHIFT; // width of a row's number of beats
-localparam PAGE_BEATS = `VDLA_BOUNDARY_BYTES / `VDLA_BUS_BYTES;
-localparam PAGE       = $clog2(PAGE_BEATS);
-localparam [BEATS-1:0] MAX_BURST = `VDLA_MAX_BURST;
+localparam REACH = `VDLA_REACH_WIDTH;
+localparam A     = `VDLA_ADDRESS_WIDTH;
+localparam Y     = `VDLA_DMA_Y_SIZE_WIDTH;
+localparam SHIFT = `VDLA_BUS_SHIFT;
+localparam BLOCK = SHIFT + $clog2(`VDLA_MAX_BURST); // a burst ends where this many low bits of the address are over
+localparam LOW   = SHIFT + 8;                       // of this many at most, so that 8 bits say where in a block a beat lies
+localparam LEFT  = 32 - BLOCK;
+localparam [7:0] FULL = `VDLA_MAX_BURST - 1;        // the length of a whole block, and the place in it of its last beat
 
-reg             active_q;
-reg [REACH-1:0] row_q;      // first byte of this row
+// ----------------------------------------------------------------------------
+// Rows: the one that is split next
+
+reg             row_valid_q;
+reg [REACH-1:0] row_q;      // its first byte
+reg [Y-1:0]     rows_q;     // this one and those after it
 reg [REACH-1:0] stride_q;
-reg [31:0]      span_q;     // bytes of a row, rounded up
+reg [31:0]      reach_q;    // from a row's first byte to its last
 reg [REACH:0]   last_row_q; // where a row may begin at most; negative when nowhere
-reg [`VDLA_DMA_Y_SIZE_WIDTH-1:0] rows_q; // this one and those after it
-reg [`VDLA_ADDRESS_WIDTH-SHIFT-1:0] beat_q; // first beat of the burst
-reg [BEATS-1:0] left_q;     // beats of this row from there
 
-// ----------------------------------------------------------------------------
-// The burst
-
-wire [PAGE:0]    page_left   = PAGE_BEATS[PAGE:0] - {1'b0, beat_q[PAGE-1:0]};
-wire [BEATS-1:0] page_left_w = {{BEATS - PAGE - 1{1'b0}}, page_left};
-wire [BEATS-1:0] in_burst    = page_left_w < MAX_BURST ? page_left_w : MAX_BURST;
-wire             ends_row    = left_q <= in_burst;
-wire [BEATS-1:0] beats       = ends_row ? left_q : in_burst;
-
-assign out_of_range  = active_q && (last_row_q[REACH] || row_q > last_row_q[REACH-1:0]);
-assign burst_valid   = active_q && !out_of_range;
-assign burst_address = {beat_q, {SHIFT{1'b0}}};
-assign burst_beats   = beats[8:0];
-assign active        = active_q;
-
-// ----------------------------------------------------------------------------
-// Rows
-
-wire             take     = burst_valid && burst_ready;
-wire [REACH-1:0] row_d    = begin_valid ? begin_address : row_q + stride_q;
-wire [31:0]      span_d   = begin_valid ? begin_row_bytes + (`VDLA_BUS_BYTES - 1) : span_q;
-wire [31:0]      reaches  = span_d + {{32 - SHIFT{1'b0}}, row_d[SHIFT-1:0]};
+wire load; // it is split
 
 always @(posedge clk)
     if (rst)
-        active_q <= 1'b0;
+        row_valid_q <= 1'b0;
     else if (begin_valid)
-        active_q <= 1'b1;
-    else if (take && ends_row && rows_q == 1)
-        active_q <= 1'b0;
+        row_valid_q <= begin_any;
+    else if (load)
+        row_valid_q <= rows_q != 1;
 
 always @(posedge clk)
     if (begin_valid) begin
         stride_q   <= begin_stride;
-        span_q     <= span_d;
-        last_row_q <= {{REACH - `VDLA_ADDRESS_WIDTH{1'b0}}, limit} - {{REACH - 31{1'b0}}, begin_row_bytes};
+        reach_q    <= begin_row_bytes - 1;
+        last_row_q <= {{REACH - A{1'b0}}, limit} - {{REACH - 31{1'b0}}, begin_row_bytes};
     end
 
 always @(posedge clk)
-    if (begin_valid || take && ends_row) begin
-        row_q  <= row_d;
+    if (begin_valid || load) begin
+        row_q  <= begin_valid ? begin_address : row_q + stride_q;
         rows_q <= begin_valid ? begin_rows : rows_q - 1;
-        beat_q <= row_d[`VDLA_ADDRESS_WIDTH-1:SHIFT];
-        left_q <= reaches[31:SHIFT];
-    end else if (take) begin
-        beat_q <= beat_q + {{`VDLA_ADDRESS_WIDTH - SHIFT - 9{1'b0}}, beats[8:0]};
-        left_q <= left_q - beats;
+    end
+
+// What its bursts are. Counted from the row's first block and beat, the last byte lies in block and beat number:
+wire [31:0]    from_block = reach_q + {{32 - BLOCK{1'b0}}, row_q[BLOCK-1:0]};
+wire [LOW-1:0] from_beat  = reach_q[LOW-1:0] + {8'b0, row_q[SHIFT-1:0]};
+wire [BLOCK:0] low_sum    = {1'b0, reach_q[BLOCK-1:0]} + {1'b0, row_q[BLOCK-1:0]}; // apart, for its carry comes early
+wire           single     = reach_q[31:BLOCK] == 0 && !low_sum[BLOCK];
+wire           too_far    = last_row_q[REACH] || row_q > last_row_q[REACH-1:0];
+
+// ----------------------------------------------------------------------------
+// Bursts
+
+reg [A-SHIFT-1:0] beat_q; // first beat of the burst
+reg [LEFT-1:0]    left_q; // bursts of the row after this one
+reg               last_q; // there are none
+reg [7:0]         end_q;  // length of the row's last one, if it is not the first
+
+wire [A-SHIFT-1:0] block_end  = beat_q | {{A - LOW{1'b0}}, FULL};
+wire               last_next  = left_q == 1;
+wire [7:0]         row_first  = row_q[SHIFT +: 8] & FULL; // places in their blocks of a row's beats
+wire [7:0]         row_last   = from_block[SHIFT +: 8] & FULL;
+wire [7:0]         row_length = single ? from_beat[SHIFT +: 8] & FULL : FULL & ~row_first;
+
+assign load          = row_valid_q && !out_of_range && (!burst_valid || burst_ready && last_q);
+assign burst_address = {beat_q, {SHIFT{1'b0}}};
+assign active        = row_valid_q || burst_valid || out_of_range;
+
+always @(posedge clk)
+    if (rst) begin
+        burst_valid  <= 1'b0;
+        out_of_range <= 1'b0;
+    end else if (load) begin
+        burst_valid  <= !too_far;
+        out_of_range <= too_far;
+    end else if (burst_ready && last_q)
+        burst_valid <= 1'b0;
+
+always @(posedge clk)
+    if (load) begin
+        beat_q       <= row_q[A-1:SHIFT];
+        burst_length <= row_length;
+        left_q       <= from_block[31:BLOCK];
+        last_q       <= single;
+        end_q        <= row_last;
+    end else if (burst_ready) begin
+        beat_q       <= block_end + 1;
+        burst_length <= last_next ? end_q : FULL;
+        left_q       <= left_q - 1;
+        last_q       <= last_next;
     end
 
 endmodule

@@ -1,17 +1,18 @@
 // COMPUTE: GEMM, ALU, loads of uop and acc, FINISH; the uop and acc scratchpads and acc's narrow mirror.
 //
-//     cycle   of a GEMM or ALU step k, when every step takes one cycle (t: the instruction's start)
-//     t+1+k   A   uop is read                                vdla_sequencer
-//     t+2+k   B   indices
-//     t+3+k   C   GEMM: inp and wgt are read; ALU: P0        vdla_steps
-//     t+4+k   D   GEMM: operands                             vdla_gemm
-//     t+5+k   E         products
-//     t+6+k   F         sums of groups, and P0
-//     t+7+k   G         totals, and P1
-//     t+8+k   P2  GEMM: acc is written. ALU: P0 is C, so that the short operations write in t+5+k and the long ones in
-//                 t+10+k                                     vdla_vector
+//     cycle    of a GEMM or ALU step k, when every step takes one cycle (t: the instruction's start)
+//     t+3+k    A   uop is read                                        vdla_sequencer
+//     t+4+k    B   indices
+//     t+5+k    C   they are checked
+//     t+6+k    D   GEMM: inp and wgt are read; ALU: P0, acc is read   vdla_steps
+//     t+7+k        GEMM: operands                                     vdla_gemm
+//     t+8+k        products
+//     t+9+k        sums of groups; P0: acc is read
+//     t+10+k       totals
+//     t+12+k       P3: the sum                                        vdla_vector
+//     t+13+k   W   GEMM: acc is written. The ALU's short operations write it in t+11+k, the long ones in t+19+k
 //
-// So GEMM is over GEMM_FILL = 6 cycles after DECODE = 2 and its steps, ALU ALU_FILL = 8.
+// So an instruction is over GEMM_FILL = 9, ALU_FILL = 7 or ALU_LONG_FILL = 15 cycles after DECODE = 4 and its steps.
 //
 // The mirror holds the low byte of every element of acc and is written with it, so that STORE never takes a read of acc
 // from COMPUTE.
@@ -31,8 +32,6 @@ module vdla_compute #(
     input  wire                               rst,
     input  wire                               halt,
 
-    input  wire                               start,
-    input  wire [`VDLA_INSTRUCTION_WIDTH-1:0] start_insn,
     input  wire                               begun,
     input  wire [`VDLA_INSTRUCTION_WIDTH-1:0] insn,
     output wire                               done,
@@ -83,26 +82,49 @@ localparam OUT_CHUNKS = OUT_W > BUS ? 4 * BUS / CHUNK : CHUNKS; // chunks of acc
 localparam LANES     = UOP_LANES > OUT_LANES ? UOP_LANES : OUT_LANES;
 localparam PARTS     = UOP_PARTS > CHUNKS ? UOP_PARTS : CHUNKS;
 localparam SRC_WIDTH = `VDLA_UOP_SRC_WIDTH;
-localparam LATENCY   = `VDLA_ALU_FILL - 1;
+localparam WRITE_AGE = `VDLA_ALU_LONG_LATENCY + 1; // cycles from the issue of a long operation to its result
 localparam [1:0] UOP = 2'd0, ACC = 2'd1, OUT = 2'd2;
 
 // ----------------------------------------------------------------------------
-// The instruction
+// The instruction: in t + 1 it is decoded, in t + 2 it has `begun`
 
 wire [2:0] opcode = insn[`VDLA_INSN_OPCODE_BITS];
 wire [2:0] buffer = insn[`VDLA_DMA_BUFFER_BITS];
 wire [3:0] alu_op = insn[`VDLA_ALU_OP_BITS];
 wire [1:0] mode   = insn[`VDLA_GEMM_MODE_BITS];
-wire       load   = opcode == `VDLA_OPCODE_LOAD;
 wire       gemm   = opcode == `VDLA_OPCODE_GEMM;
 wire       alu    = opcode == `VDLA_OPCODE_ALU;
 wire [1:0] kind   = buffer == `VDLA_BUFFER_UOP ? UOP : buffer == `VDLA_BUFFER_ACC ? ACC : OUT;
 
-wire per_channel = alu && (alu_op == `VDLA_ALU_OP_REQUANTISE || alu_op == `VDLA_ALU_OP_RESCALE);
-wire use_imm     = alu && insn[`VDLA_ALU_USE_IMM_LSB];
-wire multiplied  = alu && (alu_op == `VDLA_ALU_OP_MUL || alu_op == `VDLA_ALU_OP_SHL || alu_op == `VDLA_ALU_OP_SHR);
-wire long        = per_channel || multiplied; // what vdla_rescale does
-wire multiplies  = gemm && mode != `VDLA_GEMM_MODE_RESET;
+wire scales  = alu_op == `VDLA_ALU_OP_REQUANTISE || alu_op == `VDLA_ALU_OP_RESCALE;
+wire use_imm = insn[`VDLA_ALU_USE_IMM_LSB];
+
+reg load_q;
+reg finish_q;
+reg gemm_q;
+reg alu_q;
+reg multiplies_q;
+reg tensor_q;
+reg per_channel_q;
+reg use_imm_q;
+reg long_q;     // what vdla_rescale does
+reg to_uop_q;   // where a LOAD writes
+reg from_acc_q; // acc tiles, not out tiles
+
+always @(posedge clk) begin
+    load_q        <= opcode == `VDLA_OPCODE_LOAD;
+    finish_q      <= opcode == `VDLA_OPCODE_FINISH;
+    gemm_q        <= gemm;
+    alu_q         <= alu;
+    multiplies_q  <= gemm && mode != `VDLA_GEMM_MODE_RESET;
+    tensor_q      <= alu && !use_imm && !scales;
+    per_channel_q <= alu && scales;
+    use_imm_q     <= alu && use_imm;
+    long_q        <= alu && !(alu_op == `VDLA_ALU_OP_MIN || alu_op == `VDLA_ALU_OP_MAX ||
+                              alu_op == `VDLA_ALU_OP_ADD || alu_op == `VDLA_ALU_OP_MOV);
+    to_uop_q      <= kind == UOP;
+    from_acc_q    <= kind == ACC;
+end
 
 // ----------------------------------------------------------------------------
 // Loads
@@ -114,11 +136,10 @@ wire [`VDLA_ENTRY_WIDTH-1:0] ld_entry;
 wire [LANES-1:0]             ld_lanes;
 wire [$clog2(PARTS):0]       ld_part;
 wire [BUS-1:0]               ld_data;
-wire                         pad_valid;
-wire [`VDLA_ENTRY_WIDTH-1:0] pad_entry;
-wire                         uop_pad_ready;
-wire                         acc_pad_ready;
+wire                         ld_whole;
 wire [7:0]                   pad_value = insn[`VDLA_DMA_PAD_VALUE_BITS];
+wire [31:0]                  pad_word  = {{24{pad_value[7]}}, pad_value};
+wire [BUS-1:0]               pad_data  = to_uop_q ? {BUS{1'b0}} : from_acc_q ? {BUS / 32{pad_word}} : {BUS / 8{pad_value}};
 
 vdla_loader #(
     .SHIFT_0(UOP_SHIFT), .SHIFT_1(ACC_SHIFT), .SHIFT_2(OUT_SHIFT),
@@ -128,11 +149,12 @@ vdla_loader #(
     .clk         (clk),
     .rst         (rst),
     .halt        (halt),
-    .begin_valid (begun && load),
+    .begin_valid (begun && load_q),
     .insn        (insn),
     .kind        (kind),
     .dram_base   (dram_base),
     .dram_end    (dram_end),
+    .pad_data    (pad_data),
     .done        (load_done),
     .ar_valid    (ar_valid),
     .ar_ready    (ar_ready),
@@ -145,10 +167,8 @@ vdla_loader #(
     .wr_entry    (ld_entry),
     .wr_lanes    (ld_lanes),
     .wr_part     (ld_part),
+    .wr_whole    (ld_whole),
     .wr_data     (ld_data),
-    .pad_valid   (pad_valid),
-    .pad_entry   (pad_entry),
-    .pad_ready   (kind == UOP ? uop_pad_ready : acc_pad_ready),
     .sram_fault  (load_fault),
     .dram_fault  (dram_fault),
     .quiet       (quiet)
@@ -166,14 +186,12 @@ wire                             step_end;
 wire [`VDLA_ACC_INDEX_WIDTH-1:0] step_dst;
 wire [SRC_WIDTH-1:0]             step_src;
 wire [`VDLA_WGT_INDEX_WIDTH-1:0] step_wgt;
-wire                             step_same_src;
 wire                             step_fault;
 
 vdla_sequencer #(.UOP_INDEX(UOP_INDEX), .SRC_WIDTH(SRC_WIDTH)) sequencer (
     .clk           (clk),
     .rst           (rst),
-    .start         (start),
-    .start_insn    (start_insn),
+    .begun         (begun),
     .insn          (insn),
     .advance       (advance),
     .uop_valid     (uop_valid),
@@ -184,50 +202,71 @@ vdla_sequencer #(.UOP_INDEX(UOP_INDEX), .SRC_WIDTH(SRC_WIDTH)) sequencer (
     .step_dst      (step_dst),
     .step_src      (step_src),
     .step_wgt      (step_wgt),
-    .step_same_src (step_same_src),
     .step_fault    (step_fault)
 );
 
+wire                             end_valid;
 wire                             gemm_valid;
+wire [SRC_WIDTH-1:0]             gemm_src;
+wire [`VDLA_WGT_INDEX_WIDTH-1:0] gemm_wgt;
 wire                             read_valid;
 wire [1:0]                       read_what;
 wire [`VDLA_ACC_INDEX_WIDTH-1:0] read_entry;
-wire                             late_valid;
+wire [WRITE_AGE:1]               issued;
 wire [`VDLA_ACC_INDEX_WIDTH-1:0] late_entry;
-wire [LATENCY:1]                 flying;
 
-vdla_steps #(.SRC_WIDTH(SRC_WIDTH), .LATENCY(LATENCY)) steps (
-    .clk           (clk),
-    .rst           (rst),
-    .alu           (alu),
-    .tensor        (alu && !use_imm && !per_channel),
-    .per_channel   (per_channel),
-    .long          (long),
-    .step_valid    (step_valid),
-    .step_dst      (step_dst),
-    .step_src      (step_src),
-    .step_same_src (step_same_src),
-    .advance       (advance),
-    .gemm_valid    (gemm_valid),
-    .read_valid    (read_valid),
-    .read_what     (read_what),
-    .read_entry    (read_entry),
-    .write_valid   (late_valid),
-    .write_entry   (late_entry),
-    .flying        (flying)
+vdla_steps #(.SRC_WIDTH(SRC_WIDTH), .LONG_LATENCY(`VDLA_ALU_LONG_LATENCY), .WRITE_AGE(WRITE_AGE)) steps (
+    .clk         (clk),
+    .rst         (rst),
+    .begun       (begun),
+    .alu         (alu_q),
+    .tensor      (tensor_q),
+    .per_channel (per_channel_q),
+    .long        (long_q),
+    .step_valid  (step_valid),
+    .step_end    (step_end),
+    .step_dst    (step_dst),
+    .step_src    (step_src),
+    .step_wgt    (step_wgt),
+    .advance     (advance),
+    .end_valid   (end_valid),
+    .gemm_valid  (gemm_valid),
+    .gemm_src    (gemm_src),
+    .gemm_wgt    (gemm_wgt),
+    .read_valid  (read_valid),
+    .read_what   (read_what),
+    .read_entry  (read_entry),
+    .issued      (issued),
+    .write_entry (late_entry)
 );
 
 // The end marker comes where a further step would have been, so the last write is a fixed number of cycles later.
-reg [`VDLA_ALU_FILL-3:0] tail_q;
+localparam GEMM_TAIL = `VDLA_GEMM_FILL - 4;
+localparam ALU_TAIL  = `VDLA_ALU_FILL - 4;
+localparam LONG_TAIL = `VDLA_ALU_LONG_FILL - 4;
+
+reg [LONG_TAIL:0] tail_q;
 always @(posedge clk)
     if (rst || done)
         tail_q <= 0;
     else
-        tail_q <= {tail_q[`VDLA_ALU_FILL-4:0], step_end};
+        tail_q <= {tail_q[LONG_TAIL-1:0], end_valid};
 
-assign finish     = begun && opcode == `VDLA_OPCODE_FINISH;
-assign done       = load_done || finish || (alu ? tail_q[`VDLA_ALU_FILL-3] : gemm && tail_q[`VDLA_GEMM_FILL-3]);
-assign sram_fault = load_fault || step_fault;
+reg finishes_q;
+reg fault_q;
+always @(posedge clk)
+    if (rst) begin
+        finishes_q <= 1'b0;
+        fault_q    <= 1'b0;
+    end else begin
+        finishes_q <= begun && finish_q;
+        fault_q    <= step_fault;
+    end
+
+assign finish     = finishes_q;
+assign done       = load_done || finishes_q || gemm_q && tail_q[GEMM_TAIL] ||
+                    alu_q && (long_q ? tail_q[LONG_TAIL] : tail_q[ALU_TAIL]);
+assign sram_fault = load_fault || fault_q;
 
 // ----------------------------------------------------------------------------
 // GEMM core and vector unit
@@ -245,9 +284,9 @@ always @(posedge clk)
     else
         operands_q <= operand_valid;
 
-assign operand_valid = gemm_valid && multiplies;
-assign inp_entry     = {{INP_INDEX - `VDLA_INP_INDEX_WIDTH{1'b0}}, step_src[`VDLA_INP_INDEX_WIDTH-1:0]};
-assign wgt_entry     = {{WGT_INDEX - `VDLA_WGT_INDEX_WIDTH{1'b0}}, step_wgt};
+assign operand_valid = gemm_valid && multiplies_q;
+assign inp_entry     = {{INP_INDEX - `VDLA_INP_INDEX_WIDTH{1'b0}}, gemm_src[`VDLA_INP_INDEX_WIDTH-1:0]};
+assign wgt_entry     = {{WGT_INDEX - `VDLA_WGT_INDEX_WIDTH{1'b0}}, gemm_wgt};
 
 vdla_gemm #(.PACKED(PACKED_PRODUCTS)) core (
     .clk    (clk),
@@ -258,22 +297,21 @@ vdla_gemm #(.PACKED(PACKED_PRODUCTS)) core (
     .totals (totals)
 );
 
-vdla_vector vector (
+vdla_vector #(.WRITE_AGE(WRITE_AGE)) vector (
     .clk        (clk),
     .rst        (rst),
-    .gemm       (gemm),
+    .gemm       (gemm_q),
     .gemm_mode  (mode),
     .alu_op     (alu_op),
-    .use_imm    (use_imm),
+    .use_imm    (use_imm_q),
     .imm        (insn[`VDLA_ALU_IMM_BITS]),
-    .long       (long),
+    .long       (long_q),
     .read_valid (read_valid),
     .read_what  (read_what),
     .read_entry (read_entry),
     .acc        (acc_data),
     .totals     (totals),
-    .late_stage (flying[6:2]),
-    .late_valid (late_valid),
+    .issued     (issued),
     .late_entry (late_entry),
     .wr_valid   (wr_valid),
     .wr_entry   (wr_entry),
@@ -290,15 +328,11 @@ vdla_sram #(
     .WRITE_LANES(UOP_LANES), .BANKS(UOP_LANES), .INDEX_WIDTH(UOP_INDEX)
 ) uop (
     .clk       (clk),
-    .wr_valid  (ld_valid && kind == UOP),
+    .wr_valid  (ld_valid && to_uop_q),
     .wr_entry  (ld_entry[UOP_INDEX-1:0]),
     .wr_lanes  (ld_lanes[UOP_LANES-1:0]),
-    .wr_chunks (UOP_FIRST << ld_part),
+    .wr_chunks (ld_whole ? {UOP_PARTS{1'b1}} : UOP_FIRST << ld_part),
     .wr_data   (ld_data[UOP_LANES*UOP_SLICE-1:0]),
-    .pad_valid (pad_valid && kind == UOP),
-    .pad_entry (pad_entry[UOP_INDEX-1:0]),
-    .pad_data  ({UOP_SLICE{1'b0}}),
-    .pad_ready (uop_pad_ready),
     .rd_valid  (uop_valid),
     .rd_entry  (uop_entry),
     .rd_data   (uop_data)
@@ -310,7 +344,7 @@ vdla_sram #(
 
 wire [OUT_LANES*ACC_W-1:0] acc_lanes_data;
 wire [OUT_LANES*ACC_W-1:0] out_lanes_data;
-wire [OUT_LANES*ACC_W-1:0] ld_lanes_data = kind == ACC ? acc_lanes_data : out_lanes_data;
+wire [OUT_LANES*ACC_W-1:0] ld_lanes_data = from_acc_q ? acc_lanes_data : out_lanes_data;
 wire [OUT_LANES*ACC_W-1:0] acc_wr_data;
 wire [OUT_LANES*OUT_W-1:0] out_wr_data;
 
@@ -331,13 +365,12 @@ end endgenerate
 
 localparam [CHUNKS-1:0] ACC_FIRST = 1;
 localparam [CHUNKS-1:0] OUT_FIRST = {CHUNKS{1'b1}} >> (CHUNKS - OUT_CHUNKS);
-wire [CHUNKS-1:0] ld_chunks = kind == ACC ? ACC_FIRST << ld_part : OUT_FIRST << (OUT_CHUNKS * ld_part);
+wire [CHUNKS-1:0] ld_chunks = ld_whole   ? {CHUNKS{1'b1}}
+                            : from_acc_q ? ACC_FIRST << ld_part : OUT_FIRST << (OUT_CHUNKS * ld_part);
 
 wire [OUT_LANES-1:0] first_lane = 1;
 wire [ACC_INDEX-1:0] wr_index   = {{ACC_INDEX - `VDLA_ACC_INDEX_WIDTH{1'b0}}, wr_entry};
-wire                 ld_acc     = ld_valid && kind != UOP;
-wire                 pad_acc    = pad_valid && kind != UOP;
-wire [31:0]          pad_word   = {{24{pad_value[7]}}, pad_value};
+wire                 ld_acc     = ld_valid && !to_uop_q;
 
 generate if (OUT_LANES == 1) begin: one_lane
     assign acc_wr_data = wr_valid ? wr_data : ld_lanes_data;
@@ -352,7 +385,7 @@ wire [CHUNKS-1:0]    acc_wr_chunks = wr_valid ? {CHUNKS{1'b1}} : ld_chunks;
 
 vdla_sram #(
     .DEPTH(`VDLA_ACC_DEPTH), .WIDTH(ACC_W), .CHUNK(CHUNK),
-    .WRITE_LANES(OUT_LANES), .BANKS(2 * OUT_LANES), .INDEX_WIDTH(ACC_INDEX)
+    .WRITE_LANES(OUT_LANES), .BANKS(OUT_LANES), .INDEX_WIDTH(ACC_INDEX)
 ) acc (
     .clk       (clk),
     .wr_valid  (acc_wr_valid),
@@ -360,20 +393,14 @@ vdla_sram #(
     .wr_lanes  (acc_wr_lanes),
     .wr_chunks (acc_wr_chunks),
     .wr_data   (acc_wr_data),
-    .pad_valid (pad_acc),
-    .pad_entry (pad_entry[ACC_INDEX-1:0]),
-    .pad_data  ({`VDLA_LANES{pad_word}}),
-    .pad_ready (acc_pad_ready),
     .rd_valid  (read_valid),
     .rd_entry  ({{ACC_INDEX - `VDLA_ACC_INDEX_WIDTH{1'b0}}, read_entry}),
     .rd_data   (acc_data)
 );
 
-wire mirror_pad_ready; // as acc_pad_ready
-
 vdla_sram #(
     .DEPTH(`VDLA_ACC_DEPTH), .WIDTH(OUT_W), .CHUNK(CHUNK / 4),
-    .WRITE_LANES(OUT_LANES), .READ_LANES(OUT_LANES), .BANKS(2 * OUT_LANES), .INDEX_WIDTH(ACC_INDEX)
+    .WRITE_LANES(OUT_LANES), .READ_LANES(OUT_LANES), .BANKS(OUT_LANES), .INDEX_WIDTH(ACC_INDEX)
 ) mirror (
     .clk       (clk),
     .wr_valid  (acc_wr_valid),
@@ -381,16 +408,12 @@ vdla_sram #(
     .wr_lanes  (acc_wr_lanes),
     .wr_chunks (acc_wr_chunks),
     .wr_data   (out_wr_data),
-    .pad_valid (pad_acc),
-    .pad_entry (pad_entry[ACC_INDEX-1:0]),
-    .pad_data  ({`VDLA_LANES{pad_value}}),
-    .pad_ready (mirror_pad_ready),
     .rd_valid  (mirror_valid),
     .rd_entry  (mirror_entry),
     .rd_data   (mirror_data)
 );
 
-wire _unused = &{1'b0, mirror_pad_ready, ld_lanes, ld_part, step_src, flying};
+wire _unused = &{1'b0, ld_lanes, ld_part, gemm_src};
 
 endmodule
 

@@ -10,7 +10,6 @@
 `define VDLA_ADDRESS_WIDTH    40
 `define VDLA_REACH_WIDTH      50  // of byte addresses before they are known to be in range: no field overflows it
 `define VDLA_ENTRY_WIDTH      28  // of SRAM indices before they are known to be in range
-`define VDLA_BOUNDARY_BYTES   4096
 
 // Elements of an acc tile, one lane of the vector unit each
 `define VDLA_LANES            (`VDLA_BATCH * `VDLA_BLOCK_OUT)
@@ -23,7 +22,9 @@
 `define VDLA_FETCH_BLOCK      8
 `define VDLA_FETCH_BLOCKS     2
 `define VDLA_QUEUE_DEPTH      32
-`define VDLA_GEMM_FILL        6
-`define VDLA_ALU_FILL         8
+`define VDLA_GEMM_FILL        9
+`define VDLA_ALU_FILL         7
+`define VDLA_ALU_LONG_FILL    15
+`define VDLA_ALU_LONG_LATENCY 11
 
 `endif

@@ -13,7 +13,7 @@
 //        inp, wgt --+  acc, uop    out mirror (written with acc)
 //
 // `halt`: the units start nothing more and ask the bus for nothing more; what they have asked for comes back. After a
-// fault the state is undefined until `rst`.
+// fault the state is undefined until `rst`. A unit raises a fault of an instruction at the latest in the cycle after `done`.
 
 `default_nettype none
 
@@ -52,11 +52,11 @@ module vdla_core #(
     input  wire                             b_valid,
     input  wire [1:0]                       b_response,
 
-    output wire                             quiet,
-    output wire                             ended,
+    output reg                              quiet,           // of the cycle before
+    output reg                              ended,
     output reg                              finished,
-    output wire                             moving,
-    output reg  [3:0]                       fault,
+    output reg                              moving,
+    output reg  [3:0]                       fault,           // of two cycles before
     output reg  [1:0]                       fault_unit,
     output reg  [1:0]                       fault_response,
     output reg  [31:0]                      fault_instruction,
@@ -127,7 +127,6 @@ wire [2:0]        prev_available;
 wire [2:0]        next_available;
 wire [3:0]        overflow;
 wire [2:0]        start, begun, done, retire, busy, waits, empty;
-wire [3*INSN-1:0] start_insn;
 wire [3*INSN-1:0] insn;
 
 vdla_token load_to_compute (
@@ -162,7 +161,6 @@ generate for (u = 0; u < 3; u = u + 1) begin: unit
         .next_pop       (next_pop[u]),
         .next_push      (next_push[u]),
         .start          (start[u]),
-        .start_insn     (start_insn[INSN * u +: INSN]),
         .begun          (begun[u]),
         .insn           (insn[INSN * u +: INSN]),
         .done           (done[u]),
@@ -224,8 +222,6 @@ vdla_compute #(
     .clk           (clk),
     .rst           (rst),
     .halt          (halt),
-    .start         (start[1]),
-    .start_insn    (start_insn[INSN +: INSN]),
     .begun         (begun[1]),
     .insn          (insn[INSN +: INSN]),
     .done          (done[1]),
@@ -280,25 +276,52 @@ vdla_store #(.LANES(OUT_LANES), .INDEX(ACC_INDEX)) store (
 );
 
 // ----------------------------------------------------------------------------
-// Faults, registered. Instructions are counted by unit: FETCH is at the next one to dispatch, the others at the last one
-// started.
+// Faults, by unit. Instructions are counted by unit: FETCH is at the next one to dispatch, the others at the last one
+// started. What is noted is where they were in the cycle of the fault.
 
-reg [31:0] load_started_q;
-reg [31:0] compute_started_q;
-reg [31:0] store_started_q;
+reg [3:0]  bus_fault_q;
+reg [7:0]  response_q;
+reg [2:0]  sram_fault_q;
+reg [2:0]  dram_fault_q;
+reg [3:0]  overflow_q;
+reg        fetch_bad_q;
 
 always @(posedge clk)
     if (rst) begin
-        load_started_q    <= 0;
-        compute_started_q <= 0;
-        store_started_q   <= 0;
+        bus_fault_q  <= 0;
+        sram_fault_q <= 0;
+        dram_fault_q <= 0;
+        overflow_q   <= 0;
+        fetch_bad_q  <= 1'b0;
     end else begin
-        load_started_q    <= load_started_q + {31'b0, start[0]};
-        compute_started_q <= compute_started_q + {31'b0, start[1]};
-        store_started_q   <= store_started_q + {31'b0, start[2]};
+        bus_fault_q  <= {b_valid && b_response[1], r_valid & {r_response[5], r_response[3], r_response[1]}};
+        sram_fault_q <= sram_fault;
+        dram_fault_q <= dram_fault;
+        overflow_q   <= overflow;
+        fetch_bad_q  <= fetch_bad;
     end
 
-wire [3:0] bus_fault = {b_valid && b_response[1], r_valid & {r_response[5], r_response[3], r_response[1]}};
+always @(posedge clk)
+    response_q <= {b_response, r_response};
+
+wire [3*32-1:0] started; // number of the last one
+reg  [4*32-1:0] at_q;
+
+generate for (u = 0; u < 3; u = u + 1) begin: place
+    reg [31:0] started_q;
+    always @(posedge clk)
+        if (rst)
+            started_q <= {32{1'b1}};
+        else if (start[u])
+            started_q <= started_q + 1;
+    assign started[32 * u +: 32] = started_q;
+end endgenerate
+
+always @(posedge clk)
+    at_q <= {started, fetch_dispatched};
+
+// ----------------------------------------------------------------------------
+// The fault: one of them, and the first is kept
 
 reg [3:0] fault_d;
 reg [1:0] unit_d;
@@ -309,31 +332,31 @@ always @(*) begin
     fault_d    = `VDLA_FAULT_NONE;
     unit_d     = 2'd0;
     response_d = 2'd0;
-    if (fetch_bad)
+    if (fetch_bad_q)
         fault_d = `VDLA_FAULT_BAD_INSTRUCTION;
     for (k = 0; k < 3; k = k + 1) begin
-        if (sram_fault[k]) begin
+        if (sram_fault_q[k]) begin
             fault_d = `VDLA_FAULT_SRAM_RANGE;
             unit_d  = k[1:0] + 2'd1;
         end
-        if (dram_fault[k]) begin
+        if (dram_fault_q[k]) begin
             fault_d = `VDLA_FAULT_DRAM_RANGE;
             unit_d  = k[1:0] + 2'd1;
         end
-        if (bus_fault[k]) begin
+        if (bus_fault_q[k]) begin
             fault_d    = `VDLA_FAULT_BUS_READ;
             unit_d     = k[1:0];
-            response_d = r_response[2 * k +: 2];
+            response_d = response_q[2 * k +: 2];
         end
     end
-    if (bus_fault[3]) begin
+    if (bus_fault_q[3]) begin
         fault_d    = `VDLA_FAULT_BUS_WRITE;
         unit_d     = 2'd3;
-        response_d = b_response;
+        response_d = response_q[7:6];
     end
-    if (|overflow) begin
+    if (|overflow_q) begin
         fault_d = `VDLA_FAULT_TOKEN_OVERFLOW;
-        unit_d  = overflow[0] ? 2'd1 : overflow[3] ? 2'd3 : 2'd2;
+        unit_d  = overflow_q[0] ? 2'd1 : overflow_q[3] ? 2'd3 : 2'd2;
     end
 end
 
@@ -347,17 +370,22 @@ always @(posedge clk)
     if (fault == `VDLA_FAULT_NONE) begin
         fault_unit        <= unit_d;
         fault_response    <= response_d;
-        fault_instruction <= unit_d == 2'd1 ? load_started_q - 1
-                           : unit_d == 2'd2 ? compute_started_q - 1
-                           : unit_d == 2'd3 ? store_started_q - 1 : fetch_dispatched;
+        fault_instruction <= at_q[32 * unit_d +: 32];
     end
 
 // ----------------------------------------------------------------------------
 // The run as a whole
 
-assign quiet  = fetch_quiet && &unit_quiet;
-assign ended  = all_dispatched && &empty && !(|busy) && fault_d == `VDLA_FAULT_NONE;
-assign moving = !fetch_quiet || dispatches || |busy || |start;
+always @(posedge clk) begin
+    quiet  <= fetch_quiet && &unit_quiet;
+    moving <= !fetch_quiet || dispatches || |busy || |start;
+end
+
+always @(posedge clk)
+    if (rst)
+        ended <= 1'b0;
+    else
+        ended <= all_dispatched && &empty && !(|busy);
 
 assign event_start  = {start, dispatches};
 assign event_retire = {retire, 1'b0};

@@ -1,4 +1,5 @@
 // For each of the four units: cycles busy, cycles waiting, instructions started. They count while `running` and hold then.
+// What happens in one cycle is counted in the next.
 
 `default_nettype none
 
@@ -16,20 +17,28 @@ module vdla_counters (
 
 genvar u;
 generate for (u = 0; u < 4; u = u + 1) begin: unit
+    reg        busy_now_q;
+    reg        waiting_now_q;
+    reg        start_now_q;
     reg [31:0] busy_q;
     reg [31:0] waiting_q;
     reg [31:0] start_q;
+    always @(posedge clk) begin
+        busy_now_q    <= busy[u] && running;
+        waiting_now_q <= waiting[u] && running;
+        start_now_q   <= start[u] && running;
+    end
     always @(posedge clk)
         if (rst) begin
             busy_q    <= 0;
             waiting_q <= 0;
             start_q   <= 0;
-        end else if (running) begin
-            if (busy[u])
+        end else begin
+            if (busy_now_q)
                 busy_q <= busy_q + 1;
-            if (waiting[u])
+            if (waiting_now_q)
                 waiting_q <= waiting_q + 1;
-            if (start[u])
+            if (start_now_q)
                 start_q <= start_q + 1;
         end
     assign busy_cycles[32 * u +: 32]  = busy_q;

@@ -1,9 +1,14 @@
 // The front of LOAD, COMPUTE or STORE: the command queue, and when an instruction starts and retires.
 //
-// An instruction starts (`start`) in the cycle in which it is at the head of the queue, the one before has finished, and
-// every token it pops is there; it takes them in that cycle. From the next cycle on it is in `insn`, and `begun` is high
-// in that first cycle only. The unit raises `done` in the last cycle the instruction occupies it; in the next one
-// (`retire`) the instruction's tokens are pushed, and the next one can start.
+//     cycle     of an instruction that starts in t and finishes in f
+//     t         it is at the head of the queue, the one before has finished, and every token it pops is there: `start`;
+//               it takes the tokens
+//     t + 1     it is in `insn`, to f - 1 at least
+//     t + 2     `begun`, in this cycle only: units have had a cycle to decode it
+//     f - 1     the unit raises `done`: the last cycle the instruction occupies it
+//     f         `retire`: its tokens are pushed, and the next one can start
+//
+// `start` is a function of registers: the queue's head, `busy`, `halt` and the token FIFOs' `available`.
 
 `default_nettype none
 
@@ -20,13 +25,12 @@ module vdla_issue (
 
     input  wire                               prev_available,
     output wire                               prev_pop,
-    output wire                               prev_push,
+    output reg                                prev_push,
     input  wire                               next_available,
     output wire                               next_pop,
-    output wire                               next_push,
+    output reg                                next_push,
 
     output wire                               start,
-    output wire [`VDLA_INSTRUCTION_WIDTH-1:0] start_insn,
     output reg                                begun,
     output reg  [`VDLA_INSTRUCTION_WIDTH-1:0] insn,
     input  wire                               done,
@@ -42,7 +46,8 @@ localparam POP_NEXT  = `VDLA_INSN_POP_NEXT_LSB;
 localparam PUSH_PREV = `VDLA_INSN_PUSH_PREV_LSB;
 localparam PUSH_NEXT = `VDLA_INSN_PUSH_NEXT_LSB;
 
-wire head_valid;
+wire                               head_valid;
+wire [`VDLA_INSTRUCTION_WIDTH-1:0] head;
 wire [$clog2(`VDLA_QUEUE_DEPTH):0] count;
 
 vdla_fifo #(.DEPTH(`VDLA_QUEUE_DEPTH), .WIDTH(`VDLA_INSTRUCTION_WIDTH)) queue (
@@ -53,44 +58,42 @@ vdla_fifo #(.DEPTH(`VDLA_QUEUE_DEPTH), .WIDTH(`VDLA_INSTRUCTION_WIDTH)) queue (
     .push_data  (dispatch_insn),
     .pop_valid  (head_valid),
     .pop_ready  (start),
-    .pop_data   (start_insn),
+    .pop_data   (head),
     .count      (count)
 );
 
-wire tokens = (prev_available || !start_insn[POP_PREV]) && (next_available || !start_insn[POP_NEXT]);
+wire tokens = (prev_available || !head[POP_PREV]) && (next_available || !head[POP_NEXT]);
 
-assign empty    = count == 0;
+assign empty    = !head_valid;
 assign start    = head_valid && !busy && !halt && tokens;
 assign waiting  = head_valid && !busy && !tokens;
-assign prev_pop = start && start_insn[POP_PREV];
-assign next_pop = start && start_insn[POP_NEXT];
+assign prev_pop = start && head[POP_PREV];
+assign next_pop = start && head[POP_NEXT];
 
-reg push_prev_q;
-reg push_next_q;
-assign prev_push = retire && push_prev_q;
-assign next_push = retire && push_next_q;
+reg started_q;
 
 always @(posedge clk)
     if (rst) begin
-        busy   <= 1'b0;
-        begun  <= 1'b0;
-        retire <= 1'b0;
+        busy      <= 1'b0;
+        started_q <= 1'b0;
+        begun     <= 1'b0;
+        retire    <= 1'b0;
+        prev_push <= 1'b0;
+        next_push <= 1'b0;
     end else begin
-        busy   <= start || busy && !done;
-        begun  <= start;
-        retire <= done;
+        busy      <= start || busy && !done;
+        started_q <= start;
+        begun     <= started_q;
+        retire    <= done;
+        prev_push <= done && insn[PUSH_PREV];
+        next_push <= done && insn[PUSH_NEXT];
     end
 
 always @(posedge clk)
     if (start)
-        insn <= start_insn;
+        insn <= head;
 
-// Apart from insn, because the next instruction may be starting in the cycle this one pushes.
-always @(posedge clk)
-    if (done) begin
-        push_prev_q <= insn[PUSH_PREV];
-        push_next_q <= insn[PUSH_NEXT];
-    end
+wire _unused = &{1'b0, count};
 
 endmodule
 

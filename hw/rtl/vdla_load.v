@@ -1,5 +1,5 @@
-// LOAD: fills inp and wgt from DRAM. The loader's writes go straight to the two scratchpads. All of them are over before
-// the next instruction is in `insn`.
+// LOAD: fills inp and wgt from DRAM. The loader's writes, data and padding, go straight to the two scratchpads; its header
+// says when. All of them are over before the next instruction is in `insn`.
 
 `default_nettype none
 
@@ -57,10 +57,7 @@ wire [`VDLA_ENTRY_WIDTH-1:0] wr_entry;
 wire [LANES-1:0]             wr_lanes;
 wire [$clog2(PARTS):0]       wr_part;
 wire [`VDLA_BUS_WIDTH-1:0]   wr_data;
-wire                         pad_valid;
-wire [`VDLA_ENTRY_WIDTH-1:0] pad_entry;
-wire                         inp_pad_ready;
-wire                         wgt_pad_ready;
+wire                         wr_whole;
 wire [7:0]                   pad_value = insn[`VDLA_DMA_PAD_VALUE_BITS];
 
 vdla_loader #(
@@ -76,6 +73,7 @@ vdla_loader #(
     .kind        (kind),
     .dram_base   (dram_base),
     .dram_end    (dram_end),
+    .pad_data    ({`VDLA_BUS_BYTES{pad_value}}),
     .done        (done),
     .ar_valid    (ar_valid),
     .ar_ready    (ar_ready),
@@ -88,10 +86,8 @@ vdla_loader #(
     .wr_entry    (wr_entry),
     .wr_lanes    (wr_lanes),
     .wr_part     (wr_part),
+    .wr_whole    (wr_whole),
     .wr_data     (wr_data),
-    .pad_valid   (pad_valid),
-    .pad_entry   (pad_entry),
-    .pad_ready   (kind == INP ? inp_pad_ready : wgt_pad_ready),
     .sram_fault  (sram_fault),
     .dram_fault  (dram_fault),
     .quiet       (quiet)
@@ -105,18 +101,14 @@ localparam [WGT_PARTS-1:0] WGT_FIRST = 1;
 
 vdla_sram #(
     .DEPTH(`VDLA_INP_DEPTH), .WIDTH(`VDLA_INP_TILE_WIDTH), .CHUNK(INP_SLICE), .SLICE(INP_SLICE),
-    .WRITE_LANES(INP_LANES), .BANKS(2 * INP_LANES), .INDEX_WIDTH(INP_INDEX)
+    .WRITE_LANES(INP_LANES), .BANKS(INP_LANES), .INDEX_WIDTH(INP_INDEX)
 ) inp (
     .clk       (clk),
     .wr_valid  (wr_valid && kind == INP),
     .wr_entry  (wr_entry[INP_INDEX-1:0]),
     .wr_lanes  (wr_lanes[INP_LANES-1:0]),
-    .wr_chunks (INP_FIRST << wr_part),
+    .wr_chunks (wr_whole ? {INP_PARTS{1'b1}} : INP_FIRST << wr_part),
     .wr_data   (wr_data[INP_LANES*INP_SLICE-1:0]),
-    .pad_valid (pad_valid && kind == INP),
-    .pad_entry (pad_entry[INP_INDEX-1:0]),
-    .pad_data  ({INP_SLICE / 8{pad_value}}),
-    .pad_ready (inp_pad_ready),
     .rd_valid  (rd_valid),
     .rd_entry  (inp_entry),
     .rd_data   (inp_data)
@@ -130,12 +122,8 @@ vdla_sram #(
     .wr_valid  (wr_valid && kind == WGT),
     .wr_entry  (wr_entry[WGT_INDEX-1:0]),
     .wr_lanes  (wr_lanes[WGT_LANES-1:0]),
-    .wr_chunks (WGT_FIRST << wr_part),
+    .wr_chunks (wr_whole ? {WGT_PARTS{1'b1}} : WGT_FIRST << wr_part),
     .wr_data   (wr_data[WGT_LANES*WGT_SLICE-1:0]),
-    .pad_valid (pad_valid && kind == WGT),
-    .pad_entry (pad_entry[WGT_INDEX-1:0]),
-    .pad_data  ({WGT_SLICE / 8{pad_value}}),
-    .pad_ready (wgt_pad_ready),
     .rd_valid  (rd_valid),
     .rd_entry  (wgt_entry),
     .rd_data   (wgt_data)

@@ -1,18 +1,22 @@
-// Runs a LOAD: requests its rows, turns their beats into SRAM writes, and writes the padding at the same time.
+// Runs a LOAD: requests its rows, turns their beats into SRAM writes, and writes the padding when no beat is written.
 //
 // A loader serves up to three kinds of buffer, each with its tile size (1 << SHIFT_*) and depth; `kind` says which.
 //
 //     cycle      of an instruction that starts in t
-//     t          `start`
-//     t + 1      `begin_valid`, `insn` is there; addresses and counts are worked out
-//     t + 2      first request; first entry of padding
-//     c          a beat is taken from the bus
-//     c + 1      its entries are worked out (vdla_beats)
-//     c + 2      `wr_valid`: its entries are written; `done` when it was the last
+//     t + 1      `insn` is there and holds: sizes in bytes, sums of counts
+//     t + 2      `begin_valid`; the first row's address
+//     t + 3      the first burst; the first entry of padding
+//     t + 4      first request; first entry of padding written
+//     t + 5      `sram_fault`, if not all entries are in range
+//     c          a beat is taken from the bus, from t + 5 on
+//     c + 1      its entries are known (vdla_beats)
+//     c + 2      they are written; `done` when it was the last
 //     c + 3      the instruction has finished (READ_DRAIN after the last beat is over)
 //
 // A write is of the whole beat: where tiles are smaller than a beat, of the lanes in `wr_lanes`, lane l to entry
 // wr_entry + l, lane 0 being the tile at the beat's start; where a tile is several beats, of part `wr_part` of one entry.
+// Or, with `wr_whole`, it is padding: wr_data, which is `pad_data`, goes to all of entry wr_entry (wr_lanes has lane 0
+// only), beat by beat the same.
 
 `default_nettype none
 
@@ -37,6 +41,7 @@ module vdla_loader #(
     input  wire [1:0]                         kind,
     input  wire [`VDLA_ADDRESS_WIDTH-1:0]     dram_base,
     input  wire [`VDLA_ADDRESS_WIDTH:0]       dram_end,
+    input  wire [`VDLA_BUS_WIDTH-1:0]         pad_data,  // a beat of padding, for this kind
     output wire                               done,
 
     output wire                               ar_valid,
@@ -51,32 +56,31 @@ module vdla_loader #(
     output reg  [`VDLA_ENTRY_WIDTH-1:0]       wr_entry,
     output reg  [LANES-1:0]                   wr_lanes,
     output reg  [$clog2(PARTS):0]             wr_part,
+    output reg                                wr_whole,
     output reg  [`VDLA_BUS_WIDTH-1:0]         wr_data,
-    output reg                                pad_valid,
-    output reg  [`VDLA_ENTRY_WIDTH-1:0]       pad_entry,
-    input  wire                               pad_ready,
 
-    output wire                               sram_fault,
+    output reg                                sram_fault,
     output wire                               dram_fault,
     output wire                               quiet
 );
 
-localparam REACH  = `VDLA_REACH_WIDTH;
-localparam ENTRY  = `VDLA_ENTRY_WIDTH;
-localparam X      = `VDLA_DMA_X_SIZE_WIDTH;
-localparam Y      = `VDLA_DMA_Y_SIZE_WIDTH;
-localparam P      = `VDLA_DMA_Y_PAD_BEFORE_WIDTH;
-localparam BUS    = `VDLA_BUS_SHIFT;
-localparam POS    = $clog2(LANES) + 1; // one bit more than a place in a beat
-localparam PART   = $clog2(PARTS) + 1;
+localparam REACH = `VDLA_REACH_WIDTH;
+localparam ENTRY = `VDLA_ENTRY_WIDTH;
+localparam X     = `VDLA_DMA_X_SIZE_WIDTH;
+localparam Y     = `VDLA_DMA_Y_SIZE_WIDTH;
+localparam P     = `VDLA_DMA_Y_PAD_BEFORE_WIDTH;
+localparam BUS   = `VDLA_BUS_SHIFT;
+localparam POS   = $clog2(LANES) + 1; // one bit more than a place in a beat
+localparam SHIFT = $clog2(POS) + 1;   // than the logarithm of one
+localparam PART  = $clog2(PARTS) + 1;
 
-// Tiles of a beat, and beats of a tile less one, for each kind
-localparam [POS-1:0]  LANES_0 = SHIFT_0 < BUS ? 1 << (BUS - SHIFT_0) : 1;
-localparam [POS-1:0]  LANES_1 = SHIFT_1 < BUS ? 1 << (BUS - SHIFT_1) : 1;
-localparam [POS-1:0]  LANES_2 = SHIFT_2 < BUS ? 1 << (BUS - SHIFT_2) : 1;
-localparam [PART-1:0] PARTS_0 = SHIFT_0 > BUS ? (1 << (SHIFT_0 - BUS)) - 1 : 0;
-localparam [PART-1:0] PARTS_1 = SHIFT_1 > BUS ? (1 << (SHIFT_1 - BUS)) - 1 : 0;
-localparam [PART-1:0] PARTS_2 = SHIFT_2 > BUS ? (1 << (SHIFT_2 - BUS)) - 1 : 0;
+// Tiles of a beat, as a power of two, and beats of a tile less one, for each kind
+localparam             LANES_0 = SHIFT_0 < BUS ? BUS - SHIFT_0 : 0;
+localparam             LANES_1 = SHIFT_1 < BUS ? BUS - SHIFT_1 : 0;
+localparam             LANES_2 = SHIFT_2 < BUS ? BUS - SHIFT_2 : 0;
+localparam [PART-1:0]  PARTS_0 = SHIFT_0 > BUS ? (1 << (SHIFT_0 - BUS)) - 1 : 0;
+localparam [PART-1:0]  PARTS_1 = SHIFT_1 > BUS ? (1 << (SHIFT_1 - BUS)) - 1 : 0;
+localparam [PART-1:0]  PARTS_2 = SHIFT_2 > BUS ? (1 << (SHIFT_2 - BUS)) - 1 : 0;
 localparam [ENTRY-1:0] ENTRIES_0 = DEPTH_0;
 localparam [ENTRY-1:0] ENTRIES_1 = DEPTH_1;
 localparam [ENTRY-1:0] ENTRIES_2 = DEPTH_2;
@@ -94,47 +98,85 @@ wire [P-1:0] right  = insn[`VDLA_DMA_X_PAD_AFTER_BITS];
 wire [P-1:0] above  = insn[`VDLA_DMA_Y_PAD_BEFORE_BITS];
 wire [P-1:0] below  = insn[`VDLA_DMA_Y_PAD_AFTER_BITS];
 
-wire has_data = |x_size && |y_size;
 wire has_pads;
 
 wire [REACH-1:0] tile_r   = {{REACH - `VDLA_DMA_DRAM_BASE_WIDTH{1'b0}}, dram_tile};
 wire [REACH-1:0] stride_r = {{REACH - `VDLA_DMA_X_STRIDE_WIDTH{1'b0}}, x_stride};
 wire [31:0]      size_r   = {{32 - X{1'b0}}, x_size};
 
-reg [REACH-1:0] offset;    // in bytes
-reg [REACH-1:0] stride;
-reg [31:0]      row_bytes;
-reg [POS-1:0]   lanes;     // tiles of a beat
-reg [PART-1:0]  last_part; // beats of a tile less one
-reg [ENTRY-1:0] depth;
+reg             has_data_q;
+reg [REACH-1:0] offset_q;    // in bytes
+reg [REACH-1:0] stride_q;
+reg [31:0]      row_bytes_q;
+reg [SHIFT-1:0] lanes_q;     // tiles of a beat, as a power of two
+reg [PART-1:0]  last_part_q; // beats of a tile less one
+reg [ENTRY-1:0] depth_q;
 
-always @(*)
+always @(posedge clk)
+    has_data_q <= |x_size && |y_size;
+
+always @(posedge clk)
     case (kind)
         2'd0: begin
-            offset    = tile_r << SHIFT_0;
-            stride    = stride_r << SHIFT_0;
-            row_bytes = size_r << SHIFT_0;
-            lanes     = LANES_0;
-            last_part = PARTS_0;
-            depth     = ENTRIES_0;
+            offset_q    <= tile_r << SHIFT_0;
+            stride_q    <= stride_r << SHIFT_0;
+            row_bytes_q <= size_r << SHIFT_0;
+            lanes_q     <= LANES_0[SHIFT-1:0];
+            last_part_q <= PARTS_0;
+            depth_q     <= ENTRIES_0;
         end
         2'd1: begin
-            offset    = tile_r << SHIFT_1;
-            stride    = stride_r << SHIFT_1;
-            row_bytes = size_r << SHIFT_1;
-            lanes     = LANES_1;
-            last_part = PARTS_1;
-            depth     = ENTRIES_1;
+            offset_q    <= tile_r << SHIFT_1;
+            stride_q    <= stride_r << SHIFT_1;
+            row_bytes_q <= size_r << SHIFT_1;
+            lanes_q     <= LANES_1[SHIFT-1:0];
+            last_part_q <= PARTS_1;
+            depth_q     <= ENTRIES_1;
         end
         default: begin
-            offset    = tile_r << SHIFT_2;
-            stride    = stride_r << SHIFT_2;
-            row_bytes = size_r << SHIFT_2;
-            lanes     = LANES_2;
-            last_part = PARTS_2;
-            depth     = ENTRIES_2;
+            offset_q    <= tile_r << SHIFT_2;
+            stride_q    <= stride_r << SHIFT_2;
+            row_bytes_q <= size_r << SHIFT_2;
+            lanes_q     <= LANES_2[SHIFT-1:0];
+            last_part_q <= PARTS_2;
+            depth_q     <= ENTRIES_2;
         end
     endcase
+
+// ----------------------------------------------------------------------------
+// Where in the SRAM: in t + 1 the sums, in t + 2 the products, in t + 4 the first entry of the data, and whether the last
+// of all is in range
+
+wire [ENTRY-1:0] base = {{ENTRY - `VDLA_DMA_SRAM_BASE_WIDTH{1'b0}}, sram_base};
+
+reg             sums_q;     // t + 3
+reg             products_q; // t + 4
+reg [X:0]       columns_q;  // with the padding at the sides
+reg [Y:0]       rows_q;     // with that above and below
+reg [ENTRY-1:0] corner_q;   // first entry of the data if there are no rows above it
+reg [ENTRY:0]   room_q;     // entries from the first to the SRAM's end; negative when that is before it
+reg [ENTRY-1:0] above_q;    // entries of the rows above
+reg [ENTRY-1:0] entries_q;  // of all rows
+
+always @(posedge clk)
+    if (rst) begin
+        sums_q     <= 1'b0;
+        products_q <= 1'b0;
+        sram_fault <= 1'b0;
+    end else begin
+        sums_q     <= begin_valid;
+        products_q <= sums_q;
+        sram_fault <= products_q && |entries_q && (room_q[ENTRY] || entries_q > room_q[ENTRY-1:0]);
+    end
+
+always @(posedge clk) begin
+    columns_q   <= {1'b0, x_size} + {{X + 1 - P{1'b0}}, left} + {{X + 1 - P{1'b0}}, right};
+    rows_q      <= {1'b0, y_size} + {{Y + 1 - P{1'b0}}, above} + {{Y + 1 - P{1'b0}}, below};
+    corner_q    <= base + {{ENTRY - P{1'b0}}, left};
+    room_q      <= {1'b0, depth_q} - {1'b0, base};
+    above_q     <= {{ENTRY - P{1'b0}}, above} * {{ENTRY - X - 1{1'b0}}, columns_q};
+    entries_q   <= {{ENTRY - Y - 1{1'b0}}, rows_q} * {{ENTRY - X - 1{1'b0}}, columns_q};
+end
 
 // ----------------------------------------------------------------------------
 // Requests
@@ -143,10 +185,11 @@ vdla_read_requests requests (
     .clk             (clk),
     .rst             (rst),
     .halt            (halt),
-    .begin_valid     (begin_valid && has_data),
-    .begin_address   (offset + {{REACH - `VDLA_ADDRESS_WIDTH{1'b0}}, dram_base}),
-    .begin_stride    (stride),
-    .begin_row_bytes (row_bytes),
+    .begin_valid     (begin_valid),
+    .begin_any       (has_data_q),
+    .begin_address   (offset_q + {{REACH - `VDLA_ADDRESS_WIDTH{1'b0}}, dram_base}),
+    .begin_stride    (stride_q),
+    .begin_row_bytes (row_bytes_q),
     .begin_rows      (y_size),
     .limit           (dram_end),
     .ar_valid        (ar_valid),
@@ -159,76 +202,37 @@ vdla_read_requests requests (
 );
 
 // ----------------------------------------------------------------------------
-// Data: where each beat's tiles go
+// Data and padding: what is written next
 
-reg             setup_q; // the cycle after begin_valid
-reg             beat_q;  // a beat is in data_q
+reg                       beat_q; // a beat is in data_q
 reg [`VDLA_BUS_WIDTH-1:0] data_q;
-
-wire [ENTRY-1:0] sides       = {{ENTRY - P{1'b0}}, left} + {{ENTRY - P{1'b0}}, right};
-wire [ENTRY-1:0] row_entries = {{ENTRY - X{1'b0}}, x_size} + sides;
-wire [ENTRY-1:0] base        = {{ENTRY - `VDLA_DMA_SRAM_BASE_WIDTH{1'b0}}, sram_base};
-wire [ENTRY-1:0] first_entry = base + {{ENTRY - P{1'b0}}, left} + {{ENTRY - P{1'b0}}, above} * row_entries;
-
-wire [ENTRY-1:0] beat_entry;
-wire [ENTRY-1:0] beat_end;
-wire [LANES-1:0] beat_lanes;
-wire [PART-1:0]  beat_part;
-wire             beat_last;
+wire [ENTRY-1:0]          beat_entry;
+wire [LANES-1:0]          beat_lanes;
+wire [PART-1:0]           beat_part;
+wire                      beat_ends_row;
+wire                      beat_last;
+wire                      pad_valid;
+wire [ENTRY-1:0]          pad_entry;
+wire                      pad_last;
 
 vdla_beats #(.LANES(LANES), .PARTS(PARTS)) beats (
     .clk         (clk),
-    .begin_valid (begin_valid),
+    .begin_valid (products_q),
     .x_size      (x_size),
     .y_size      (y_size),
     .tile        (dram_tile[POS-1:0]),
     .tile_stride (x_stride[POS-1:0]),
-    .lanes       (lanes),
-    .last_part   (last_part),
-    .row_gap     (sides),
-    .first_valid (setup_q),
-    .first_entry (first_entry),
+    .lane_shift  (lanes_q),
+    .last_part   (last_part_q),
+    .pitch       ({{ENTRY - X - 1{1'b0}}, columns_q}),
+    .first_entry (corner_q + above_q),
     .step        (beat_q),
     .entry       (beat_entry),
-    .end_entry   (beat_end),
     .mask        (beat_lanes),
     .part        (beat_part),
+    .ends_row    (beat_ends_row),
     .last        (beat_last)
 );
-
-reg [ENTRY-1:0] wr_end_q; // one past the last entry written
-
-always @(posedge clk)
-    if (rst) begin
-        setup_q  <= 1'b0;
-        beat_q   <= 1'b0;
-        wr_valid <= 1'b0;
-    end else begin
-        setup_q  <= begin_valid;
-        beat_q   <= r_valid;
-        wr_valid <= beat_q;
-    end
-
-always @(posedge clk)
-    if (r_valid)
-        data_q <= r_data;
-
-always @(posedge clk)
-    if (beat_q) begin
-        wr_entry <= beat_entry;
-        wr_lanes <= beat_lanes;
-        wr_part  <= beat_part;
-        wr_data  <= data_q;
-        wr_end_q <= beat_end;
-    end
-
-// ----------------------------------------------------------------------------
-// Padding
-
-wire             padding_valid;
-wire             padding_ready = !pad_valid || pad_ready;
-wire [ENTRY-1:0] padding_entry;
-wire             padding_last;
 
 vdla_padding padding (
     .clk         (clk),
@@ -242,52 +246,59 @@ vdla_padding padding (
     .above       (above),
     .below       (below),
     .begin_any   (has_pads),
-    .pad_valid   (padding_valid),
-    .pad_ready   (padding_ready),
-    .pad_entry   (padding_entry),
-    .last        (padding_last)
+    .pad_valid   (pad_valid),
+    .pad_ready   (!beat_q),
+    .pad_entry   (pad_entry),
+    .last        (pad_last)
 );
 
-always @(posedge clk)
-    if (rst)
-        pad_valid <= 1'b0;
-    else if (padding_ready)
-        pad_valid <= padding_valid;
+localparam [LANES-1:0] FIRST_LANE = 1;
 
 always @(posedge clk)
-    if (padding_ready)
-        pad_entry <= padding_entry;
+    if (rst) begin
+        beat_q   <= 1'b0;
+        wr_valid <= 1'b0;
+    end else begin
+        beat_q   <= r_valid;
+        wr_valid <= beat_q || pad_valid;
+    end
 
-assign sram_fault = wr_valid && wr_end_q > depth || pad_valid && pad_entry >= depth;
+always @(posedge clk) begin
+    data_q   <= r_data;
+    wr_whole <= !beat_q;
+    wr_entry <= beat_q ? beat_entry : pad_entry;
+    wr_lanes <= beat_q ? beat_lanes : FIRST_LANE;
+    wr_part  <= beat_part;
+    wr_data  <= beat_q ? data_q : pad_data;
+end
 
 // ----------------------------------------------------------------------------
 // The end: data and padding
 
+reg active_q;
 reg data_left_q;
 reg pads_left_q;
 
-wire data_over = begin_valid ? !has_data : !data_left_q;
-wire pads_over = begin_valid ? !has_pads : !pads_left_q || padding_last;
-reg  active_q;
-
-assign done = (begin_valid || active_q) && data_over && pads_over;
+assign done = active_q && !data_left_q && !pads_left_q;
 
 always @(posedge clk)
     if (rst)
         active_q <= 1'b0;
     else
-        active_q <= (begin_valid || active_q) && !done;
+        active_q <= begin_valid || active_q && !done;
 
 always @(posedge clk)
     if (begin_valid) begin
-        data_left_q <= has_data;
+        data_left_q <= has_data_q;
         pads_left_q <= has_pads;
     end else begin
         if (beat_q && beat_last)
             data_left_q <= 1'b0;
-        if (padding_last)
+        if (pad_last)
             pads_left_q <= 1'b0;
     end
+
+wire _unused = &{1'b0, beat_ends_row};
 
 endmodule
 

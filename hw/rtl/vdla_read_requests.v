@@ -1,5 +1,6 @@
 // The read requests of one transfer: its bursts, at most one a cycle, with at most VDLA_OUTSTANDING of them in flight
-// (requested, last beat not over). `halt` lets a request that is on the bus finish and makes no more.
+// (requested, last beat not over). The first is on the bus two cycles after `begin_valid` (see vdla_bursts). `halt` lets a
+// request that is on the bus finish and makes no more.
 
 `default_nettype none
 
@@ -11,6 +12,7 @@ module vdla_read_requests (
     input  wire                           halt,
 
     input  wire                           begin_valid,
+    input  wire                           begin_any,
     input  wire [`VDLA_REACH_WIDTH-1:0]   begin_address,
     input  wire [`VDLA_REACH_WIDTH-1:0]   begin_stride,
     input  wire [31:0]                    begin_row_bytes,
@@ -29,30 +31,30 @@ module vdla_read_requests (
 
 localparam [6:0] OUTSTANDING = `VDLA_OUTSTANDING;
 
-reg  [6:0] flying_q;
-reg        pending_q; // a request is on the bus
-wire       burst_valid;
-wire [8:0] burst_beats;
-wire [8:0] last_beat = burst_beats - 1;
-wire       active;
+reg [6:0] flying_q;
+reg       room_q;    // fewer than OUTSTANDING
+reg       pending_q; // a request is on the bus
+wire      burst_valid;
+wire      active;
+wire      fire = ar_valid && ar_ready;
 
-assign ar_valid  = burst_valid && (pending_q || !halt && flying_q < OUTSTANDING);
-assign ar_length = last_beat[7:0];
-assign quiet     = flying_q == 0 && !pending_q;
+assign ar_valid = burst_valid && (pending_q || room_q && !halt);
+assign quiet    = flying_q == 0 && !pending_q;
 
 vdla_bursts bursts (
     .clk             (clk),
     .rst             (rst),
     .begin_valid     (begin_valid),
+    .begin_any       (begin_any),
     .begin_address   (begin_address),
     .begin_stride    (begin_stride),
     .begin_row_bytes (begin_row_bytes),
     .begin_rows      (begin_rows),
     .limit           (limit),
     .burst_valid     (burst_valid),
-    .burst_ready     (ar_valid && ar_ready),
+    .burst_ready     (fire),
     .burst_address   (ar_address),
-    .burst_beats     (burst_beats),
+    .burst_length    (ar_length),
     .active          (active),
     .out_of_range    (out_of_range)
 );
@@ -60,13 +62,17 @@ vdla_bursts bursts (
 always @(posedge clk)
     if (rst) begin
         flying_q  <= 0;
+        room_q    <= 1'b1;
         pending_q <= 1'b0;
     end else begin
-        flying_q  <= flying_q + {6'b0, ar_valid && ar_ready} - {6'b0, r_over};
         pending_q <= ar_valid && !ar_ready;
+        if (fire != r_over) begin
+            flying_q <= r_over ? flying_q - 1 : flying_q + 1;
+            room_q   <= r_over || flying_q != OUTSTANDING - 1;
+        end
     end
 
-wire _unused = &{1'b0, active, last_beat[8]};
+wire _unused = &{1'b0, active};
 
 endmodule
 

@@ -1,5 +1,13 @@
-// The AXI4-Lite registers of docs/registers.md. One access at a time each way; a write is taken when its address and its
-// data are both there. Ready waits for valid. Every response is OKAY.
+// The AXI4-Lite registers of docs/registers.md. One access at a time each way. Ready waits for valid. Every response is OKAY.
+//
+//     cycle
+//     w          address and data of a write are both there: taken
+//     w + 1      it is answered, from now on
+//     w + 2      it has taken effect
+//     r          the address of a read is taken, if none is under way
+//     r + 1      the word is looked for in each third of the map
+//     r + 2      it is found
+//     r + 3      it is answered, from now on
 
 `default_nettype none
 
@@ -62,15 +70,24 @@ wire write = aw_valid && w_valid && !b_valid;
 assign aw_ready = write;
 assign w_ready  = write;
 
-wire writes = write && &w_strobe;
+reg        writes_q;
+reg [11:0] aw_address_q;
+reg [31:0] data_q;
+wire       control = writes_q && aw_address_q == `VDLA_REG_CONTROL;
+
+always @(posedge clk) begin
+    aw_address_q <= aw_address;
+    data_q       <= w_data;
+end
 
 always @(posedge clk)
-    if (rst)
-        b_valid <= 1'b0;
-    else
-        b_valid <= write || b_valid && !b_ready;
-
-wire control = writes && aw_address == `VDLA_REG_CONTROL;
+    if (rst) begin
+        writes_q <= 1'b0;
+        b_valid  <= 1'b0;
+    end else begin
+        writes_q <= write && &w_strobe;
+        b_valid  <= write || b_valid && !b_ready;
+    end
 
 always @(posedge clk)
     if (rst) begin
@@ -79,11 +96,11 @@ always @(posedge clk)
         irq_clear  <= 1'b0;
         irq_enable <= 1'b0;
     end else begin
-        start     <= control && w_data[`VDLA_REG_CONTROL_START_LSB];
-        reset     <= control && w_data[`VDLA_REG_CONTROL_RESET_LSB];
-        irq_clear <= control && w_data[`VDLA_REG_CONTROL_IRQ_CLEAR_LSB];
+        start     <= control && data_q[`VDLA_REG_CONTROL_START_LSB];
+        reset     <= control && data_q[`VDLA_REG_CONTROL_RESET_LSB];
+        irq_clear <= control && data_q[`VDLA_REG_CONTROL_IRQ_CLEAR_LSB];
         if (control)
-            irq_enable <= w_data[`VDLA_REG_CONTROL_IRQ_ENABLE_LSB];
+            irq_enable <= data_q[`VDLA_REG_CONTROL_IRQ_ENABLE_LSB];
     end
 
 reg [31:12]     program_low_q;
@@ -113,19 +130,19 @@ always @(posedge clk)
         hash_low_q       <= 0;
         hash_high_q      <= 0;
         watchdog         <= `VDLA_REG_WATCHDOG_RESET;
-    end else if (writes)
-        case (aw_address)
-            `VDLA_REG_PROGRAM_ADDRESS_LO: program_low_q    <= w_data[31:12];
-            `VDLA_REG_PROGRAM_ADDRESS_HI: program_high_q   <= w_data[HIGH-1:0];
-            `VDLA_REG_PROGRAM_LENGTH:     program_length   <= w_data;
-            `VDLA_REG_PROGRAM_CAPACITY:   program_capacity <= w_data;
-            `VDLA_REG_DRAM_BASE_LO:       base_low_q       <= w_data[31:12];
-            `VDLA_REG_DRAM_BASE_HI:       base_high_q      <= w_data[HIGH-1:0];
-            `VDLA_REG_DRAM_LIMIT_LO:      limit_low_q      <= w_data;
-            `VDLA_REG_DRAM_LIMIT_HI:      limit_high_q     <= w_data[HIGH-1:0];
-            `VDLA_REG_EXPECTED_HASH_LO:   hash_low_q       <= w_data;
-            `VDLA_REG_EXPECTED_HASH_HI:   hash_high_q      <= w_data;
-            `VDLA_REG_WATCHDOG:           watchdog         <= w_data;
+    end else if (writes_q)
+        case (aw_address_q)
+            `VDLA_REG_PROGRAM_ADDRESS_LO: program_low_q    <= data_q[31:12];
+            `VDLA_REG_PROGRAM_ADDRESS_HI: program_high_q   <= data_q[HIGH-1:0];
+            `VDLA_REG_PROGRAM_LENGTH:     program_length   <= data_q;
+            `VDLA_REG_PROGRAM_CAPACITY:   program_capacity <= data_q;
+            `VDLA_REG_DRAM_BASE_LO:       base_low_q       <= data_q[31:12];
+            `VDLA_REG_DRAM_BASE_HI:       base_high_q      <= data_q[HIGH-1:0];
+            `VDLA_REG_DRAM_LIMIT_LO:      limit_low_q      <= data_q;
+            `VDLA_REG_DRAM_LIMIT_HI:      limit_high_q     <= data_q[HIGH-1:0];
+            `VDLA_REG_EXPECTED_HASH_LO:   hash_low_q       <= data_q;
+            `VDLA_REG_EXPECTED_HASH_HI:   hash_high_q      <= data_q;
+            `VDLA_REG_WATCHDOG:           watchdog         <= data_q;
             default: ;
         endcase
 
@@ -135,52 +152,87 @@ always @(posedge clk)
 wire [63:0] design_hash = `VDLA_DESIGN_HASH;
 wire        error       = fault != `VDLA_FAULT_NONE;
 
-wire read = ar_valid && !r_valid;
+// The words of a third are told apart by four bits of the address; whether it is in that third is known a cycle later.
+
+reg        asked_q;  // the address is in address_q
+reg        chosen_q; // the word is in word_k_q if in_q[k]; if in none, it is 0
+reg [11:2] address_q;
+reg        whole_q;  // the address is that of a word
+reg [31:0] word_0_q;
+reg [31:0] word_1_q;
+reg [31:0] word_2_q;
+reg [2:0]  in_q;
+
+wire       read  = ar_valid && !asked_q && !chosen_q && !r_valid;
+wire [3:0] place = address_q[5:2];
+
 assign ar_ready = read;
 
 always @(posedge clk)
-    if (rst)
-        r_valid <= 1'b0;
-    else
-        r_valid <= read || r_valid && !r_ready;
+    if (rst) begin
+        asked_q  <= 1'b0;
+        chosen_q <= 1'b0;
+        r_valid  <= 1'b0;
+    end else begin
+        asked_q  <= read;
+        chosen_q <= asked_q;
+        r_valid  <= chosen_q || r_valid && !r_ready;
+    end
 
 always @(posedge clk)
-    if (read)
-        case (ar_address)
-            `VDLA_REG_CONTROL:              r_data <= {31'b0, irq_enable} << `VDLA_REG_CONTROL_IRQ_ENABLE_LSB;
-            `VDLA_REG_STATUS:               r_data <= {20'b0, fault, 3'b0, irq, error, done, running, idle};
-            `VDLA_REG_ERROR_INFO:           r_data <= {22'b0, fault_response, 6'b0, fault_unit};
-            `VDLA_REG_ERROR_INSTRUCTION:    r_data <= fault_instruction;
-            `VDLA_REG_PROGRAM_ADDRESS_LO:   r_data <= {program_low_q, 12'b0};
-            `VDLA_REG_PROGRAM_ADDRESS_HI:   r_data <= {{32 - HIGH{1'b0}}, program_high_q};
-            `VDLA_REG_PROGRAM_LENGTH:       r_data <= program_length;
-            `VDLA_REG_PROGRAM_CAPACITY:     r_data <= program_capacity;
-            `VDLA_REG_DRAM_BASE_LO:         r_data <= {base_low_q, 12'b0};
-            `VDLA_REG_DRAM_BASE_HI:         r_data <= {{32 - HIGH{1'b0}}, base_high_q};
-            `VDLA_REG_DRAM_LIMIT_LO:        r_data <= limit_low_q;
-            `VDLA_REG_DRAM_LIMIT_HI:        r_data <= {{32 - HIGH{1'b0}}, limit_high_q};
-            `VDLA_REG_EXPECTED_HASH_LO:     r_data <= hash_low_q;
-            `VDLA_REG_EXPECTED_HASH_HI:     r_data <= hash_high_q;
-            `VDLA_REG_DESIGN_HASH_LO:       r_data <= design_hash[31:0];
-            `VDLA_REG_DESIGN_HASH_HI:       r_data <= design_hash[63:32];
-            `VDLA_REG_CYCLES_LO:            r_data <= cycles[31:0];
-            `VDLA_REG_CYCLES_HI:            r_data <= cycles[63:32];
-            `VDLA_REG_WATCHDOG:             r_data <= watchdog;
-            `VDLA_REG_VERSION:              r_data <= `VDLA_REG_VERSION_RESET;
-            `VDLA_REG_FETCH_BUSY:           r_data <= busy_cycles[31:0];
-            `VDLA_REG_FETCH_STALL:          r_data <= wait_cycles[31:0];
-            `VDLA_REG_FETCH_INSTRUCTIONS:   r_data <= instructions[31:0];
-            `VDLA_REG_LOAD_BUSY:            r_data <= busy_cycles[63:32];
-            `VDLA_REG_LOAD_STALL:           r_data <= wait_cycles[63:32];
-            `VDLA_REG_LOAD_INSTRUCTIONS:    r_data <= instructions[63:32];
-            `VDLA_REG_COMPUTE_BUSY:         r_data <= busy_cycles[95:64];
-            `VDLA_REG_COMPUTE_STALL:        r_data <= wait_cycles[95:64];
-            `VDLA_REG_COMPUTE_INSTRUCTIONS: r_data <= instructions[95:64];
-            `VDLA_REG_STORE_BUSY:           r_data <= busy_cycles[127:96];
-            `VDLA_REG_STORE_STALL:          r_data <= wait_cycles[127:96];
-            `VDLA_REG_STORE_INSTRUCTIONS:   r_data <= instructions[127:96];
-            default:                        r_data <= 32'd0;
-        endcase
+    if (read) begin
+        address_q <= ar_address[11:2];
+        whole_q   <= ar_address[1:0] == 2'b00;
+    end
+
+always @(posedge clk) begin
+    in_q     <= {address_q[11:6] == 6'd2, address_q[11:6] == 6'd1, address_q[11:6] == 6'd0} & {3{whole_q}};
+    case ({6'd0, place, 2'b00})
+        `VDLA_REG_CONTROL:               word_0_q <= {31'b0, irq_enable} << `VDLA_REG_CONTROL_IRQ_ENABLE_LSB;
+        `VDLA_REG_STATUS:                word_0_q <= {20'b0, fault, 3'b0, irq, error, done, running, idle};
+        `VDLA_REG_ERROR_INFO:            word_0_q <= {22'b0, fault_response, 6'b0, fault_unit};
+        `VDLA_REG_ERROR_INSTRUCTION:     word_0_q <= fault_instruction;
+        `VDLA_REG_PROGRAM_ADDRESS_LO:    word_0_q <= {program_low_q, 12'b0};
+        `VDLA_REG_PROGRAM_ADDRESS_HI:    word_0_q <= {{32 - HIGH{1'b0}}, program_high_q};
+        `VDLA_REG_PROGRAM_LENGTH:        word_0_q <= program_length;
+        `VDLA_REG_PROGRAM_CAPACITY:      word_0_q <= program_capacity;
+        `VDLA_REG_DRAM_BASE_LO:          word_0_q <= {base_low_q, 12'b0};
+        `VDLA_REG_DRAM_BASE_HI:          word_0_q <= {{32 - HIGH{1'b0}}, base_high_q};
+        `VDLA_REG_DRAM_LIMIT_LO:         word_0_q <= limit_low_q;
+        `VDLA_REG_DRAM_LIMIT_HI:         word_0_q <= {{32 - HIGH{1'b0}}, limit_high_q};
+        `VDLA_REG_EXPECTED_HASH_LO:      word_0_q <= hash_low_q;
+        `VDLA_REG_EXPECTED_HASH_HI:      word_0_q <= hash_high_q;
+        `VDLA_REG_DESIGN_HASH_LO:        word_0_q <= design_hash[31:0];
+        `VDLA_REG_DESIGN_HASH_HI:        word_0_q <= design_hash[63:32];
+        default:                         word_0_q <= 32'd0;
+    endcase
+    case ({6'd1, place, 2'b00})
+        `VDLA_REG_CYCLES_LO:             word_1_q <= cycles[31:0];
+        `VDLA_REG_CYCLES_HI:             word_1_q <= cycles[63:32];
+        `VDLA_REG_WATCHDOG:              word_1_q <= watchdog;
+        `VDLA_REG_VERSION:               word_1_q <= `VDLA_REG_VERSION_RESET;
+        default:                         word_1_q <= 32'd0;
+    endcase
+    case ({6'd2, place, 2'b00})
+        `VDLA_REG_FETCH_BUSY:            word_2_q <= busy_cycles[31:0];
+        `VDLA_REG_FETCH_STALL:           word_2_q <= wait_cycles[31:0];
+        `VDLA_REG_FETCH_INSTRUCTIONS:    word_2_q <= instructions[31:0];
+        `VDLA_REG_LOAD_BUSY:             word_2_q <= busy_cycles[63:32];
+        `VDLA_REG_LOAD_STALL:            word_2_q <= wait_cycles[63:32];
+        `VDLA_REG_LOAD_INSTRUCTIONS:     word_2_q <= instructions[63:32];
+        `VDLA_REG_COMPUTE_BUSY:          word_2_q <= busy_cycles[95:64];
+        `VDLA_REG_COMPUTE_STALL:         word_2_q <= wait_cycles[95:64];
+        `VDLA_REG_COMPUTE_INSTRUCTIONS:  word_2_q <= instructions[95:64];
+        `VDLA_REG_STORE_BUSY:            word_2_q <= busy_cycles[127:96];
+        `VDLA_REG_STORE_STALL:           word_2_q <= wait_cycles[127:96];
+        `VDLA_REG_STORE_INSTRUCTIONS:    word_2_q <= instructions[127:96];
+        default:                         word_2_q <= 32'd0;
+    endcase
+end
+
+always @(posedge clk)
+    if (chosen_q)
+        r_data <= word_0_q & {32{in_q[0]}} | word_1_q & {32{in_q[1]}} | word_2_q & {32{in_q[2]}};
 
 endmodule
 

@@ -1,18 +1,21 @@
-// One lane of the long ALU operations: MUL, SHL, SHR, REQUANTISE and RESCALE are all
+// One lane of the long ALU operations: MUL, SHL, SHR, CLIP, REQUANTISE and RESCALE are all
 //
 //     clip(round((x + bias) * multiplier / 2^shift) + zero_point)
 //
-// with the parts that an operation does not use at 0 or 1. In cycles after `valid` (stage 0):
+// with the parts that an operation does not use at 0 or 1. `stage` says which stages have something to do:
 //
 //     0   x, y, bias and scale are there; x + bias and the multiplier are registered
 //     1   two partial products, of the low 17 bits and of the rest
 //     2   their sum: the product, 50 bits
-//     3   shifted, one bit below the point kept
-//     4   that bit added (rounding half up), and the zero point
-//     5   saturated and clipped: `result`, combinational
+//     3   shifted by the multiple of eight in the shift, one bit below the point kept
+//     4   and by the rest of it
+//     5   that bit added (rounding half up), and the zero point
+//     6   saturated
+//     7   compared with the bounds
+//     8   clipped: `result` is a register
 //
-// MUL by a tensor multiplies twice, by the low 17 bits of y and by the rest, in consecutive cycles (`valid` comes at most
-// every other cycle); the second product is added in stage 4. SHL multiplies by a power of two.
+// MUL by a tensor multiplies twice, by the low 17 bits of y and by the rest, in consecutive cycles (stage 0 is busy at most
+// every other cycle); the second product is added in stage 5. SHL multiplies by a power of two.
 
 `default_nettype none
 
@@ -20,12 +23,13 @@
 
 module vdla_rescale (
     input  wire        clk,
-    input  wire [4:0]  stage,       // which of stages 0 to 4 have something to do
+    input  wire [8:0]  stage,
 
     input  wire        op_multiply, // these hold for the whole instruction
     input  wire        op_left,
-    input  wire        op_right,    // none of these three: REQUANTISE or RESCALE
-    input  wire        op_clip,     // to [low, high]; else RESCALE saturates and the others wrap
+    input  wire        op_right,
+    input  wire        op_scale,    // REQUANTISE or RESCALE: saturates, where the others wrap
+    input  wire        op_clip,     // REQUANTISE and CLIP: to [low, high]
     input  wire        immediate,   // y is 16 bits
     input  wire [7:0]  low,
     input  wire [7:0]  high,
@@ -40,8 +44,6 @@ module vdla_rescale (
 localparam M = `VDLA_SCALE_MULTIPLIER_WIDTH;
 localparam PRODUCT = 32 + M;
 
-wire scales = !op_multiply && !op_left && !op_right;
-
 // ----------------------------------------------------------------------------
 // 0: operands
 
@@ -55,14 +57,14 @@ reg [7:0]          zero_0_q;
 
 always @(posedge clk)
     if (stage[0]) begin
-        a_q       <= scales ? x + bias : op_left && y[4] ? {x[15:0], 16'b0} : x;
-        m_q       <= scales ? scale[`VDLA_SCALE_MULTIPLIER_BITS]
+        a_q       <= op_scale ? x + bias : op_left && y[4] ? {x[15:0], 16'b0} : x;
+        m_q       <= op_scale ? scale[`VDLA_SCALE_MULTIPLIER_BITS]
                    : op_left ? power
-                   : op_right ? {{M - 1{1'b0}}, 1'b1}
+                   : !op_multiply ? {{M - 1{1'b0}}, 1'b1}
                    : immediate ? y[M-1:0] : {1'b0, y[M-2:0]};
         m_high_q  <= {{2 * M - 33{y[31]}}, y[31:M-1]};
-        shift_0_q <= scales ? scale[`VDLA_SCALE_SHIFT_BITS] : op_right ? {1'b0, y[4:0]} : 6'd0;
-        zero_0_q  <= scales ? scale[`VDLA_SCALE_ZERO_POINT_BITS] : 8'd0;
+        shift_0_q <= op_scale ? scale[`VDLA_SCALE_SHIFT_BITS] : op_right ? {1'b0, y[4:0]} : 6'd0;
+        zero_0_q  <= op_scale ? scale[`VDLA_SCALE_ZERO_POINT_BITS] : 8'd0;
     end else
         m_q <= m_high_q;
 
@@ -72,10 +74,6 @@ always @(posedge clk)
 reg signed [M+17:0] low_q;
 reg signed [M+14:0] high_q;
 reg [PRODUCT-1:0]   product_q;
-reg [5:0]           shift_1_q;
-reg [5:0]           shift_2_q;
-reg [7:0]           zero_1_q;
-reg [7:0]           zero_2_q;
 
 wire signed [17:0] a_low  = {1'b0, a_q[16:0]};
 wire signed [14:0] a_high = a_q[31:17];
@@ -90,6 +88,17 @@ always @(posedge clk) begin
         product_q <= {high_q, 17'b0} + {{PRODUCT - M - 18{low_q[M+17]}}, low_q};
 end
 
+// ----------------------------------------------------------------------------
+// Shift and zero point on their way
+
+reg [5:0] shift_1_q;
+reg [5:0] shift_2_q;
+reg [2:0] shift_3_q;
+reg [7:0] zero_1_q;
+reg [7:0] zero_2_q;
+reg [7:0] zero_3_q;
+reg [7:0] zero_4_q;
+
 always @(posedge clk) begin
     if (stage[1]) begin
         shift_1_q <= shift_0_q;
@@ -99,46 +108,63 @@ always @(posedge clk) begin
         shift_2_q <= shift_1_q;
         zero_2_q  <= zero_1_q;
     end
-end
-
-// ----------------------------------------------------------------------------
-// 3, 4: shift, round
-
-reg signed [PRODUCT:0] shifted_q;
-reg [7:0]              zero_3_q;
-reg [PRODUCT:0]        rounded_q;
-
-wire signed [PRODUCT:0] product_half = {product_q, 1'b0};
-wire [PRODUCT:0] second = {{PRODUCT - 31{product_q[14]}}, product_q[14:0], 17'b0};
-wire [PRODUCT:0] addend = op_multiply ? (immediate ? {PRODUCT + 1{1'b0}} : second)
-                                      : {{PRODUCT - 7{zero_3_q[7]}}, zero_3_q};
-
-always @(posedge clk) begin
     if (stage[3]) begin
-        shifted_q <= product_half >>> shift_2_q;
+        shift_3_q <= shift_2_q[2:0];
         zero_3_q  <= zero_2_q;
     end
     if (stage[4])
+        zero_4_q  <= zero_3_q;
+end
+
+// ----------------------------------------------------------------------------
+// 3, 4, 5: shift, round
+
+reg signed [PRODUCT:0] coarse_q;
+reg signed [PRODUCT:0] shifted_q;
+reg [14:0]             second_q; // of the second product of MUL, what is not lost in the end
+reg [PRODUCT:0]        rounded_q;
+
+wire signed [PRODUCT:0] product_half = {product_q, 1'b0};
+wire [PRODUCT:0] second = {{PRODUCT - 31{second_q[14]}}, second_q, 17'b0};
+wire [PRODUCT:0] addend = op_multiply ? (immediate ? {PRODUCT + 1{1'b0}} : second)
+                                      : {{PRODUCT - 7{zero_4_q[7]}}, zero_4_q};
+
+always @(posedge clk) begin
+    if (stage[3])
+        coarse_q <= product_half >>> {shift_2_q[5:3], 3'b0};
+    if (stage[4]) begin
+        shifted_q <= coarse_q >>> shift_3_q;
+        second_q  <= product_q[14:0];
+    end
+    if (stage[5])
         rounded_q <= {shifted_q[PRODUCT], shifted_q[PRODUCT:1]} + addend + {{PRODUCT{1'b0}}, shifted_q[0]};
 end
 
 // ----------------------------------------------------------------------------
-// 5: saturate, clip
+// 6, 7, 8: saturate, clip
 
-wire        negative = rounded_q[PRODUCT];
-wire        wide     = rounded_q[PRODUCT:31] != {PRODUCT - 30{negative}};
-wire [31:0] bounded  = wide ? {negative, {31{!negative}}} : rounded_q[31:0];
-wire [31:0] low_w    = {{24{low[7]}}, low};
-wire [31:0] high_w   = {{24{high[7]}}, high};
+reg signed [31:0] bounded_q;
+reg [31:0]        unclipped_q;
+reg               below_q;
+reg               above_q;
+reg               inverted_q; // low > high
 
-always @(*) begin
-    result = scales ? bounded : rounded_q[31:0];
-    if (op_clip) begin
-        if ($signed(result) < $signed(low_w))
-            result = low_w;
-        if ($signed(result) > $signed(high_w)) // after the other: as np.clip, when low > high
-            result = high_w;
+wire               negative = rounded_q[PRODUCT];
+wire               wide     = rounded_q[PRODUCT:31] != {PRODUCT - 30{negative}};
+wire signed [31:0] low_w    = {{24{low[7]}}, low};
+wire signed [31:0] high_w   = {{24{high[7]}}, high};
+
+always @(posedge clk) begin
+    inverted_q <= $signed(low) > $signed(high);
+    if (stage[6])
+        bounded_q <= op_scale && wide ? {negative, {31{!negative}}} : rounded_q[31:0];
+    if (stage[7]) begin
+        unclipped_q <= bounded_q;
+        below_q     <= bounded_q < low_w;
+        above_q     <= bounded_q > high_w || inverted_q; // clipped from above last, as np.clip: the upper bound wins
     end
+    if (stage[8])
+        result <= !op_clip ? unclipped_q : above_q ? high_w : below_q ? low_w : unclipped_q;
 end
 
 endmodule

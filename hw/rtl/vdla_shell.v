@@ -241,6 +241,7 @@ vdla_registers registers (
     .instructions      (instructions)
 );
 
+wire        halt;
 wire        core_rst, core_quiet, core_ended, core_finished, core_moving;
 wire [3:0]  core_fault;
 wire [1:0]  core_fault_unit;
@@ -268,6 +269,7 @@ vdla_run_control run_control (
     .irq                    (irq_q),
     .cycles                 (cycles),
     .core_rst               (core_rst),
+    .halt                   (halt),
     .core_quiet             (core_quiet),
     .core_ended             (core_ended),
     .core_finished          (core_finished),
@@ -304,7 +306,7 @@ always @(posedge aclk)
 vdla_core #(.PACKED_PRODUCTS(PACKED_PRODUCTS)) core (
     .clk               (aclk),
     .rst               (core_rst),
-    .halt              (!running),
+    .halt              (halt),
     .program_address   (program_address),
     .program_length    (program_length),
     .dram_base         (dram_base),

@@ -1,9 +1,8 @@
 // A scratchpad of DEPTH entries in BANKS block RAMs, entry e in bank e mod BANKS.
 //
 // One write a cycle of up to WRITE_LANES consecutive entries: lane l, when its bit of wr_lanes is set, to entry
-// wr_entry + l, and of each entry the chunks in wr_chunks. One padding write a cycle of a whole entry, taken (pad_ready)
-// when its bank is not written in this cycle. One read a cycle of READ_LANES consecutive entries, whose data come in the
-// next cycle and stay until the next read.
+// wr_entry + l, and of each entry the chunks in wr_chunks. One read a cycle of READ_LANES consecutive entries, whose data
+// come in the next cycle and stay until the next read.
 //
 // Indices are taken modulo the memory's size, so wr_entry and rd_entry may lie before the memory as long as the lanes
 // used do not. Whoever writes or reads has checked the range.
@@ -28,11 +27,6 @@ module vdla_sram #(
     input  wire [WIDTH/CHUNK-1:0]       wr_chunks,
     input  wire [WRITE_LANES*SLICE-1:0] wr_data,
 
-    input  wire                         pad_valid,
-    input  wire [INDEX_WIDTH-1:0]       pad_entry,
-    input  wire [SLICE-1:0]             pad_data,
-    output wire                         pad_ready,
-
     input  wire                         rd_valid,
     input  wire [INDEX_WIDTH-1:0]       rd_entry,
     output wire [READ_LANES*WIDTH-1:0]  rd_data
@@ -46,9 +40,6 @@ localparam [INDEX_WIDTH-1:0] READ_END  = READ_LANES[INDEX_WIDTH-1:0];
 localparam [INDEX_WIDTH-1:0] WRITE_END = WRITE_LANES[INDEX_WIDTH-1:0];
 
 wire [BANKS*WIDTH-1:0] bank_data;
-wire [BANKS-1:0]       pad_blocked;
-
-assign pad_ready = ~|pad_blocked;
 
 // ----------------------------------------------------------------------------
 // Banks
@@ -73,19 +64,13 @@ generate for (b = 0; b < BANKS; b = b + 1) begin: bank
         assign wr_slice = wr_data[wr_lane[LANE_WIDTH-1:0] * SLICE +: SLICE];
     end
 
-    wire pad_here = pad_valid && ((BANK ^ pad_entry) & BANK_MASK) == 0;
-    wire pad_hit  = pad_here && !wr_hit;
-    assign pad_blocked[b] = pad_here && wr_hit;
-
-    wire [INDEX_WIDTH-1:0] index = wr_hit ? wr_index : pad_entry;
-
     vdla_ram #(
         .DEPTH(ROWS), .WIDTH(WIDTH), .CHUNK(CHUNK), .SLICE(SLICE), .ADDRESS_WIDTH(ROW_WIDTH)
     ) ram (
         .clk        (clk),
-        .wr_chunks  (wr_hit ? wr_chunks : {WIDTH / CHUNK{pad_hit}}),
-        .wr_address (index[INDEX_WIDTH-1:BANK_SHIFT]),
-        .wr_data    (wr_hit ? wr_slice : pad_data),
+        .wr_chunks  (wr_chunks & {WIDTH / CHUNK{wr_hit}}),
+        .wr_address (wr_index[INDEX_WIDTH-1:BANK_SHIFT]),
+        .wr_data    (wr_slice),
         .rd_valid   (rd_valid && rd_lane < READ_END),
         .rd_address (rd_index[INDEX_WIDTH-1:BANK_SHIFT]),
         .rd_data    (bank_data[b * WIDTH +: WIDTH])

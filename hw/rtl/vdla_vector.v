@@ -1,18 +1,28 @@
 // The vector unit: GEMM's accumulation and the ALU's operations, one acc tile a cycle.
 //
 //     stage  P0   acc is read (`read_*`)
-//            P1   the data come; operand registers
-//            P2   result and write, for GEMM, MIN, MAX, ADD, MOV and CLIP; for the rest, stage 0 of vdla_rescale
-//            P7   result and write of the rest (`late_*`)
+//            P1   the data come
+//            P2   operand registers
+//            P3   GEMM: the sum. Short operations: sum and comparisons. Long ones: stage 0 of vdla_rescale
+//            P4   short operations: the result is chosen: `value`
+//            W    the result is written: W is P4 of GEMM, P5 of the short operations, P13 of the long ones
 //
-// A read sees every write of an earlier step, whatever its distance: at the end of P1 a result that is being written is
-// taken from P2, one that was written in the cycle of the read from `last_q`, and one written before from acc.
+// A read by GEMM sees every write of an earlier step, one by the ALU every write of a step that issued two cycles before
+// (eleven, after a long operation; vdla_steps sees to that), because what is read too early is replaced by
+//
+//     in P2   `sum` or `value`, what GEMM or a short operation is about to write in the next cycle
+//     in P2   what is in W
+//     in P1   what is in W, and what was there one cycle ago (in P0 it was being written)
+//
+// the youngest first. Whether it is replaced is known one cycle ahead, from the entries under way.
 
 `default_nettype none
 
 `include "vdla_config.vh"
 
-module vdla_vector (
+module vdla_vector #(
+    parameter WRITE_AGE = 12
+) (
     input  wire                             clk,
     input  wire                             rst,
 
@@ -29,13 +39,12 @@ module vdla_vector (
     input  wire [`VDLA_ACC_TILE_WIDTH-1:0]  acc,        // P1
     input  wire [`VDLA_ACC_TILE_WIDTH-1:0]  totals,     // P1, of the GEMM core
 
-    input  wire [4:0]                       late_stage, // stages of vdla_rescale
-    input  wire                             late_valid,
-    input  wire [`VDLA_ACC_INDEX_WIDTH-1:0] late_entry,
+    input  wire [WRITE_AGE:1]               issued,     // the long operations under way, by age
+    input  wire [`VDLA_ACC_INDEX_WIDTH-1:0] late_entry, // what the oldest writes
 
-    output wire                             wr_valid,
-    output wire [`VDLA_ACC_INDEX_WIDTH-1:0] wr_entry,
-    output wire [`VDLA_ACC_TILE_WIDTH-1:0]  wr_data
+    output reg                              wr_valid,   // W
+    output reg  [`VDLA_ACC_INDEX_WIDTH-1:0] wr_entry,
+    output reg  [`VDLA_ACC_TILE_WIDTH-1:0]  wr_data
 );
 
 `include "vdla_reads.vh"
@@ -43,115 +52,196 @@ module vdla_vector (
 localparam ACC = `VDLA_ACC_INDEX_WIDTH;
 localparam W   = `VDLA_ACC_TILE_WIDTH;
 
-wire accumulate = gemm_mode == `VDLA_GEMM_MODE_ACCUMULATE;
-wire reset      = gemm_mode == `VDLA_GEMM_MODE_RESET;
+// The operation, decoded
+reg keeps_q;    // not a GEMM that overwrites acc
+reg y_given_q;  // y is not read from acc
+reg resets_q;
+reg min_q;
+reg max_q;
+reg move_q;
+reg multiply_q;
+reg left_q;
+reg right_q;
+reg scales_q;
+reg clip_q;     // to bounds: REQUANTISE or CLIP
+
+always @(posedge clk) begin
+    keeps_q    <= !gemm || gemm_mode == `VDLA_GEMM_MODE_ACCUMULATE;
+    y_given_q  <= gemm || use_imm;
+    resets_q   <= gemm_mode == `VDLA_GEMM_MODE_RESET;
+    min_q      <= alu_op == `VDLA_ALU_OP_MIN;
+    max_q      <= alu_op == `VDLA_ALU_OP_MAX;
+    move_q     <= alu_op == `VDLA_ALU_OP_MOV;
+    multiply_q <= alu_op == `VDLA_ALU_OP_MUL;
+    left_q     <= alu_op == `VDLA_ALU_OP_SHL;
+    right_q    <= alu_op == `VDLA_ALU_OP_SHR;
+    scales_q   <= alu_op == `VDLA_ALU_OP_REQUANTISE || alu_op == `VDLA_ALU_OP_RESCALE;
+    clip_q     <= alu_op == `VDLA_ALU_OP_REQUANTISE || alu_op == `VDLA_ALU_OP_CLIP;
+end
 
 // ----------------------------------------------------------------------------
-// P1: operands
+// Entries under way. `p*_writes`: a write of GEMM or a short operation, whose result comes in P3 or P4.
 
 reg           p1_valid;
+reg           p1_writes;
+reg           p2_writes;
+reg           p3_writes;
+reg           p4_writes;
 reg [1:0]     p1_what;
 reg [ACC-1:0] p1_entry;
-reg           p1_from_p2;   // what is read is being written now
-reg           p1_from_last; // or was, in the last cycle
-reg           p2_valid;
 reg [ACC-1:0] p2_entry;
-reg [W-1:0]   last_q;
-wire [W-1:0]  result;
+reg [ACC-1:0] p3_entry;
+reg [ACC-1:0] p4_entry;
 
 always @(posedge clk)
     if (rst) begin
-        p1_valid <= 1'b0;
-        p2_valid <= 1'b0;
+        p1_valid  <= 1'b0;
+        p1_writes <= 1'b0;
+        p2_writes <= 1'b0;
+        p3_writes <= 1'b0;
+        p4_writes <= 1'b0;
+        wr_valid  <= 1'b0;
     end else begin
-        p1_valid <= read_valid;
-        p2_valid <= p1_valid && p1_what == READ_DST && !long;
+        p1_valid  <= read_valid;
+        p1_writes <= read_valid && read_what == READ_DST && !long;
+        p2_writes <= p1_writes;
+        p3_writes <= p2_writes;
+        p4_writes <= p3_writes && !gemm;
+        wr_valid  <= next_valid;
     end
 
+wire           late       = issued[WRITE_AGE];
+wire           next_valid = late || (gemm ? p3_writes : p4_writes); // what W will have in the next cycle
+wire [ACC-1:0] next_entry = late ? late_entry : gemm ? p3_entry : p4_entry;
+
+reg p1_from_w;
+reg p1_from_last;
+wire sum_next   = gemm && p2_writes && p2_entry == p1_entry;  // what P1 has read is the result in the next cycle
+wire value_next = !gemm && p3_writes && p3_entry == p1_entry;
+wire write_next = next_valid && next_entry == p1_entry;       // or is in W
+
+always @(posedge clk) begin
+    p1_what       <= read_what;
+    p1_entry      <= read_entry;
+    p2_entry      <= p1_entry;
+    p3_entry      <= p2_entry;
+    p4_entry      <= p3_entry;
+    wr_entry      <= next_entry;
+    p1_from_w     <= next_valid && next_entry == read_entry;
+    p1_from_last  <= wr_valid && wr_entry == read_entry;
+end
+
+// ----------------------------------------------------------------------------
+// P1, P2: operands
+
+localparam [1:0] DATA = 2'd0, WRITTEN = 2'd1, SUM = 2'd2, VALUE = 2'd3;
+
+wire [1:0] source = sum_next ? SUM : value_next ? VALUE : write_next ? WRITTEN : DATA;
+
+reg  [W-1:0] last_q;
+reg  [W-1:0] data_q;
+reg          x_loads_q; // in P2
+reg          y_loads_q;
+reg          bias_loads_q;
+reg          scale_loads_q;
+
+always @(posedge clk) begin
+    x_loads_q     <= p1_valid && p1_what == READ_DST;
+    y_loads_q     <= p1_valid && (y_given_q || p1_what == READ_SRC);
+    bias_loads_q  <= p1_valid && p1_what == READ_BIAS;
+    scale_loads_q <= p1_valid && p1_what == READ_SCALE;
+end
+
 always @(posedge clk)
-    if (read_valid) begin
-        p1_what      <= read_what;
-        p1_entry     <= read_entry;
-        p1_from_p2   <= p1_valid && p1_what == READ_DST && !long && p1_entry == read_entry;
-        p1_from_last <= p2_valid && p2_entry == read_entry;
-    end
+    if (wr_valid)
+        last_q <= wr_data;
 
 always @(posedge clk)
     if (p1_valid)
-        p2_entry <= p1_entry;
-
-always @(posedge clk)
-    if (p2_valid)
-        last_q <= result;
-
-wire [W-1:0] tile = p1_from_p2 ? result : p1_from_last ? last_q : acc;
-
-reg [W-1:0] x_q;
-reg [W-1:0] y_q;
-reg [W-1:0] bias_q;
-reg [W-1:0] scale_q;
-
-always @(posedge clk)
-    if (p1_valid) begin
-        if (p1_what == READ_DST)
-            x_q <= gemm && !accumulate ? {W{1'b0}} : tile;
-        if (gemm)
-            y_q <= reset ? {W{1'b0}} : totals;
-        else if (use_imm)
-            y_q <= {`VDLA_LANES{{16{imm[15]}}, imm}};
-        else if (p1_what == READ_SRC)
-            y_q <= tile;
-        if (p1_what == READ_BIAS)
-            bias_q <= acc;
-        if (p1_what == READ_SCALE)
-            scale_q <= acc;
-    end
+        data_q <= p1_from_w ? wr_data : p1_from_last ? last_q : acc;
 
 // ----------------------------------------------------------------------------
-// P2: one lane for each element
+// P2, P3, P4: one lane for each element
 
-wire [W-1:0] late;
-wire [31:0]  low_bound  = {{24{imm[7]}}, imm[7:0]};
-wire [31:0]  high_bound = {{24{imm[15]}}, imm[15:8]};
+wire [W-1:0] sum;
+wire [W-1:0] value;
+wire [W-1:0] late_data;
 
 genvar e;
 generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
-    wire [31:0] x = x_q[32 * e +: 32];
-    wire [31:0] y = y_q[32 * e +: 32];
-    wire        less = $signed(x) < $signed(y);
-    wire [31:0] raised = $signed(x) < $signed(low_bound) ? low_bound : x;
-    reg  [31:0] value;
+    localparam A = 32 * e;
+    (* keep *)
+    reg [1:0]  source_q; // one for each lane, and not shared: the multiplexers of all lanes are too many for one register
+    reg [31:0] tile;    // what was read, for all but GEMM, which has the sum of the step before
+    reg [31:0] given_q; // y, where it is not read from acc
+    reg [31:0] x_q;
+    reg [31:0] y_q;
+    reg [31:0] bias_q;
+    reg [31:0] scale_q;
+
+    always @(posedge clk)
+        source_q <= source;
+
     always @(*)
-        case (alu_op)
-            `VDLA_ALU_OP_MIN:  value = less ? x : y;
-            `VDLA_ALU_OP_MAX:  value = less ? y : x;
-            `VDLA_ALU_OP_MOV:  value = y;
-            `VDLA_ALU_OP_CLIP: value = $signed(raised) > $signed(high_bound) ? high_bound : raised;
-            default:           value = x + y;
+        case (source_q)
+            VALUE:   tile = value[A +: 32];
+            WRITTEN: tile = wr_data[A +: 32];
+            default: tile = data_q[A +: 32];
         endcase
-    assign result[32 * e +: 32] = gemm ? x + y : value;
+
+    always @(posedge clk) begin
+        given_q <= !gemm ? {{16{imm[15]}}, imm} : resets_q ? 32'd0 : totals[A +: 32];
+        if (x_loads_q)
+            x_q <= !keeps_q ? 32'd0 : source_q == SUM ? sum[A +: 32] : tile;
+        if (y_loads_q)
+            y_q <= y_given_q ? given_q : tile;
+        if (bias_loads_q)
+            bias_q <= tile;
+        if (scale_loads_q)
+            scale_q <= tile;
+    end
+
+    wire       less = $signed(x_q) < $signed(y_q);
+    reg [31:0] x_4;
+    reg [31:0] y_4;
+    reg [31:0] sum_4;
+    reg        takes_y_4;
+    reg        adds_4;
+
+    assign sum[A +: 32]   = x_q + y_q;
+    assign value[A +: 32] = adds_4 ? sum_4 : takes_y_4 ? y_4 : x_4;
+
+    always @(posedge clk)
+        if (p3_writes) begin
+            x_4       <= x_q;
+            y_4       <= y_q;
+            sum_4     <= sum[A +: 32];
+            takes_y_4 <= min_q && !less || max_q && less || move_q;
+            adds_4    <= !min_q && !max_q && !move_q;
+        end
 
     vdla_rescale rescale (
         .clk         (clk),
-        .stage       (late_stage),
-        .op_multiply (alu_op == `VDLA_ALU_OP_MUL),
-        .op_left     (alu_op == `VDLA_ALU_OP_SHL),
-        .op_right    (alu_op == `VDLA_ALU_OP_SHR),
-        .op_clip     (alu_op == `VDLA_ALU_OP_REQUANTISE),
+        .stage       (issued[11:3]),
+        .op_multiply (multiply_q),
+        .op_left     (left_q),
+        .op_right    (right_q),
+        .op_scale    (scales_q),
+        .op_clip     (clip_q),
         .immediate   (use_imm),
         .low         (imm[7:0]),
         .high        (imm[15:8]),
-        .x           (x),
-        .y           (y),
-        .bias        (bias_q[32 * e +: 32]),
-        .scale       (scale_q[32 * e +: 32]),
-        .result      (late[32 * e +: 32])
+        .x           (x_q),
+        .y           (y_q),
+        .bias        (bias_q),
+        .scale       (scale_q),
+        .result      (late_data[A +: 32])
     );
 end endgenerate
 
-assign wr_valid = p2_valid || late_valid;
-assign wr_entry = late_valid ? late_entry : p2_entry;
-assign wr_data  = late_valid ? late : result;
+always @(posedge clk)
+    if (next_valid)
+        wr_data <= late ? late_data : gemm ? sum : value;
 
 endmodule
 

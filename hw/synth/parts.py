@@ -43,13 +43,16 @@ def part_of(design: Design) -> Part | None:
 
 @dataclass(frozen=True, slots=True)
 class Ecp5:
-    """A Lattice ECP5: nextpnr's name for it, its block RAMs of 18 Kbit and its 18x18 multipliers."""
+    """A Lattice ECP5: nextpnr's name for it, its block RAMs of 18 Kbit and its 18x18 multipliers. speed_grade: 6, 7 or 8, the
+    fastest."""
 
     name: str
     option: str
     lut: int
     bram18: int
     multipliers: int
+    speed_grade: int
 
 
-ECP5_85K = Ecp5("LFE5U-85F", "--85k", 83_640, 208, 156)
+ECP5_85K = Ecp5("LFE5U-85F-8", "--85k", 83_640, 208, 156, 8)
+"""The grade on Lattice's own board with this part, the ECP5 evaluation board. Grade 6 is slower by about a fifth."""

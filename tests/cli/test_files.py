@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import zipfile
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pytest
 import vdla
 from vdla.compiler.model import CompiledModel, HostStep, VdlaStep
 from vdla.errors import OutputError, RunError, VdlaError
-from vdla.files import write_file
+from vdla.files import keep_newest, write_file
 from vdla.flows import compile_to_model
 from vdla.isa.program import Program
 from vdla.runtime.program_file import host_constants, module_to_bytes, program_to_bytes, read_module, read_programs
@@ -230,3 +231,15 @@ def umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+def test_a_cache_forgets_what_was_not_used_for_longest(tmp_path):
+    for age in range(5):
+        folder = tmp_path / f"entry{age}"
+        folder.mkdir()
+        (folder / "library").write_bytes(b"1")
+        os.utime(folder, (1000 - age, 1000 - age))
+    (tmp_path / "entry0.lock").touch()
+    os.utime(tmp_path / "entry4", (2000, 2000))  # used again
+    keep_newest(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["entry0", "entry0.lock", "entry4"]

@@ -28,10 +28,10 @@ def test_python(tmp_path, monkeypatch, capsys):
     assert "output" in capsys.readouterr().out
 
 
-def test_commands_of_the_instruction_set(vdla, tmp_path, monkeypatch):
+def test_commands(vdla, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("vdla ")]
-    assert len(lines) == 5
+    assert len(lines) == 7
     for line in lines:
         command = shlex.split(line, comments=True)[1:]
         ended = vdla(*command)

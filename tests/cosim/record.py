@@ -16,7 +16,10 @@ from pathlib import Path
 from vdla.flows.cosim import CosimReport, cosimulate
 
 MARK = "<!-- written by make cosim-long -->"
-NETWORKS = (("digits", "tiny"), ("digits", "pynq_z1"), ("resnet18", "pynq_z1"))
+NETWORKS = (
+    *(("digits", "tiny"), ("digits", "pynq_z1"), ("mobilenet", "pynq_z1"), ("resnet18", "pynq_z1")),
+    *(("resnet18", "zynq_4port"), ("resnet18", "kv260")),
+)
 HERE = Path(__file__).parent
 
 

@@ -90,6 +90,7 @@ def refusal(data: object) -> str:
             {"memory__bus_bits": 1024, "memory__max_burst": 64},
             "memory.max_burst: .*4096 bytes; found 64; .* at most 32 beats",
         ),
+        ({"memory__max_burst": 12}, "memory.max_burst: bursts end at multiples of it; found 12; expected a power of two"),
         ({"memory__ports": "many"}, "memory.ports: should be 'shared' or 'separate'; found 'many'"),
         ({"memory__read_latency": 0}, "memory.read_latency: should be greater than or equal to 1; found 0"),
         ({"board": "pynq"}, "board: should be a mapping of keys to values; found 'pynq'"),

@@ -48,7 +48,7 @@ def any_design(rng: np.random.Generator) -> Design:
                 "ports": str(rng.choice(["shared", "separate"])),
                 "read_latency": int(rng.integers(1, 100)),
                 "write_latency": int(rng.integers(1, 60)),
-                "max_burst": int(rng.integers(1, 33)),
+                "max_burst": 1 << int(rng.integers(0, 6)),
                 "outstanding": int(rng.integers(1, 17)),
             },
         }

@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from vdla.design import load_design
 
 BENCHES = Path(__file__).resolve().parents[2] / "hw" / "cocotb"
 
@@ -34,6 +37,16 @@ OTHER = [simulator for simulator in runner.SIMULATORS if simulator != DEFAULT an
 @pytest.mark.parametrize("unit", runner.UNITS)
 def test_bench(unit: str, tmp_path: Path) -> None:
     assert runner.run_bench(unit, DEFAULT, tmp_path, rounds=8) >= 3
+
+
+@pytest.mark.parametrize("max_burst", [1, 16])
+@pytest.mark.parametrize("unit", ["fetch", "load", "store"])
+def test_bench_with_other_bursts(unit: str, max_burst: int, tmp_path: Path) -> None:
+    """The benches cross idle buses with back-pressure; here with the shortest bursts and with ones longer than a row."""
+    tiny = load_design("tiny").model_dump(mode="json")
+    design = tmp_path / "design.yaml"
+    design.write_text(yaml.safe_dump(tiny | {"name": "bursts", "memory": tiny["memory"] | {"max_burst": max_burst}}))
+    assert runner.run_bench(unit, DEFAULT, tmp_path, design=str(design), rounds=4) >= 3
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def random_design(rng: np.random.Generator, **memory: object) -> Design:
                 "ports": str(rng.choice(["shared", "separate"])),
                 "read_latency": int(rng.integers(1, 60)),
                 "write_latency": int(rng.integers(1, 40)),
-                "max_burst": int(rng.integers(1, 17)),
+                "max_burst": 1 << int(rng.integers(0, 5)),
                 "outstanding": int(rng.integers(1, 9)),
                 **memory,
             },

@@ -26,11 +26,11 @@ BATCH = 20
 def compare(program: Program, inputs: dict[str, np.ndarray], where: str) -> None:
     columns = program.columns()
     slow_dram, fast_dram = bind_inputs(program, inputs), bind_inputs(program, inputs)
-    slow, steps, fetches = naive.execute(program, columns, slow_dram)
+    slow, cycles = naive.execute(program, columns, slow_dram)
     fast = run_functional(program, columns, fast_dram)
     compare_memories(slow, fast, where)
 
-    machine = NaiveMachine(columns, steps, fetches, program.design)
+    machine = NaiveMachine(columns, cycles, program.design)
     assert machine.run(), f"{where}: the naive machine is stuck"
     _, schedule = schedule_program(program, columns)
     np.testing.assert_array_equal(schedule.times["start"], machine.start, err_msg=f"{where}: start")

@@ -33,7 +33,6 @@ def better_memories(design: Design) -> dict[str, dict[str, object]]:
         "twice the bus": {"bus_bits": 2 * m.bus_bits},
         "one more outstanding": {"outstanding": m.outstanding + 1},
         "twice the outstanding": {"outstanding": 2 * m.outstanding},
-        "longer bursts": {"max_burst": m.max_burst + 1},
         "twice the burst": {"max_burst": 2 * m.max_burst},
         "less read latency": {"read_latency": max(1, m.read_latency - 1)},
         "half the read latency": {"read_latency": max(1, m.read_latency // 2)},

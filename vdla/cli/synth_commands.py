@@ -85,10 +85,10 @@ def _xc7_text(design: str, xc7: Any) -> str:
 
 def _ecp5_text(design: str, ecp5: Any) -> str:
     if ecp5["why_not"]:
-        return f"{design} does not fit an ECP5 {ecp5['part']}: {ecp5['why_not']}"
+        return f"{design} does not fit an {ecp5['part']}: {ecp5['why_not']}"
     path = ecp5["critical_path"]
     return (
-        f"{design} on ECP5 {ecp5['part']}, speed grade 6: {ecp5['fmax_mhz']:.1f} MHz placed and routed "
+        f"{design} on {ecp5['part']}: {ecp5['fmax_mhz']:.1f} MHz placed and routed "
         f"(the design's clock: {ecp5['target_mhz']:g} MHz)\n"
         f"  {ecp5['lut']:,} LUT, {ecp5['ff']:,} FF, {ecp5['bram']} block RAMs, {ecp5['dsp']} multipliers\n"
         f"  critical path: {path['start']} → {path['end']}, {path['logic_ns']:.1f} ns of logic and "

@@ -90,7 +90,7 @@ always @(posedge clk)
     end
 
 always @(posedge clk)
-    if (start)
+    if (!busy) // not `start`, which comes late
         insn <= head;
 
 wire _unused = &{1'b0, count};

@@ -240,8 +240,7 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
 end endgenerate
 
 always @(posedge clk)
-    if (next_valid)
-        wr_data <= late ? late_data : gemm ? sum : value;
+    wr_data <= late ? late_data : gemm ? sum : value;
 
 endmodule
 

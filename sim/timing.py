@@ -9,7 +9,7 @@ FETCH
     bursts are requested, one a cycle, from the cycle after the last instruction of the block it replaces was dispatched
     (from cycle 0 for the first blocks). From `FETCH_DECODE` cycles after a block's last beat, its instructions are
     dispatched in order, one a cycle, each to the command queue of its unit when that has room: `COMMAND_QUEUE_DEPTH`
-    instructions, each in it through the cycle in which it starts. Dispatched at t, an instruction can start at
+    instructions, each in it through the cycle after the one in which it starts. Dispatched at t, an instruction can start at
     t + `QUEUE_HOP`.
 
 LOAD, COMPUTE, STORE

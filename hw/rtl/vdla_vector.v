@@ -211,14 +211,13 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
     assign sum[A +: 32]   = x_q + y_q;
     assign value[A +: 32] = adds_4 ? sum_4 : takes_y_4 ? y_4 : x_4;
 
-    always @(posedge clk)
-        if (p3_writes) begin
-            x_4       <= x_q;
-            y_4       <= y_q;
-            sum_4     <= sum[A +: 32];
-            takes_y_4 <= min_q && !less || max_q && less || move_q;
-            adds_4    <= !min_q && !max_q && !move_q;
-        end
+    always @(posedge clk) begin
+        x_4       <= x_q;
+        y_4       <= y_q;
+        sum_4     <= sum[A +: 32];
+        takes_y_4 <= min_q && !less || max_q && less || move_q;
+        adds_4    <= !min_q && !max_q && !move_q;
+    end
 
     vdla_rescale rescale (
         .clk         (clk),

@@ -89,6 +89,7 @@ class Unit:
     queue: list[tuple[int, int]] = field(default_factory=list)  # (instruction, visible from cycle)
     running: int = -1
     ends: int = -1  # of the running instruction, when known
+    last_start: int = -2
 
 
 class NaiveMachine:
@@ -170,7 +171,8 @@ class NaiveMachine:
         over = self.block_last_burst[i // FETCH_BLOCK].over
         queue = self.queue_of(i)
         unit = self.units[queue]
-        if over < 0 or now < over + FETCH_DECODE or len(unit.queue) >= COMMAND_QUEUE_DEPTH:
+        queued = len(unit.queue) + (unit.last_start == now - 1)  # what started in the last cycle is still in it
+        if over < 0 or now < over + FETCH_DECODE or queued >= COMMAND_QUEUE_DEPTH:
             return False
         unit.queue.append((i, now + QUEUE_HOP))
         self.dispatch_time.append(now)
@@ -196,7 +198,7 @@ class NaiveMachine:
         for fifo in needed:
             self.tokens[fifo].pop(0)
         unit.queue.pop(0)
-        unit.running, self.start[i] = i, now
+        unit.running, self.start[i], unit.last_start = i, now, now
         self.begin(q, unit, i, now)
         return True
 

@@ -9,7 +9,7 @@ FETCH
     bursts are requested, one a cycle, from the cycle after the last instruction of the block it replaces was dispatched
     (from cycle 0 for the first blocks). From `FETCH_DECODE` cycles after a block's last beat, its instructions are
     dispatched in order, one a cycle, each to the command queue of its unit when that has room: `COMMAND_QUEUE_DEPTH`
-    instructions, each in it through the cycle in which it starts. Dispatched at t, an instruction can start at
+    instructions, each in it through the cycle after the one in which it starts. Dispatched at t, an instruction can start at
     t + `QUEUE_HOP`.
 
 LOAD, COMPUTE, STORE
@@ -70,11 +70,11 @@ COMMAND_QUEUE_DEPTH = 32
 QUEUE_HOP = 1
 TOKEN_HOP = 1
 DECODE = 4
-GEMM_FILL = 9
+GEMM_FILL = 10
 ALU_FILL = 7
-ALU_LONG_FILL = 15
+ALU_LONG_FILL = 16
 ALU_LATENCY = 2
-ALU_LONG_LATENCY = 11
+ALU_LONG_LATENCY = 12
 READ_DRAIN = 2
 WRITE_SETUP = 2
 

@@ -211,7 +211,7 @@ def _dispatch(m: Machine) -> bool:
         if ahead >= 0:
             if u.started <= ahead:
                 break
-            time = max(time, m.times[m.members[m.bounds[unit] + ahead]].start + 1)
+            time = max(time, m.times[m.members[m.bounds[unit] + ahead]].start + 2)
         if i > 0:
             time = max(time, m.times[i - 1].dispatch + 1)
         m.times[i].dispatch = time

@@ -84,9 +84,8 @@ always @(posedge clk) begin
 end
 
 // For the induction: where a read is, and what is known of it there
-(* hierconn *) wire        \dut.asked_q , \dut.chosen_q , \dut.writes_q , \dut.whole_q ;
+(* hierconn *) wire        \dut.asked_q , \dut.chosen_q , \dut.whole_q , \dut.to_control_q , \dut.to_length_q ;
 (* hierconn *) wire [11:2] \dut.address_q ;
-(* hierconn *) wire [11:0] \dut.aw_address_q ;
 (* hierconn *) wire [31:0] \dut.data_q , \dut.word_0_q ;
 (* hierconn *) wire [2:0]  \dut.in_q ;
 wire [2:0] stages = {\dut.asked_q , \dut.chosen_q , r_valid};
@@ -103,8 +102,9 @@ always @(*)
         assert (writes_q == b_valid && beats_q == b_valid);
         assert (stages == 0 || stages == 1 || stages == 2 || stages == 4);
         assert (reads_q == (stages != 0));
-        assert (\dut.writes_q == taken_q);
-        assert (\dut.aw_address_q == address_q && \dut.data_q == data_q || !taken_q);
+        assert (\dut.to_control_q == (taken_q && address_q == `VDLA_REG_CONTROL));
+        assert (\dut.to_length_q == (taken_q && address_q == `VDLA_REG_PROGRAM_LENGTH));
+        assert (\dut.data_q == data_q || !taken_q);
         assert (program_length == length_q);
         assert (start == started_q);
         if (\dut.asked_q )

@@ -6,13 +6,13 @@
 //     t+5+k    C   they are checked
 //     t+6+k    D   GEMM: inp and wgt are read; ALU: P0, acc is read   vdla_steps
 //     t+7+k        GEMM: operands                                     vdla_gemm
-//     t+8+k        products
-//     t+9+k        sums of groups; P0: acc is read
-//     t+10+k       totals
-//     t+12+k       P3: the sum                                        vdla_vector
-//     t+13+k   W   GEMM: acc is written. The ALU's short operations write it in t+11+k, the long ones in t+19+k
+//     t+9+k        products
+//     t+10+k       sums of groups; P0: acc is read
+//     t+11+k       totals
+//     t+13+k       P3: the sum                                        vdla_vector
+//     t+14+k   W   GEMM: acc is written. The ALU's short operations write it in t+11+k, the long ones in t+20+k
 //
-// So an instruction is over GEMM_FILL = 9, ALU_FILL = 7 or ALU_LONG_FILL = 15 cycles after DECODE = 4 and its steps.
+// So an instruction is over GEMM_FILL = 10, ALU_FILL = 7 or ALU_LONG_FILL = 16 cycles after DECODE = 4 and its steps.
 //
 // The mirror holds the low byte of every element of acc and is written with it, so that STORE never takes a read of acc
 // from COMPUTE.

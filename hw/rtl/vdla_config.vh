@@ -22,9 +22,9 @@
 `define VDLA_FETCH_BLOCK      8
 `define VDLA_FETCH_BLOCKS     2
 `define VDLA_QUEUE_DEPTH      32
-`define VDLA_GEMM_FILL        9
+`define VDLA_GEMM_FILL        10
 `define VDLA_ALU_FILL         7
-`define VDLA_ALU_LONG_FILL    15
-`define VDLA_ALU_LONG_LATENCY 11
+`define VDLA_ALU_LONG_FILL    16
+`define VDLA_ALU_LONG_LATENCY 12
 
 `endif

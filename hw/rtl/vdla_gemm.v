@@ -1,9 +1,10 @@
 // The GEMM core: every cycle (batch, block_in) times (block_out, block_in) transposed, int8 to int32.
 //
 //     stage  D      the operands come from the scratchpads (`valid`)
-//            E      operand registers; products
-//            F      product registers; sums of groups
-//            G      sum registers; `totals`, combinational
+//            E      operand registers
+//            F      operand registers again, beside the multipliers; products
+//            G      product registers; sums of groups
+//            H      sum registers; `totals`, combinational
 //
 // Element (b, o) of the totals is at 32 * (b * block_out + o). Registers hold while no operands come.
 
@@ -26,30 +27,40 @@ localparam SIZE = `VDLA_BLOCK_IN;
 localparam ROW  = 8 * SIZE;
 localparam PAIRS = (`VDLA_BLOCK_OUT + 1) / 2;
 
+reg come_q;
 reg multiply_q;
 reg add_q;
+reg [`VDLA_INP_TILE_WIDTH-1:0] inp_e_q;
+reg [`VDLA_WGT_TILE_WIDTH-1:0] wgt_e_q;
 reg [`VDLA_INP_TILE_WIDTH-1:0] inp_q;
 reg [`VDLA_WGT_TILE_WIDTH-1:0] wgt_q;
 
 always @(posedge clk)
     if (rst) begin
+        come_q     <= 1'b0;
         multiply_q <= 1'b0;
         add_q      <= 1'b0;
     end else begin
-        multiply_q <= valid;
+        come_q     <= valid;
+        multiply_q <= come_q;
         add_q      <= multiply_q;
     end
 
-always @(posedge clk)
+always @(posedge clk) begin
     if (valid) begin
-        inp_q <= inp;
-        wgt_q <= wgt;
+        inp_e_q <= inp;
+        wgt_e_q <= wgt;
     end
+    if (come_q) begin
+        inp_q <= inp_e_q;
+        wgt_q <= wgt_e_q;
+    end
+end
 
 genvar b;
 genvar p;
 generate for (b = 0; b < `VDLA_BATCH; b = b + 1) begin: row
-    wire [31:0] excess; // 128 times the sum of the row, in stage G
+    wire [31:0] excess; // 128 times the sum of the row, in stage H
     if (PACKED != 0) begin: packed_products
         reg [31:0] sum_q;
         reg [31:0] excess_q;

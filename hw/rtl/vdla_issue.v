@@ -3,7 +3,7 @@
 //     cycle     of an instruction that starts in t and finishes in f
 //     t         it is at the head of the queue, the one before has finished, and every token it pops is there: `start`;
 //               it takes the tokens
-//     t + 1     it is in `insn`, to f - 1 at least
+//     t + 1     it is in `insn`, to f - 1 at least, and leaves the queue
 //     t + 2     `begun`, in this cycle only: units have had a cycle to decode it
 //     f - 1     the unit raises `done`: the last cycle the instruction occupies it
 //     f         `retire`: its tokens are pushed, and the next one can start
@@ -46,6 +46,7 @@ localparam POP_NEXT  = `VDLA_INSN_POP_NEXT_LSB;
 localparam PUSH_PREV = `VDLA_INSN_PUSH_PREV_LSB;
 localparam PUSH_NEXT = `VDLA_INSN_PUSH_NEXT_LSB;
 
+reg                                started_q;
 wire                               head_valid;
 wire [`VDLA_INSTRUCTION_WIDTH-1:0] head;
 wire [$clog2(`VDLA_QUEUE_DEPTH):0] count;
@@ -57,7 +58,7 @@ vdla_fifo #(.DEPTH(`VDLA_QUEUE_DEPTH), .WIDTH(`VDLA_INSTRUCTION_WIDTH)) queue (
     .push_ready (dispatch_ready),
     .push_data  (dispatch_insn),
     .pop_valid  (head_valid),
-    .pop_ready  (start),
+    .pop_ready  (started_q), // a cycle late: nothing starts in the cycle after
     .pop_data   (head),
     .count      (count)
 );
@@ -69,8 +70,6 @@ assign start    = head_valid && !busy && !halt && tokens;
 assign waiting  = head_valid && !busy && !tokens;
 assign prev_pop = start && head[POP_PREV];
 assign next_pop = start && head[POP_NEXT];
-
-reg started_q;
 
 always @(posedge clk)
     if (rst) begin
@@ -90,7 +89,7 @@ always @(posedge clk)
     end
 
 always @(posedge clk)
-    if (start)
+    if (!busy) // not `start`, which comes late
         insn <= head;
 
 wire _unused = &{1'b0, count};

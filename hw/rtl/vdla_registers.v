@@ -70,24 +70,43 @@ wire write = aw_valid && w_valid && !b_valid;
 assign aw_ready = write;
 assign w_ready  = write;
 
-reg        writes_q;
-reg [11:0] aw_address_q;
+// What a write goes to is known a cycle before the register takes it.
+wire       whole = !rst && write && &w_strobe;
 reg [31:0] data_q;
-wire       control = writes_q && aw_address_q == `VDLA_REG_CONTROL;
+reg        to_control_q;
+reg        to_program_low_q;
+reg        to_program_high_q;
+reg        to_length_q;
+reg        to_capacity_q;
+reg        to_base_low_q;
+reg        to_base_high_q;
+reg        to_limit_low_q;
+reg        to_limit_high_q;
+reg        to_hash_low_q;
+reg        to_hash_high_q;
+reg        to_watchdog_q;
 
 always @(posedge clk) begin
-    aw_address_q <= aw_address;
-    data_q       <= w_data;
+    data_q            <= w_data;
+    to_control_q      <= whole && aw_address == `VDLA_REG_CONTROL;
+    to_program_low_q  <= whole && aw_address == `VDLA_REG_PROGRAM_ADDRESS_LO;
+    to_program_high_q <= whole && aw_address == `VDLA_REG_PROGRAM_ADDRESS_HI;
+    to_length_q       <= whole && aw_address == `VDLA_REG_PROGRAM_LENGTH;
+    to_capacity_q     <= whole && aw_address == `VDLA_REG_PROGRAM_CAPACITY;
+    to_base_low_q     <= whole && aw_address == `VDLA_REG_DRAM_BASE_LO;
+    to_base_high_q    <= whole && aw_address == `VDLA_REG_DRAM_BASE_HI;
+    to_limit_low_q    <= whole && aw_address == `VDLA_REG_DRAM_LIMIT_LO;
+    to_limit_high_q   <= whole && aw_address == `VDLA_REG_DRAM_LIMIT_HI;
+    to_hash_low_q     <= whole && aw_address == `VDLA_REG_EXPECTED_HASH_LO;
+    to_hash_high_q    <= whole && aw_address == `VDLA_REG_EXPECTED_HASH_HI;
+    to_watchdog_q     <= whole && aw_address == `VDLA_REG_WATCHDOG;
 end
 
 always @(posedge clk)
-    if (rst) begin
-        writes_q <= 1'b0;
-        b_valid  <= 1'b0;
-    end else begin
-        writes_q <= write && &w_strobe;
-        b_valid  <= write || b_valid && !b_ready;
-    end
+    if (rst)
+        b_valid <= 1'b0;
+    else
+        b_valid <= write || b_valid && !b_ready;
 
 always @(posedge clk)
     if (rst) begin
@@ -96,10 +115,10 @@ always @(posedge clk)
         irq_clear  <= 1'b0;
         irq_enable <= 1'b0;
     end else begin
-        start     <= control && data_q[`VDLA_REG_CONTROL_START_LSB];
-        reset     <= control && data_q[`VDLA_REG_CONTROL_RESET_LSB];
-        irq_clear <= control && data_q[`VDLA_REG_CONTROL_IRQ_CLEAR_LSB];
-        if (control)
+        start     <= to_control_q && data_q[`VDLA_REG_CONTROL_START_LSB];
+        reset     <= to_control_q && data_q[`VDLA_REG_CONTROL_RESET_LSB];
+        irq_clear <= to_control_q && data_q[`VDLA_REG_CONTROL_IRQ_CLEAR_LSB];
+        if (to_control_q)
             irq_enable <= data_q[`VDLA_REG_CONTROL_IRQ_ENABLE_LSB];
     end
 
@@ -130,21 +149,30 @@ always @(posedge clk)
         hash_low_q       <= 0;
         hash_high_q      <= 0;
         watchdog         <= `VDLA_REG_WATCHDOG_RESET;
-    end else if (writes_q)
-        case (aw_address_q)
-            `VDLA_REG_PROGRAM_ADDRESS_LO: program_low_q    <= data_q[31:12];
-            `VDLA_REG_PROGRAM_ADDRESS_HI: program_high_q   <= data_q[HIGH-1:0];
-            `VDLA_REG_PROGRAM_LENGTH:     program_length   <= data_q;
-            `VDLA_REG_PROGRAM_CAPACITY:   program_capacity <= data_q;
-            `VDLA_REG_DRAM_BASE_LO:       base_low_q       <= data_q[31:12];
-            `VDLA_REG_DRAM_BASE_HI:       base_high_q      <= data_q[HIGH-1:0];
-            `VDLA_REG_DRAM_LIMIT_LO:      limit_low_q      <= data_q;
-            `VDLA_REG_DRAM_LIMIT_HI:      limit_high_q     <= data_q[HIGH-1:0];
-            `VDLA_REG_EXPECTED_HASH_LO:   hash_low_q       <= data_q;
-            `VDLA_REG_EXPECTED_HASH_HI:   hash_high_q      <= data_q;
-            `VDLA_REG_WATCHDOG:           watchdog         <= data_q;
-            default: ;
-        endcase
+    end else begin
+        if (to_program_low_q)
+            program_low_q <= data_q[31:12];
+        if (to_program_high_q)
+            program_high_q <= data_q[HIGH-1:0];
+        if (to_length_q)
+            program_length <= data_q;
+        if (to_capacity_q)
+            program_capacity <= data_q;
+        if (to_base_low_q)
+            base_low_q <= data_q[31:12];
+        if (to_base_high_q)
+            base_high_q <= data_q[HIGH-1:0];
+        if (to_limit_low_q)
+            limit_low_q <= data_q;
+        if (to_limit_high_q)
+            limit_high_q <= data_q[HIGH-1:0];
+        if (to_hash_low_q)
+            hash_low_q <= data_q;
+        if (to_hash_high_q)
+            hash_high_q <= data_q;
+        if (to_watchdog_q)
+            watchdog <= data_q;
+    end
 
 // ----------------------------------------------------------------------------
 // Reads

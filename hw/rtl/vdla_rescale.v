@@ -5,17 +5,18 @@
 // with the parts that an operation does not use at 0 or 1. `stage` says which stages have something to do:
 //
 //     0   x, y, bias and scale are there; x + bias and the multiplier are registered
-//     1   two partial products, of the low 17 bits and of the rest
-//     2   their sum: the product, 50 bits
-//     3   shifted by the multiple of eight in the shift, one bit below the point kept
-//     4   and by the rest of it
-//     5   that bit added (rounding half up), and the zero point
-//     6   saturated
-//     7   compared with the bounds
-//     8   clipped: `result` is a register
+//     1   registered once more: a multiplier's operands come from afar
+//     2   two partial products, of the low 17 bits and of the rest
+//     3   their sum: the product, 50 bits
+//     4   shifted by the multiple of eight in the shift, one bit below the point kept
+//     5   and by the rest of it
+//     6   that bit added (rounding half up), and the zero point
+//     7   saturated
+//     8   compared with the bounds
+//     9   clipped: `result` is a register
 //
 // MUL by a tensor multiplies twice, by the low 17 bits of y and by the rest, in consecutive cycles (stage 0 is busy at most
-// every other cycle); the second product is added in stage 5. SHL multiplies by a power of two.
+// every other cycle); the second product is added in stage 6. SHL multiplies by a power of two.
 
 `default_nettype none
 
@@ -23,7 +24,7 @@
 
 module vdla_rescale (
     input  wire        clk,
-    input  wire [8:0]  stage,
+    input  wire [9:0]  stage,
 
     input  wire        op_multiply, // these hold for the whole instruction
     input  wire        op_left,
@@ -69,22 +70,27 @@ always @(posedge clk)
         m_q <= m_high_q;
 
 // ----------------------------------------------------------------------------
-// 1, 2: the product, from two that fit a DSP block's 25x18 multiplier
+// 1, 2, 3: the product, from two that fit a DSP block's 25x18 multiplier
 
+reg signed [31:0]   a_1_q;
+reg signed [M-1:0]  m_1_q;
 reg signed [M+17:0] low_q;
 reg signed [M+14:0] high_q;
 reg [PRODUCT-1:0]   product_q;
 
-wire signed [17:0] a_low  = {1'b0, a_q[16:0]};
-wire signed [14:0] a_high = a_q[31:17];
+wire signed [17:0] a_low  = {1'b0, a_1_q[16:0]};
+wire signed [14:0] a_high = a_1_q[31:17];
 
-// A stage and the one after it: the second product of MUL.
+// From the multiplier on, a stage and the one after it: the second product of MUL.
 always @(posedge clk) begin
-    if (stage[1] || stage[2]) begin
-        low_q  <= a_low * m_q;
-        high_q <= a_high * m_q;
+    m_1_q <= m_q;
+    if (stage[1])
+        a_1_q <= a_q;
+    if (stage[2] || stage[3]) begin
+        low_q  <= a_low * m_1_q;
+        high_q <= a_high * m_1_q;
     end
-    if (stage[2] || stage[3])
+    if (stage[3] || stage[4])
         product_q <= {high_q, 17'b0} + {{PRODUCT - M - 18{low_q[M+17]}}, low_q};
 end
 
@@ -93,11 +99,13 @@ end
 
 reg [5:0] shift_1_q;
 reg [5:0] shift_2_q;
-reg [2:0] shift_3_q;
+reg [5:0] shift_3_q;
+reg [2:0] shift_4_q;
 reg [7:0] zero_1_q;
 reg [7:0] zero_2_q;
 reg [7:0] zero_3_q;
 reg [7:0] zero_4_q;
+reg [7:0] zero_5_q;
 
 always @(posedge clk) begin
     if (stage[1]) begin
@@ -109,15 +117,19 @@ always @(posedge clk) begin
         zero_2_q  <= zero_1_q;
     end
     if (stage[3]) begin
-        shift_3_q <= shift_2_q[2:0];
+        shift_3_q <= shift_2_q;
         zero_3_q  <= zero_2_q;
     end
-    if (stage[4])
+    if (stage[4]) begin
+        shift_4_q <= shift_3_q[2:0];
         zero_4_q  <= zero_3_q;
+    end
+    if (stage[5])
+        zero_5_q <= zero_4_q;
 end
 
 // ----------------------------------------------------------------------------
-// 3, 4, 5: shift, round
+// 4, 5, 6: shift, round
 
 reg signed [PRODUCT:0] coarse_q;
 reg signed [PRODUCT:0] shifted_q;
@@ -127,21 +139,21 @@ reg [PRODUCT:0]        rounded_q;
 wire signed [PRODUCT:0] product_half = {product_q, 1'b0};
 wire [PRODUCT:0] second = {{PRODUCT - 31{second_q[14]}}, second_q, 17'b0};
 wire [PRODUCT:0] addend = op_multiply ? (immediate ? {PRODUCT + 1{1'b0}} : second)
-                                      : {{PRODUCT - 7{zero_4_q[7]}}, zero_4_q};
+                                      : {{PRODUCT - 7{zero_5_q[7]}}, zero_5_q};
 
 always @(posedge clk) begin
-    if (stage[3])
-        coarse_q <= product_half >>> {shift_2_q[5:3], 3'b0};
-    if (stage[4]) begin
-        shifted_q <= coarse_q >>> shift_3_q;
+    if (stage[4])
+        coarse_q <= product_half >>> {shift_3_q[5:3], 3'b0};
+    if (stage[5]) begin
+        shifted_q <= coarse_q >>> shift_4_q;
         second_q  <= product_q[14:0];
     end
-    if (stage[5])
+    if (stage[6])
         rounded_q <= {shifted_q[PRODUCT], shifted_q[PRODUCT:1]} + addend + {{PRODUCT{1'b0}}, shifted_q[0]};
 end
 
 // ----------------------------------------------------------------------------
-// 6, 7, 8: saturate, clip
+// 7, 8, 9: saturate, clip
 
 reg signed [31:0] bounded_q;
 reg [31:0]        unclipped_q;
@@ -156,14 +168,14 @@ wire signed [31:0] high_w   = {{24{high[7]}}, high};
 
 always @(posedge clk) begin
     inverted_q <= $signed(low) > $signed(high);
-    if (stage[6])
+    if (stage[7])
         bounded_q <= op_scale && wide ? {negative, {31{!negative}}} : rounded_q[31:0];
-    if (stage[7]) begin
+    if (stage[8]) begin
         unclipped_q <= bounded_q;
         below_q     <= bounded_q < low_w;
         above_q     <= bounded_q > high_w || inverted_q; // clipped from above last, as np.clip: the upper bound wins
     end
-    if (stage[8])
+    if (stage[9])
         result <= !op_clip ? unclipped_q : above_q ? high_w : below_q ? low_w : unclipped_q;
 end
 

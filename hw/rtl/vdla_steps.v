@@ -1,6 +1,6 @@
 // Issues the steps of a GEMM or ALU instruction: stage D, the reads of the operands.
 //
-// GEMM: a step a cycle; inp and wgt are read in stage D (`gemm_valid`), acc three cycles later.
+// GEMM: a step a cycle; inp and wgt are read in stage D (`gemm_valid`), acc four cycles later.
 //
 // ALU: the reads of acc, one a cycle (`read_*`): of a step with a tensor operand acc[src] and then acc[dst]; of REQUANTISE
 // and RESCALE acc[src] and acc[src + 1], unless those of the step before hold, and then acc[dst]. The read of acc[dst] is
@@ -20,8 +20,8 @@
 
 module vdla_steps #(
     parameter SRC_WIDTH    = `VDLA_UOP_SRC_WIDTH,
-    parameter LONG_LATENCY = 11,
-    parameter WRITE_AGE    = 12
+    parameter LONG_LATENCY = 12,
+    parameter WRITE_AGE    = 13
 ) (
     input  wire                             clk,
     input  wire                             rst,
@@ -164,8 +164,8 @@ assign write_entry = issued_dst_q[WRITE_AGE * ACC -: ACC];
 // ----------------------------------------------------------------------------
 // GEMM, and the read of acc for both
 
-reg [2:0]       gemm_valid_q;
-reg [3*ACC-1:0] gemm_dst_q;
+reg [3:0]       gemm_valid_q;
+reg [4*ACC-1:0] gemm_dst_q;
 
 assign gemm_valid = valid_q && !alu;
 assign gemm_src   = src_q;
@@ -173,16 +173,16 @@ assign gemm_wgt   = wgt_q;
 
 always @(posedge clk)
     if (rst)
-        gemm_valid_q <= 3'b0;
+        gemm_valid_q <= 4'b0;
     else
-        gemm_valid_q <= {gemm_valid_q[1:0], gemm_valid};
+        gemm_valid_q <= {gemm_valid_q[2:0], gemm_valid};
 
 always @(posedge clk)
-    gemm_dst_q <= {gemm_dst_q[2*ACC-1:0], dst_q};
+    gemm_dst_q <= {gemm_dst_q[3*ACC-1:0], dst_q};
 
-assign read_valid = alu ? read : gemm_valid_q[2];
+assign read_valid = alu ? read : gemm_valid_q[3];
 assign read_what  = alu ? what_q : READ_DST;
-assign read_entry = alu ? entry_q : gemm_dst_q[3*ACC-1:2*ACC];
+assign read_entry = alu ? entry_q : gemm_dst_q[4*ACC-1:3*ACC];
 
 endmodule
 

@@ -5,10 +5,10 @@
 //            P2   operand registers
 //            P3   GEMM: the sum. Short operations: sum and comparisons. Long ones: stage 0 of vdla_rescale
 //            P4   short operations: the result is chosen: `value`
-//            W    the result is written: W is P4 of GEMM, P5 of the short operations, P13 of the long ones
+//            W    the result is written: W is P4 of GEMM, P5 of the short operations, P14 of the long ones
 //
 // A read by GEMM sees every write of an earlier step, one by the ALU every write of a step that issued two cycles before
-// (eleven, after a long operation; vdla_steps sees to that), because what is read too early is replaced by
+// (twelve, after a long operation; vdla_steps sees to that), because what is read too early is replaced by
 //
 //     in P2   `sum` or `value`, what GEMM or a short operation is about to write in the next cycle
 //     in P2   what is in W
@@ -21,7 +21,7 @@
 `include "vdla_config.vh"
 
 module vdla_vector #(
-    parameter WRITE_AGE = 12
+    parameter WRITE_AGE = 13
 ) (
     input  wire                             clk,
     input  wire                             rst,
@@ -211,18 +211,17 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
     assign sum[A +: 32]   = x_q + y_q;
     assign value[A +: 32] = adds_4 ? sum_4 : takes_y_4 ? y_4 : x_4;
 
-    always @(posedge clk)
-        if (p3_writes) begin
-            x_4       <= x_q;
-            y_4       <= y_q;
-            sum_4     <= sum[A +: 32];
-            takes_y_4 <= min_q && !less || max_q && less || move_q;
-            adds_4    <= !min_q && !max_q && !move_q;
-        end
+    always @(posedge clk) begin
+        x_4       <= x_q;
+        y_4       <= y_q;
+        sum_4     <= sum[A +: 32];
+        takes_y_4 <= min_q && !less || max_q && less || move_q;
+        adds_4    <= !min_q && !max_q && !move_q;
+    end
 
     vdla_rescale rescale (
         .clk         (clk),
-        .stage       (issued[11:3]),
+        .stage       (issued[12:3]),
         .op_multiply (multiply_q),
         .op_left     (left_q),
         .op_right    (right_q),
@@ -240,8 +239,7 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
 end endgenerate
 
 always @(posedge clk)
-    if (next_valid)
-        wr_data <= late ? late_data : gemm ? sum : value;
+    wr_data <= late ? late_data : gemm ? sum : value;
 
 endmodule
 

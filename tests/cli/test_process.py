@@ -53,12 +53,12 @@ def test_closed_streams():
 
 
 def test_interrupt(tmp_path):
-    arguments = ["compile", "resnet18", "-o", str(tmp_path / "m.vdla")]
+    arguments = ["run", "resnet18", "--batch", "8", "--report", str(tmp_path / "report")]
     started = "import sys; from vdla.cli.main import main; print('ready', flush=True); sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", started, *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    time.sleep(1)  # into the compilation, which takes longer than that
+    time.sleep(1)  # into the run, which takes many times that
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -156,7 +156,7 @@ def test_what_the_operations_take() -> None:
     assert cycles_of(apart, alu(AluOp.RESCALE)) == DECODE + 2 + 16 + ALU_LONG_FILL
     once_more = [(0, 60, 0), (0, 60, 0)]
     assert cycles_of(once_more, alu(AluOp.ADD, use_imm=1)) == DECODE + 3 + ALU_FILL
-    assert cycles_of(once_more, alu(AluOp.MUL, use_imm=1, imm=-3)) == DECODE + 12 + ALU_LONG_FILL
+    assert cycles_of(once_more, alu(AluOp.MUL, use_imm=1, imm=-3)) == DECODE + 13 + ALU_LONG_FILL
     changing = [(0, 60, 0), (1, 60, 0), (2, 62, 0), (3, 60, 0)]
     assert cycles_of(changing, alu(AluOp.REQUANTISE, imm=0x7F80)) == DECODE + 4 + 3 * 2 + ALU_LONG_FILL
 

@@ -52,7 +52,7 @@ def test_finish_alone() -> None:
 
 @pytest.mark.parametrize("mode", list(GemmMode))
 def test_gemm(mode: GemmMode) -> None:
-    assert cycles_of(instruction(Opcode.GEMM, gemm_mode=mode, **LOOPS_14_BY_14)) == 4 + 196 + 9
+    assert cycles_of(instruction(Opcode.GEMM, gemm_mode=mode, **LOOPS_14_BY_14)) == 4 + 196 + 10
 
 
 def alu_cycles(op: AluOp, **fields: int) -> int:
@@ -63,21 +63,21 @@ def test_alu_on_different_tiles() -> None:
     each_its_own = {"dst_outer": 14, "dst_inner": 1}
     assert alu_cycles(AluOp.ADD, use_imm=1, **each_its_own) == 4 + 196 + 7
     assert alu_cycles(AluOp.ADD, src_outer=14, src_inner=1, **each_its_own) == 4 + 2 * 196 + 7
-    assert alu_cycles(AluOp.MUL, use_imm=1, **each_its_own) == 4 + 196 + 15
+    assert alu_cycles(AluOp.MUL, use_imm=1, **each_its_own) == 4 + 196 + 16
     parameters_each_step = {"src_inner": 100}
-    assert alu_cycles(AluOp.RESCALE, **parameters_each_step, **each_its_own) == 4 + 3 * 196 + 15
+    assert alu_cycles(AluOp.RESCALE, **parameters_each_step, **each_its_own) == 4 + 3 * 196 + 16
 
 
 def test_alu_on_one_tile_waits_for_it() -> None:
     assert alu_cycles(AluOp.ADD, use_imm=1) == 4 + (1 + 195 * 2) + 7
     assert alu_cycles(AluOp.ADD) == 4 + (2 + 195 * 3) + 7
-    assert alu_cycles(AluOp.MUL, use_imm=1) == 4 + (1 + 195 * 11) + 15
+    assert alu_cycles(AluOp.MUL, use_imm=1) == 4 + (1 + 195 * 12) + 16
 
 
 def test_parameters_that_a_step_writes_are_read_again() -> None:
-    """acc[0] and acc[1] are read in cycles 0 and 1, and tile 0 issues in 2; so acc[0] again in 13 and acc[1] in 14, and tile 1
-    issues in 15; then acc[0] in 16 and acc[1] in 26, and tile 2 issues in 27. The other 193 follow one a cycle."""
-    assert alu_cycles(AluOp.REQUANTISE, dst_outer=14, dst_inner=1) == 4 + (28 + 193) + 15
+    """acc[0] and acc[1] are read in cycles 0 and 1, and tile 0 issues in 2; so acc[0] again in 14 and acc[1] in 15, and tile 1
+    issues in 16; then acc[0] in 17 and acc[1] in 28, and tile 2 issues in 29. The other 193 follow one a cycle."""
+    assert alu_cycles(AluOp.REQUANTISE, dst_outer=14, dst_inner=1) == 4 + (30 + 193) + 16
 
 
 def test_load_streams_a_beat_a_cycle() -> None:

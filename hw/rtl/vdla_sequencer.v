@@ -95,8 +95,7 @@ reg [WGT_W-1:0] wgt_row_q;
 reg [DST_W-1:0] dst_q;     // offsets of this step
 reg [SRC_W-1:0] src_q;
 reg [WGT_W-1:0] wgt_q;
-
-reg  [UOP:0]    last_uop_q;
+reg [UOP:0]     last_uop_q;
 
 wire ends_inner = uop_q == last_uop_q;
 wire ends_outer = ends_inner && inner_q == 0;

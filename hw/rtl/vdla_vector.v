@@ -171,9 +171,9 @@ genvar e;
 generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
     localparam A = 32 * e;
     (* keep *)
-    reg [1:0]  source_q; // one for each lane, and not shared: the multiplexers of all lanes are too many for one register
-    reg [31:0] tile;    // what was read, for all but GEMM, which has the sum of the step before
-    reg [31:0] given_q; // y, where it is not read from acc
+    reg [1:0]  source_q; // one a lane for tools that heed `keep` on a register; Yosys makes one of them all
+    reg [31:0] tile;     // what was read, for all but GEMM, which has the sum of the step before
+    reg [31:0] given_q;  // y, where it is not read from acc
     reg [31:0] x_q;
     reg [31:0] y_q;
     reg [31:0] bias_q;

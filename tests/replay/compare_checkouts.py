@@ -110,7 +110,8 @@ def main() -> int:
     designs = options.design or sorted(path.stem for path in (options.before / "designs").glob("*.yaml"))
     differing = 0
     with tempfile.TemporaryDirectory() as folder:
-        links = [package_links(p.resolve(), Path(folder) / n) for p, n in ((options.before, "before"), (options.after, "after"))]
+        checkouts = {"before": options.before, "after": options.after}
+        links = [package_links(checkout.resolve(), Path(folder) / name) for name, checkout in checkouts.items()]
         for model in models:
             for design in designs:
                 lines = compare(*links, model, design)

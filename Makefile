@@ -2,7 +2,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long cosim-long lint types imports generated check bench format typing-tree
+.PHONY: help test test-long cosim-long lint types imports generated files check bench format typing-tree
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ imports: typing-tree  ## import-linter: arrows point one way
 
 generated:  ## the ISA manual and Verilog headers are what isa/ says
 	$(PYTHON) -m vdla.isa.generate --check
+
+files:  ## a sentence for every file, from the files themselves
+	@$(PYTHON) tests/test_architecture.py
 
 check: lint types imports generated test  ## everything CI runs
 

@@ -107,6 +107,11 @@ class Design(Section):
     memory: Memory = Memory()
     board: Board | None = None
 
+    @property
+    def channel_block(self) -> int:
+        """Channels that lie together in an activation's tile: what one layer writes is what the next one reads."""
+        return self.gemm.block_out
+
     # -- tiles: the unit of every SRAM index and of every DRAM address of a DMA ------------------------------------
     @property
     def inp_tile_bytes(self) -> int:

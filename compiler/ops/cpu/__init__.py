@@ -1,5 +1,6 @@
 """The graph's operators on the CPU: tensor expressions, schedules for LLVM, and kernels built from both."""
 
+from vdla.compiler.operators.definition import Definition
 from vdla.compiler.ops.cpu.build import (
     HostKernel,
     build_cpu_kernel,
@@ -8,7 +9,6 @@ from vdla.compiler.ops.cpu.build import (
     scheduled_group,
     varying_inputs,
 )
-from vdla.compiler.ops.cpu.definition import Definition
 from vdla.compiler.ops.cpu.operators import OPERATORS, CpuOperator
 
 __all__ = [

@@ -19,8 +19,8 @@ from vdla.compiler.graph.graph import Node, TensorType
 from vdla.compiler.graph.opset import OPERATORS as GRAPH_OPERATORS
 from vdla.compiler.graph.opset import with_defaults
 from vdla.compiler.ir.nodes import Function
+from vdla.compiler.operators.definition import Attributes, Definition, Types
 from vdla.compiler.ops.cpu.compose import as_words, inlined, placeholders_below, wired, without_constant_parts
-from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types
 from vdla.compiler.ops.cpu.operators import CpuOperator, operator_for, schedule_separately
 from vdla.compiler.passes.lower import lower
 from vdla.compiler.schedule import Schedule

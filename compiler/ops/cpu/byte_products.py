@@ -16,9 +16,9 @@ from math import prod
 from vdla.compiler import te
 from vdla.compiler.backends.llvm.intrinsics import BYTES_DOT, LANES, bytes_dot
 from vdla.compiler.ir.nodes import Const, Expr
+from vdla.compiler.operators.definition import Attributes, Definition, Types, joined, padded_image, placeholders, required
+from vdla.compiler.operators.products import Geometry, geometry, requantised
 from vdla.compiler.ops.cpu import schedules
-from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types, joined, padded_image, placeholders, required
-from vdla.compiler.ops.cpu.products import Geometry, geometry, requantised
 from vdla.compiler.schedule import Schedule
 
 OFFSET = 128

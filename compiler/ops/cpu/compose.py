@@ -16,7 +16,7 @@ from math import prod
 
 from vdla.compiler import te
 from vdla.compiler.ir.nodes import Call, Const, Expr, Load, Select, Var, children, map_expr, substitute, walk_expr
-from vdla.compiler.ops.cpu.definition import flatten, joined, unflatten
+from vdla.compiler.operators.definition import flatten, joined, unflatten
 
 Source = Callable[[tuple[Expr, ...]], Expr]
 """Indices → the value there."""

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vdla.compiler.backends.llvm import Target
-from vdla.compiler.ops.cpu import byte_products, products, schedules
-from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types
-from vdla.compiler.ops.cpu.elementwise import CHANNELWISE, ELEMENTWISE
-from vdla.compiler.ops.cpu.movement import MOVEMENT
-from vdla.compiler.ops.cpu.pooling import REDUCTIONS, WINDOWS
+from vdla.compiler.operators import products
+from vdla.compiler.operators.definition import Attributes, Definition, Types
+from vdla.compiler.operators.elementwise import CHANNELWISE, ELEMENTWISE
+from vdla.compiler.operators.movement import MOVEMENT
+from vdla.compiler.operators.pooling import REDUCTIONS, WINDOWS
+from vdla.compiler.ops.cpu import byte_products, schedules
 from vdla.compiler.schedule import Schedule
 from vdla.compiler.schedule.locate import written_buffer
 from vdla.errors import CompileError

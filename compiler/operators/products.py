@@ -22,7 +22,7 @@ import numpy as np
 from vdla.compiler import te
 from vdla.compiler.graph.opset import window_output
 from vdla.compiler.ir.nodes import Const, Expr
-from vdla.compiler.ops.cpu.definition import (
+from vdla.compiler.operators.definition import (
     Attributes,
     Definition,
     Types,

@@ -8,7 +8,7 @@ from math import prod
 from vdla.compiler import te
 from vdla.compiler.graph.opset import window_output
 from vdla.compiler.ir.nodes import Expr
-from vdla.compiler.ops.cpu.definition import (
+from vdla.compiler.operators.definition import (
     Attributes,
     Definition,
     Types,

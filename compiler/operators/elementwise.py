@@ -8,7 +8,15 @@ import numpy as np
 
 from vdla.compiler import te
 from vdla.compiler.ir.nodes import Expr
-from vdla.compiler.ops.cpu.definition import Attributes, Definition, Types, broadcast_index, of_channel, placeholders, required
+from vdla.compiler.operators.definition import (
+    Attributes,
+    Definition,
+    Types,
+    broadcast_index,
+    of_channel,
+    placeholders,
+    required,
+)
 
 
 def unary(function: Callable[[Expr, Attributes], Expr]) -> Callable[[Types, Attributes], Definition]:

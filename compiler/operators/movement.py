@@ -5,7 +5,7 @@ from __future__ import annotations
 from vdla.compiler import te
 from vdla.compiler.graph.opset import OPERATORS, window_output
 from vdla.compiler.ir.nodes import Const, Expr
-from vdla.compiler.ops.cpu.definition import (
+from vdla.compiler.operators.definition import (
     Attributes,
     Definition,
     Types,

@@ -1,34 +1,15 @@
-"""What compilation leaves: an ordered list of steps, each one group of host operators or one VDLA program."""
+"""What compilation leaves: an ordered list of steps, each some operators on one target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vdla.compiler.graph.fuse import FusionGroup
-from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.placement import Placement
+from vdla.compiler.graph.graph import Graph, TensorType
+from vdla.compiler.targets import Step, backend_of
+from vdla.compiler.targets.placement import Placement
 from vdla.design import Design
 from vdla.isa.program import Program
-
-
-@dataclass(frozen=True)
-class HostStep:
-    """Operators on the host's CPU, fused: one tensor expression, compiled by the LLVM backend when first run."""
-
-    group: FusionGroup
-
-
-@dataclass(frozen=True)
-class VdlaStep:
-    """One program; its slots are named after the graph's packed tensors it reads and writes."""
-
-    name: str
-    program: Program
-    nodes: tuple[Node, ...]
-
-
-Step = HostStep | VdlaStep
 
 
 @dataclass(frozen=True)
@@ -58,4 +39,11 @@ class CompiledModel:
 
     @property
     def programs(self) -> list[Program]:
-        return [step.program for step in self.steps if isinstance(step, VdlaStep)]
+        """The accelerator's, in order."""
+        return [step.program for step in self.steps if step.program is not None]
+
+    @property
+    def run_constants(self) -> list[str]:
+        """The constants of `placed` that a run needs: those that steps read at run time. Weights are in the programs."""
+        read = {name for step in self.steps for name in backend_of(step.target).constants(step)}
+        return [name for name in self.placed.constants if name in read]

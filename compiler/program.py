@@ -17,14 +17,14 @@ from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.memory_plan import Lifetime, plan_memory
-from vdla.compiler.graph.placement import is_view
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.ir.printer import to_text
-from vdla.compiler.layout import PACKED
 from vdla.compiler.ops.vdla.kernels import scheduled_kernel
 from vdla.compiler.ops.vdla.layers import Layer, Workload, layer_of
 from vdla.compiler.ops.vdla.packing import packed_shape
 from vdla.compiler.passes.lower import lower
+from vdla.compiler.targets.vdla_layout import PACKED
+from vdla.compiler.targets.vdla_views import is_view
 from vdla.design import Design
 from vdla.isa.program import Program, Segment, Slot
 

@@ -13,12 +13,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Design", "VdlaError", "compile", "load", "load_design"]
+__all__ = ["Design", "VdlaError", "compile", "load", "load_design", "prepare"]
 
 if TYPE_CHECKING:
     from vdla.design import Design, load_design
     from vdla.errors import VdlaError
-    from vdla.flows import compile, load
+    from vdla.flows import compile, load, prepare
 
 _HOMES = {
     "Design": "vdla.design",
@@ -26,6 +26,7 @@ _HOMES = {
     "VdlaError": "vdla.errors",
     "compile": "vdla.flows",
     "load": "vdla.flows",
+    "prepare": "vdla.flows",
 }
 
 

@@ -23,12 +23,12 @@ import numpy as np
 import onnxruntime
 
 from vdla.compiler.backends.llvm.thread_pool import thread_count
-from vdla.compiler.driver import BuildOptions, build_model
+from vdla.compiler.driver import build_model
 from vdla.compiler.frontend.onnx_import import import_onnx
-from vdla.compiler.graph.fuse import FusionGroup
 from vdla.compiler.graph.pipeline import optimise
-from vdla.compiler.model import CompiledModel, HostStep
+from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.cpu import build as cpu_build
+from vdla.compiler.targets import BuildOptions, Step
 from vdla.design import Design, load_design
 from vdla.device import DeviceResult, Observer
 from vdla.flows.compilation import compile_to_model
@@ -39,19 +39,15 @@ from vdla.zoo import build, sample_inputs
 
 def unfused(model: CompiledModel) -> CompiledModel:
     """The model with a step for each operator on the host."""
-    steps = [
-        HostStep(FusionGroup((node,))) if isinstance(step, HostStep) else step
-        for step in model.steps
-        for node in (step.group.nodes if isinstance(step, HostStep) else (None,))
-    ]
+    steps: list[Step] = []
+    for step in model.steps:
+        steps += [step] if step.program else [Step(step.target, node.name, (node,)) for node in step.nodes]
     return replace(model, steps=tuple(steps))
 
 
 def float_model(name: str, design: Design) -> CompiledModel:
-    """The network in float: the accelerator refuses every operator."""
-    model = build_model(optimise(import_onnx(build(name))), design, BuildOptions())
-    assert not model.programs
-    return model
+    """The network in float, on the host alone."""
+    return build_model(optimise(import_onnx(build(name))), design, BuildOptions(targets=()))
 
 
 class Instant:

@@ -52,10 +52,10 @@ def test_run_text_is_an_aligned_table_within_120_columns(vdla):
 
 
 def test_a_difference_from_the_reference_is_shown_and_is_exit_code_1(vdla, monkeypatch):
-    import vdla.runtime.module as module
+    import vdla.compiler.targets.vdla as target
 
-    honest = module.unpack_activation
-    monkeypatch.setattr(module, "unpack_activation", lambda packed, shape: honest(packed, shape) ^ 1)
+    honest = target.unpack_activation
+    monkeypatch.setattr(target, "unpack_activation", lambda packed, shape: honest(packed, shape) ^ 1)
     ended = vdla("run", "digits", "--design", "tiny")
     assert ended.code == 1
     assert "DIFFERS" in ended.out

@@ -10,12 +10,13 @@ from random_graphs import Net, by_numpy, float_network, integer_network
 
 from vdla.compiler.graph.fuse import FusionGroup, fuse
 from vdla.compiler.graph.graph import Graph
-from vdla.compiler.graph.placement import Placement
 from vdla.compiler.graph.verify import verify_graph
 from vdla.compiler.ir.nodes import Call, For, Function, Stmt, Store, stmt_children, walk_expr
-from vdla.compiler.model import CompiledModel, HostStep
+from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.cpu import build, build_group_kernel, byte_products, operators, scheduled_group
 from vdla.compiler.passes.lower import lower
+from vdla.compiler.targets import Step
+from vdla.compiler.targets.placement import Placement
 from vdla.design import load_design
 from vdla.errors import RunError
 from vdla.flows import load
@@ -33,7 +34,7 @@ def module_of(graph: Graph, groups: tuple[FusionGroup, ...]) -> Module:
     """A model that runs on the host alone."""
     design = load_design("tiny")
     placement = Placement({n.name: "cpu" for n in graph.nodes}, {n.name: "a test" for n in graph.nodes})
-    steps = tuple(HostStep(group) for group in groups)
+    steps = tuple(Step("cpu", f"step {k}", group.nodes) for k, group in enumerate(groups))
     return Module(CompiledModel(design, graph, graph, placement, steps), Simulator(design))
 
 
@@ -201,7 +202,7 @@ def test_groups_are_saved_and_read_back(tmp_path) -> None:
     graph = net.graph()
     module, inputs = module_of(graph, fuse(graph)), net.samples()
     again = load(module.save(tmp_path / "m.vdla"))
-    assert [[n.name for n in s.group.nodes] for s in again.model.steps] == [[n.name for n in g.nodes] for g in fuse(graph)]
+    assert [[n.name for n in s.nodes] for s in again.model.steps] == [[n.name for n in g.nodes] for g in fuse(graph)]
     for name, value in module.run(inputs).outputs.items():
         np.testing.assert_array_equal(again.run(inputs).outputs[name], value)
 

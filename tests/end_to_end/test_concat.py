@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from harness import check_sanitizer, check_saved, checked_run
 from random_models import Network, model_of
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.placement import place
+from vdla.compiler.targets import backend_of, host
+from vdla.compiler.targets.placement import place
+from vdla.compiler.targets.vdla_views import judge_with_views
+from vdla.design import load_design
 from vdla.flows.run import Run
 
 Body = Callable[[Network, str], list[str]]
@@ -107,7 +111,9 @@ def test_a_tensor_has_one_place_in_memory() -> None:
         Node("second", "concat", ("flat", "flat"), ("ba",), {"axis": 1}),
         Node("third", "concat", ("flat",), ("ba",), {"axis": 1}),
     ]
-    placement = place(Graph("g", ("x",), ("ab", "ba"), tuple(nodes), types, {}), lambda node, graph: "")
+    graph = Graph("g", ("x",), ("ab", "ba"), tuple(nodes), types, {})
+    everything = replace(backend_of("vdla"), judge=lambda graph, design: judge_with_views(graph, lambda node: ""))
+    placement = place(graph, [everything], host(), load_design("tiny"))
     assert [placement.targets[node.name] for node in nodes] == ["vdla"] * 4 + ["cpu"] * 2
     assert "with itself" in placement.reasons["second"]
     assert "a has its place in memory within first already" in placement.reasons["third"]

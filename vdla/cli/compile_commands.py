@@ -45,6 +45,7 @@ def compile_model(
       vdla compile resnet18 -o resnet18.vdla
       vdla compile model.onnx -o model.vdla --design kv260 --calibration samples.npz
     """
+    from vdla.compiler.targets import host, target_names
     from vdla.files import require_writable_file, require_writable_folder
     from vdla.flows import compile_to_model, save
 
@@ -65,17 +66,16 @@ def compile_model(
         "programs": len(compiled.programs),
         "instructions": sum(len(p.words) for p in compiled.programs),
         "dram_bytes": sum(p.dram_bytes for p in compiled.programs),
-        "nodes_on_vdla": on.count("vdla"),
-        "nodes_on_cpu": on.count("cpu"),
+        **{f"nodes_on_{target}": on.count(target) for target in target_names()},
     }
-    print_json(summary) if json else say(_compiled_text(summary))
+    print_json(summary) if json else say(_compiled_text(summary, on.count(host().name), len(on)))
 
 
-def _compiled_text(summary: Mapping[str, Any]) -> str:
+def _compiled_text(summary: Mapping[str, Any], on_host: int, nodes: int) -> str:
     return (
         f"{summary['file']}: {summary['bytes'] / 2**20:,.2f} MiB, {summary['programs']} programs of "
         f"{summary['instructions']:,} instructions for {summary['design']}, {summary['dram_bytes'] / 2**20:,.2f} MiB of DRAM; "
-        f"{summary['nodes_on_vdla']} operators on the accelerator, {summary['nodes_on_cpu']} on the host"
+        f"{nodes - on_host} operators on the accelerator, {on_host} on the host"
     )
 
 

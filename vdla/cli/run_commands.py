@@ -129,7 +129,7 @@ def run_text(report: RunReport, verbose: bool) -> str:
 
 def _row(layer: LayerReport) -> list[str]:
     name = layer.short_label
-    if layer.target != "vdla":
+    if not layer.on_device:
         return [name, layer.op, "", "host", "", "", "", ""]
     differs = "DIFFERS from the reference; " if layer.bit_exact is False else ""
     return [
@@ -152,7 +152,7 @@ def waits_text(stalls: Mapping[str, int], cycles: int) -> str:
 
 def _totals(report: RunReport) -> list[str]:
     over = report.cycles / report.bound_cycles if report.bound_cycles else 0
-    on_host = sum(layer.target != "vdla" for layer in report.layers)
+    on_host = sum(not layer.on_device for layer in report.layers)
     return [
         f"{report.model} on {report.design}: {report.cycles:,} cycles, {report.ms:.2f} ms, {report.gops:.1f} GOPS; "
         f"{100 * report.utilization:.1f}% of the MACs used, {over:.2f}× the roofline",
@@ -168,7 +168,7 @@ def _details(report: RunReport) -> list[str]:
     units, buffers = ("load", "compute", "store"), ("uop", "wgt", "inp", "acc", "out", "store", "fetch")
     busy_columns = [("busy cycles", "left"), *((name, "right") for name in ("GEMM", "ALU", *units))]
     traffic_columns = [("DRAM traffic, KiB", "left"), *((name, "right") for name in (*buffers, "total"))]
-    layers = [layer for layer in report.layers if layer.target == "vdla"]
+    layers = [layer for layer in report.layers if layer.on_device]
     busy = [
         [
             layer.short_label,
@@ -184,7 +184,7 @@ def _details(report: RunReport) -> list[str]:
         ]
         for layer in layers
     ]
-    host = [[x.short_label, x.op, x.why] for x in report.layers if x.target != "vdla"]
+    host = [[x.short_label, x.op, x.why] for x in report.layers if not x.on_device]
     provenance = ", ".join(f"{name} {value}" for name, value in report.provenance.items() if name != "command")
     return [
         table(busy_columns, busy),

@@ -6,22 +6,27 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vdla.flows.compilation import CompileOptions, compile, compile_to_model, load, save
+    from vdla.flows.compilation import CompileOptions, Prepared, compile, compile_to_model, load, prepare, save
     from vdla.flows.report import write_report, write_trace
     from vdla.flows.run import Run, run_model
 
 _HOMES = {
     "CompileOptions": "compilation",
+    "Prepared": "compilation",
     "compile": "compilation",
     "compile_to_model": "compilation",
     "load": "compilation",
+    "prepare": "compilation",
     "save": "compilation",
     "Run": "run",
     "run_model": "run",
     "write_report": "report",
     "write_trace": "report",
 }
-__all__ = ["CompileOptions", "Run", "compile", "compile_to_model", "load", "run_model", "save", "write_report", "write_trace"]
+__all__ = [
+    "CompileOptions", "Prepared", "Run", "compile", "compile_to_model", "load", "prepare", "run_model", "save", "write_report",
+    "write_trace",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""From a model's name or file to a compiled model: import, simplify, quantise, build."""
+"""From a model's name or file to a compiled model: prepare (import, simplify, quantise) once, build for any design."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vdla.compiler.driver import BuildOptions, build_model
+from vdla.compiler.driver import build_model
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.model import CompiledModel
+from vdla.compiler.ops.configuration import Configs
 from vdla.compiler.quantise.qdq import from_qdq, has_qdq
 from vdla.compiler.quantise.quantise import quantise
+from vdla.compiler.targets import BuildOptions
 from vdla.design import Design, load_design
 from vdla.files import write_file
 from vdla.flows.dump import Dumper
@@ -23,17 +24,13 @@ from vdla.runtime.module import Module
 from vdla.runtime.program_file import module_to_bytes, read_module
 from vdla.zoo import build, sample_inputs, zoo_models
 
-if TYPE_CHECKING:
-    pass
-
-Model = "str | Path | onnx.ModelProto"
 OnStage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class CompileOptions:
     """batch: images in a zoo model. input_shapes: for dynamic inputs of a file. calibration: one input dict a sample, or
-    None to generate from `seed`. dump_ir: a folder for every stage's text."""
+    None to generate from `seed`. dump_ir: a folder for every stage's text. targets, configs: see `BuildOptions`."""
 
     batch: int = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -41,10 +38,14 @@ class CompileOptions:
     seed: int = 0
     latency_hiding: bool = True
     dump_ir: Path | None = None
+    targets: tuple[str, ...] = ("vdla",)
+    configs: Configs = field(default_factory=dict)
 
 
 def model_name(model: object) -> str:
     """How reports call a model: the zoo's name, the file's, or the graph's."""
+    if isinstance(model, Prepared):
+        return model_name(model.model)
     if isinstance(model, str | Path):
         return str(model) if str(model) in zoo_models() else Path(model).stem
     return str(getattr(getattr(model, "graph", None), "name", "") or "model")
@@ -73,28 +74,65 @@ def calibration_inputs(model: object, graph: Graph, options: CompileOptions) -> 
     return [generated_inputs({name: graph.type_of(name) for name in graph.inputs}, seed) for seed in seeds]
 
 
-def compile_to_model(
-    model: object, design: str | Path | Design, options: CompileOptions | None = None, *, on_stage: OnStage = lambda stage: None
-) -> CompiledModel:
-    """Import, simplify, quantise and build `model` for `design`.
+@dataclass(frozen=True)
+class Prepared:
+    """A model imported, simplified and quantised: all that does not depend on a design. Built for as many as one likes.
 
-    Raises `ModelError`, `DesignError`, `CompileError`, or `RunError` for calibration data that does not fit the model.
+    model: as given. float_graph: for the error against float. quantised: what is compiled. seconds: what it took.
     """
+
+    model: object
+    float_graph: Graph
+    quantised: Graph
+    seconds: float
+
+
+def prepare(
+    model: object,
+    options: CompileOptions | None = None,
+    *,
+    on_stage: OnStage = lambda stage: None,
+    dump: Callable[[str, Graph], None] = lambda stage, graph: None,
+) -> Prepared:
+    """Import, simplify and quantise `model`: a zoo name, a path to an .onnx file, or a ModelProto. What is `Prepared` stays.
+
+    Raises `ModelError`, or `RunError` for calibration data that does not fit the model.
+    """
+    if isinstance(model, Prepared):
+        return model
     options = options or CompileOptions()
-    loaded = load_design(design)
     begun = time.perf_counter()
-    dumper = Dumper(options.dump_ir)
     on_stage("importing the model")
-    float_graph = optimise(import_model(model, options), dump=dumper.graph)
+    float_graph = optimise(import_model(model, options), dump=dump)
     on_stage("quantising")
     if has_qdq(float_graph):
         quantised = from_qdq(float_graph)
     else:
         quantised = quantise(float_graph, calibration_inputs(model, float_graph, options))
-    dumper.graph("quantised", quantised)
+    dump("quantised", quantised)
+    return Prepared(model, float_graph, quantised, time.perf_counter() - begun)
+
+
+def compile_to_model(
+    model: object, design: str | Path | Design, options: CompileOptions | None = None, *, on_stage: OnStage = lambda stage: None
+) -> CompiledModel:
+    """Prepare `model`, unless it is `Prepared` already, and build it for `design`.
+
+    Raises what `prepare` does, `DesignError` and `CompileError`.
+    """
+    options = options or CompileOptions()
+    loaded = load_design(design)  # before long work is done for it
+    begun = time.perf_counter()
+    dumper = Dumper(options.dump_ir)
+    prepared = prepare(model, options, on_stage=on_stage, dump=dumper.graph)
     on_stage(f"compiling for {loaded.name}")
-    build_options = BuildOptions(options.latency_hiding, dumper.kernel if options.dump_ir else None)
-    compiled = build_model(quantised, loaded, build_options, float_graph)
+    build_options = BuildOptions(
+        latency_hiding=options.latency_hiding,
+        targets=options.targets,
+        configs=options.configs,
+        dump=dumper.kernel if options.dump_ir else None,
+    )
+    compiled = build_model(prepared.quantised, loaded, build_options, prepared.float_graph)
     dumper.graph("placed", compiled.placed)
     return replace(compiled, seconds={"compile_s": time.perf_counter() - begun})
 

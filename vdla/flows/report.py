@@ -38,7 +38,7 @@ def report_page(run: Run) -> str:
     from vdla.report.html import page
 
     design = run.model.design
-    layers = [layer for layer in run.report.layers if layer.target == "vdla"]
+    layers = [layer for layer in run.report.layers if layer.on_device]
     figures = []
     if layers:
         figures.append(

@@ -14,11 +14,11 @@ import numpy as np
 from vdla import __version__
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.reference import run_node, run_reference
-from vdla.compiler.layout import quantised_name
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.quantise.integer_reference import KERNELS
+from vdla.compiler.targets.vdla_layout import quantised_name
 from vdla.design import Design
-from vdla.flows.compilation import CompileOptions, compile_to_model, model_name, simulated
+from vdla.flows.compilation import CompileOptions, Prepared, compile_to_model, model_name, simulated
 from vdla.flows.inputs import Inputs, generated_inputs
 from vdla.flows.provenance import graph_hash
 from vdla.report.run_report import RunReport, layer_reports, network_bound, totals
@@ -80,8 +80,7 @@ def run_model(
         cycles=cycles,
         **totals(compiled, cycles),
         bound_cycles=network_bound(compiled),
-        bit_exact=all(layer.bit_exact for layer in layers if layer.target == "vdla")
-        and _same_outputs(expected, result.outputs),
+        bit_exact=all(layer.bit_exact for layer in layers if layer.on_device) and _same_outputs(expected, result.outputs),
         max_abs_err=largest,
         rel_err=relative,
         layers=layers,
@@ -104,6 +103,8 @@ def run_model(
 
 def default_inputs(model: object, compiled: CompiledModel, options: CompileOptions) -> Inputs:
     """The zoo's sample of the seed, or generated ones."""
+    if isinstance(model, Prepared):
+        model = model.model
     if isinstance(model, str) and model in zoo_models():
         return sample_inputs(model, options.batch, options.seed)
     return generated_inputs(compiled.inputs, options.seed)

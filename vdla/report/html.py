@@ -47,8 +47,8 @@ footer { margin: 2rem 0; color: var(--soft); font-size: .8rem; }
 
 def page(report: RunReport, design: Design, figures: Sequence[tuple[str, str, str]]) -> str:
     """The whole document. figures: heading, one sentence of explanation, SVG."""
-    layers = [layer for layer in report.layers if layer.target == "vdla"]
-    host = [layer for layer in report.layers if layer.target != "vdla"]
+    layers = [layer for layer in report.layers if layer.on_device]
+    host = [layer for layer in report.layers if not layer.on_device]
     hiding = "" if report.latency_hiding else " Compiled without latency hiding."
     batch = f" Batch {report.batch}." if report.batch != 1 else ""
     seconds = {f"{name.removesuffix('_s')} took": f"{value:.2f} s" for name, value in report.wall.items()}

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vdla.compiler.graph.graph import Node
-from vdla.compiler.layout import quantised_name
-from vdla.compiler.model import CompiledModel, VdlaStep
+from vdla.compiler.model import CompiledModel
+from vdla.compiler.targets import backend_of
+from vdla.compiler.targets.vdla_layout import quantised_name
 from vdla.design import Design
 from vdla.device import STALLS, LayerProfile, Profile
 from vdla.isa.program import LayerSpan
@@ -40,6 +41,11 @@ class LayerReport:
     alu_cycles: int
     traffic: Mapping[str, int]
     operations_per_byte: float
+
+    @property
+    def on_device(self) -> bool:
+        """Whether it is part of a program, which a device ran and timed."""
+        return backend_of(self.target).has_programs
 
     @property
     def label(self) -> str:
@@ -80,21 +86,21 @@ def layer_reports(model: CompiledModel, profiles: tuple[Profile, ...], exact: Ma
     reports: list[LayerReport] = []
     timed = iter(profiles)
     for step in model.steps:
-        if isinstance(step, VdlaStep):
-            profile = next(timed)
-            for span, layer in zip(step.program.layers, profile.layers, strict=True):
-                reports.append(_vdla_layer(model, span, layer, exact))
+        if step.program is None:
+            reports += [_untimed_layer(model, step.target, node) for node in step.nodes]
             continue
-        reports += [_host_layer(model, node) for node in step.group.nodes]
+        profile = next(timed)
+        for span, layer in zip(step.program.layers, profile.layers, strict=True):
+            reports.append(_timed_layer(model, step.target, span, layer, exact))
     return reports
 
 
-def _host_layer(model: CompiledModel, node: Node) -> LayerReport:
+def _untimed_layer(model: CompiledModel, target: str, node: Node) -> LayerReport:
     return LayerReport(
         name=node.name,
         source=node.source or node.name,
         op=node.op,
-        target="cpu",
+        target=target,
         why=model.placement.reasons.get(node.name, "layout, on the host"),
         macs=0,
         cycles=0,
@@ -111,7 +117,9 @@ def _host_layer(model: CompiledModel, node: Node) -> LayerReport:
     )
 
 
-def _vdla_layer(model: CompiledModel, span: LayerSpan, layer: LayerProfile, exact: Mapping[str, bool]) -> LayerReport:
+def _timed_layer(
+    model: CompiledModel, target: str, span: LayerSpan, layer: LayerProfile, exact: Mapping[str, bool]
+) -> LayerReport:
     design = model.design
     sources = {node.name: node.source for node in model.quantised.nodes}
     tensors = [quantised_name(slot.name) for slot in span.outputs]
@@ -119,7 +127,7 @@ def _vdla_layer(model: CompiledModel, span: LayerSpan, layer: LayerProfile, exac
         name=span.name,
         source=sources.get(span.name) or span.name,
         op=span.op,
-        target="vdla",
+        target=target,
         why=model.placement.reasons.get(span.name, "a VDLA kernel"),
         macs=span.macs,
         cycles=layer.cycles,

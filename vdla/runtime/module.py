@@ -1,4 +1,4 @@
-"""A compiled model that can be run: `Module.run` walks its steps, host operators and VDLA programs in turn."""
+"""A compiled model that can be run: `Module.run` walks its steps, each of which its target knows how to run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from vdla.compiler.graph.graph import TensorType
-from vdla.compiler.layout import quantised_name
-from vdla.compiler.model import CompiledModel, HostStep, VdlaStep
-from vdla.compiler.ops.cpu import HostKernel, build_group_kernel, varying_inputs
-from vdla.compiler.ops.vdla.packing import unpack_activation
+from vdla.compiler.model import CompiledModel
+from vdla.compiler.targets import Bound, Runner, Step, backend_of
 from vdla.design import Design
 from vdla.device import Device, Profile
 from vdla.errors import RunError
 from vdla.files import write_file
-from vdla.isa.program import LayerSpan, Program, Slot
+from vdla.isa.program import Program
 from vdla.runtime.program_file import module_to_bytes
 
 LayerObserver = Callable[[str, np.ndarray], None]
@@ -69,7 +67,7 @@ class Module:
                 hint="compile for the device's design",
             )
         self.model, self.device = model, device
-        self._kernels: dict[str, HostKernel] = {}  # output → the kernel of the group that computes it
+        self._runners: dict[int, Runner] = {}  # position of a step → what runs it, made when it first does
 
     @property
     def design(self) -> Design:
@@ -88,48 +86,22 @@ class Module:
         values.update(self.model.placed.constants)
         profiles: list[Profile] = []
         host = device = 0.0
-        for step in self.model.steps:
+        for number, step in enumerate(self.model.steps):
             begun = time.perf_counter()
-            if isinstance(step, HostStep):
-                self._run_host(step, values)
-                host += time.perf_counter() - begun
-            else:
-                profile = self._run_program(step, values, timing, observe)
-                device += time.perf_counter() - begun
-                if profile is not None:
-                    profiles.append(profile)
+            result = self._runner(number, step)(values, timing, observe)
+            values.update(result.outputs)
+            if result.profile is not None:
+                profiles.append(result.profile)
+            seconds = time.perf_counter() - begun
+            host, device = (host + seconds, device) if step.program is None else (host, device + seconds)
         outputs = {name: values[name] for name in self.model.outputs}
         return Result(outputs, tuple(profiles), host, device, tuple(self.model.programs))
 
-    def _run_host(self, step: HostStep, values: dict[str, np.ndarray]) -> None:
-        group, graph = step.group, self.model.placed
-        kernel = self._kernels.get(group.output)
-        if kernel is None:
-            kernel = self._kernels[group.output] = build_group_kernel(group, graph.type_of, graph.constants)
-        output = np.empty(graph.type_of(group.output).shape, graph.type_of(group.output).dtype)
-        kernel(*(np.ascontiguousarray(values[name]) for name in varying_inputs(group, graph.constants)), output)
-        values[group.output] = output
-
-    def _run_program(
-        self, step: VdlaStep, values: dict[str, np.ndarray], timing: bool, observe: LayerObserver | None
-    ) -> Profile | None:
-        program = step.program
-        inputs = {slot.name: values[slot.name] for slot in program.inputs}
-
-        def show(slot: Slot, packed: np.ndarray) -> None:
-            name = quantised_name(slot.name)
-            if observe is not None and name in self.model.quantised.tensors:
-                observe(name, unpack_activation(packed, self.model.quantised.type_of(name).shape))
-
-        def after_layer(layer: LayerSpan, dram: np.ndarray) -> None:
-            for slot in layer.outputs:
-                show(slot, dram[slot.address : slot.address + slot.bytes].view(slot.dtype).reshape(slot.shape))
-
-        for slot in program.inputs:
-            show(slot, inputs[slot.name])
-        result = self.device.run(program, inputs, timing=timing, observe=after_layer if observe else None)
-        values.update(result.outputs)
-        return result.profile
+    def _runner(self, number: int, step: Step) -> Runner:
+        if number not in self._runners:
+            bound = Bound(self.model.quantised, self.model.placed, self.device)
+            self._runners[number] = backend_of(step.target).runner(step, bound)
+        return self._runners[number]
 
 
 def check_inputs(expected: Mapping[str, TensorType], inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

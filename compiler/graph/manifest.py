@@ -1,0 +1,56 @@
+"""Graphs as JSON facts and numbered arrays, for the files that hold them (`vdla.archive`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from vdla.archive import Reader, Writer
+from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.isa.program_manifest import type_from
+
+
+def graph_manifest(graph: Graph, constants: Sequence[str], writer: Writer) -> dict[str, Any]:
+    """constants: the names of those whose values are kept."""
+    return {
+        "name": graph.name,
+        "inputs": graph.inputs,
+        "outputs": graph.outputs,
+        "nodes": [_node_manifest(node) for node in graph.nodes],
+        "tensors": {name: asdict(t) for name, t in graph.tensors.items()},
+        "constants": {name: writer.array(graph.constants[name]) for name in constants},
+    }
+
+
+def _node_manifest(node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "op": node.op,
+        "inputs": node.inputs,
+        "outputs": node.outputs,
+        "attributes": dict(node.attributes),
+        "source": node.source,
+    }
+
+
+def graph_from(m: Mapping[str, Any], reader: Reader) -> Graph:
+    """The inverse of `graph_manifest`."""
+    tensors = {name: TensorType(*type_from(t)) for name, t in m["tensors"].items()}
+    constants = {name: reader.array(k) for name, k in m["constants"].items()}
+    nodes = tuple(_node_from(node) for node in m["nodes"])
+    return Graph(str(m["name"]), _names(m["inputs"]), _names(m["outputs"]), nodes, tensors, constants)
+
+
+def _node_from(m: Mapping[str, Any]) -> Node:
+    attributes = {str(key): _tupled(value) for key, value in m["attributes"].items()}
+    return Node(str(m["name"]), str(m["op"]), _names(m["inputs"]), _names(m["outputs"]), attributes, str(m["source"]))
+
+
+def _names(values: Sequence[object]) -> tuple[str, ...]:
+    return tuple(str(value) for value in values)
+
+
+def _tupled(value: Any) -> Any:
+    """JSON has no tuples; attributes are compared and hashed as tuples."""
+    return tuple(_tupled(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,63 @@
+"""The host's CPU as a target: groups of fused operators, each a kernel of the LLVM backend, compiled when first run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from vdla.compiler.graph.fuse import FusionGroup, fuse
+from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.graph.verify import verify_node
+from vdla.compiler.targets.backend import Backend, Bound, Observe, Placed, Run, Runner, Step, StepResult
+from vdla.design import Design
+from vdla.errors import RunError
+
+NAME = "cpu"
+
+
+def refusal(node: Node, graph: Graph, design: Design) -> str:
+    """The host takes every operator there is."""
+    return ""
+
+
+def build(placed: Placed) -> Callable[[Run], list[Step]]:
+    """All of the host's operators fused, each group where its last node runs."""
+    on_host = {node.name for run in placed.runs if run.target == NAME for node in run.nodes}
+    groups = {group.nodes[-1].name: group for group in fuse(placed.laid_out, lambda node: node.name in on_host)}
+    return lambda run: [Step(NAME, node.name, groups[node.name].nodes) for node in run.nodes if node.name in groups]
+
+
+def check(step: Step, graph: Graph, known: set[str]) -> None:
+    """A group's operators against the graph, and that they may be one group; adds its output to `known`."""
+    inside = set(known)
+    for node in step.nodes:
+        verify_node(graph, node, inside, f"operator {node.name}")
+        inside.update(node.outputs)
+    names = {node.name for node in step.nodes}
+    group = FusionGroup(step.nodes)
+    if group not in fuse(graph, lambda node: node.name in names):
+        raise RunError("operators that do not fuse share a step", found=", ".join(sorted(names)) or "none")
+    known.add(group.output)
+
+
+def constants(step: Step) -> tuple[str, ...]:
+    return FusionGroup(step.nodes).inputs
+
+
+def runner(step: Step, bound: Bound) -> Runner:
+    from vdla.compiler.ops.cpu import build_group_kernel, varying_inputs  # LLVM
+
+    group, graph = FusionGroup(step.nodes), bound.placed
+    kernel = build_group_kernel(group, graph.type_of, graph.constants)
+    names, kind = varying_inputs(group, graph.constants), graph.type_of(group.output)
+
+    def run(values: Mapping[str, np.ndarray], timing: bool, observe: Observe | None) -> StepResult:
+        output = np.empty(kind.shape, kind.dtype)
+        kernel(*(np.ascontiguousarray(values[name]) for name in names), output)
+        return StepResult({group.output: output})
+
+    return run
+
+
+BACKEND = Backend(name=NAME, refusal=refusal, build=build, runner=runner, check=check, constants=constants, is_host=True)

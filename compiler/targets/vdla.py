@@ -1,0 +1,105 @@
+"""The accelerator as a target: programs for whatever device runs the design."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from vdla.compiler.graph.flatten import flatten_to_convolution
+from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.ops.vdla.first_layer import fold_first_layers
+from vdla.compiler.ops.vdla.packing import unpack_activation
+from vdla.compiler.targets.backend import Backend, Bound, Judge, Observe, Placed, Run, Runner, Step, StepResult, host
+from vdla.compiler.targets.vdla_layout import insert_layout_operators, quantised_name
+from vdla.compiler.targets.vdla_views import judge_with_views, only_views
+from vdla.design import Design
+from vdla.errors import RunError
+from vdla.isa.program import LayerSpan, Slot
+
+NAME = "vdla"
+
+
+def refusal(node: Node, graph: Graph, design: Design) -> str:
+    from vdla.compiler.ops.vdla import layers  # schedules and tensor expressions: not for who only runs a program
+
+    return layers.refusal(node, graph, design)
+
+
+def rewrite(graph: Graph, design: Design) -> Graph:
+    """Dense layers behind a flatten as convolutions, and first layers of few channels folded."""
+    flattened = flatten_to_convolution(graph, lambda node, around: not refusal(node, around, design))
+    return fold_first_layers(flattened, design)
+
+
+def judge(graph: Graph, design: Design) -> Judge:
+    return judge_with_views(graph, lambda node: refusal(node, graph, design))
+
+
+def layout(graph: Graph, runs: Sequence[Run], design: Design) -> tuple[Graph, list[Run]]:
+    return insert_layout_operators(graph, runs, design, NAME, host().name)
+
+
+def build(placed: Placed) -> Callable[[Run], list[Step]]:
+    """Each run is one program."""
+    from vdla.compiler.program import build_program
+
+    originals = {node.name: node for node in placed.graph.nodes}
+    options = placed.options
+
+    def steps(run: Run) -> list[Step]:
+        nodes = [originals[node.name] for node in run.nodes]
+        program = build_program(nodes, placed.graph, placed.design, options.latency_hiding, options.dump)
+        return [Step(NAME, run.nodes[0].name, run.nodes, program)]
+
+    return steps
+
+
+def check(step: Step, graph: Graph, known: set[str]) -> None:
+    """A program's slots against the graph's tensors; adds its outputs to `known`."""
+    program = step.program
+    if program is None:
+        raise RunError("a step of the accelerator has no program", where=step.name)
+    for slot in (*program.inputs, *program.outputs):
+        if graph.type_of(slot.name) != TensorType(slot.shape, slot.dtype):
+            raise RunError("a slot's type is not its tensor's", where=f"{step.name}: {slot.name}")
+    if unknown := [slot.name for slot in program.inputs if slot.name not in known]:
+        raise RunError("a program reads what nothing has computed", where=step.name, found=unknown[0])
+    known.update(slot.name for slot in program.outputs)
+
+
+def runner(step: Step, bound: Bound) -> Runner:
+    program, quantised = step.program, bound.quantised
+    assert program is not None
+
+    def run(values: Mapping[str, np.ndarray], timing: bool, observe: Observe | None) -> StepResult:
+        def show(slot: Slot, packed: np.ndarray) -> None:
+            name = quantised_name(slot.name)
+            if observe is not None and name in quantised.tensors:
+                observe(name, unpack_activation(packed, quantised.type_of(name).shape))
+
+        def after_layer(layer: LayerSpan, dram: np.ndarray) -> None:
+            for slot in layer.outputs:
+                show(slot, dram[slot.address : slot.address + slot.bytes].view(slot.dtype).reshape(slot.shape))
+
+        inputs = {slot.name: values[slot.name] for slot in program.inputs}
+        for slot in program.inputs:
+            show(slot, inputs[slot.name])
+        result = bound.device.run(program, inputs, timing=timing, observe=after_layer if observe else None)
+        return StepResult(result.outputs, result.profile)
+
+    return run
+
+
+BACKEND = Backend(
+    name=NAME,
+    refusal=refusal,
+    build=build,
+    runner=runner,
+    rewrite=rewrite,
+    judge=judge,
+    idle=only_views,
+    layout=layout,
+    check=check,
+    has_programs=True,
+)

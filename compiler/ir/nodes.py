@@ -211,7 +211,6 @@ class For(Stmt):
     extent: int
     body: Stmt
     kind: str = "serial"
-    annotations: Attributes = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,12 +171,11 @@ class Parser(TokenReader):
         self.expect("(")
         extent = self.whole()
         self.expect(")")
-        annotations = self.attributes()
         outer = self.variables
         self.variables = {**outer, var.name: var}
         body = self.suite()
         self.variables = outer
-        return For(var, extent, body, kind, annotations)
+        return For(var, extent, body, kind)
 
     def condition(self) -> If:
         self.advance()

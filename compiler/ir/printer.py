@@ -2,7 +2,7 @@
 
     function dense(x: int8[4, 8], w: int8[2, 8]) -> (y: int32[4, 2]) {layer="fc"}:
         for y_i in parallel(4):
-            for y_j in range(2) {pragma="unroll"}:
+            for y_j in unrolled(2):
                 for y_k in range(8):
                     block y:
                         axis y.i = spatial(4, y_i)
@@ -131,9 +131,9 @@ def stmt_lines(stmt: Stmt) -> Iterator[str]:
     match stmt:
         case Store(buffer, indices, value):
             yield f"{print_name(buffer.name)}[{print_list(indices)}] = {print_expr(value)}"
-        case For(var, extent, body, kind, annotations):
+        case For(var, extent, body, kind):
             kind = "range" if kind == "serial" else kind
-            yield f"for {print_binder(var)} in {kind}({extent}){print_attributes(annotations)}:"
+            yield f"for {print_binder(var)} in {kind}({extent}):"
             yield from indented(suite_lines(body))
         case Seq():
             yield from explicit_seq_lines(stmt)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.ir.verify import verify
+from vdla.compiler.passes.align_storage import align_storage
 from vdla.compiler.passes.compact_buffers import compact_buffers
 from vdla.compiler.passes.lower_blocks import lower_blocks
 from vdla.compiler.passes.place_allocations import drop_dead_stores, place_allocations
@@ -26,6 +27,7 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
     ),  # before double buffers, which then belong to the loop around the threads
     ("inject_double_buffers", inject_double_buffers),
     ("clear_double_buffer", clear_double_buffer),
+    ("align_storage", align_storage),  # behind all that gives buffers their shapes
     ("unroll_loops", unroll_loops),
     ("simplify", simplify_function),
 )

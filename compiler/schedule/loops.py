@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from vdla.compiler.ir.nodes import LOOP_KINDS, Block, Buffer, Expr, For, Function, Stmt, Var, walk_expr, with_attribute
+from vdla.compiler.ir.nodes import LOOP_KINDS, Block, Buffer, Expr, For, Function, Stmt, Var, walk_expr
 from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.visits import visits_once
 from vdla.compiler.schedule.locate import (
@@ -47,7 +47,7 @@ def split(func: Function, loop: LoopRef, factors: Sequence[int | None]) -> tuple
         value = value * size + var
     ranges = outer_ranges(path[:-1]) | {v: (0, size - 1) for v, size in zip(variables, sizes, strict=True)}
     body = rebind(old.body, {old.var: value}, ranges, value < old.extent)
-    return replace_in(func, (old, nest(variables, sizes, body, old.annotations))), variables
+    return replace_in(func, (old, nest(variables, sizes, body))), variables
 
 
 def complete_factors(path: tuple[Stmt, ...], factors: Sequence[int | None]) -> list[int]:
@@ -63,12 +63,10 @@ def complete_factors(path: tuple[Stmt, ...], factors: Sequence[int | None]) -> l
     return sizes
 
 
-def nest(
-    variables: Sequence[Var], extents: Sequence[int], body: Stmt, annotations: tuple[tuple[str, int | float | str], ...] = ()
-) -> Stmt:
-    """Serial loops around `body`, outermost first; the annotations go to the outermost."""
-    for k in reversed(range(len(variables))):
-        body = For(variables[k], extents[k], body, "serial", annotations if k == 0 else ())
+def nest(variables: Sequence[Var], extents: Sequence[int], body: Stmt) -> Stmt:
+    """Serial loops around `body`, outermost first."""
+    for var, extent in zip(reversed(variables), reversed(extents), strict=True):
+        body = For(var, extent, body)
     return body
 
 
@@ -102,7 +100,7 @@ def fuse(func: Function, loops: Sequence[LoopRef]) -> tuple[Function, Var]:
         values[o.var] = quotient % o.extent if o is not old[0] else quotient
     ranges = outer_ranges(paths[0][:-1]) | {fused: (0, total - 1)}
     body = rebind(old[-1].body, values, ranges)
-    return replace_in(func, (old[0], For(fused, total, body, "serial", old[0].annotations))), fused
+    return replace_in(func, (old[0], For(fused, total, body))), fused
 
 
 def reorder(func: Function, loops: Sequence[LoopRef]) -> Function:
@@ -228,9 +226,3 @@ def bind(func: Function, loop: LoopRef, thread: str) -> Function:
             f"bind to {thread}", "expected block_x, block_y, block_z, thread_x, thread_y or thread_z", path_to_loop(func, loop)
         )
     return set_kind(func, loop, thread)
-
-
-def annotate(func: Function, loop: LoopRef, key: str, value: int | float | str) -> Function:
-    """for i in range(4): …  →  for i in range(4) {key=value}: …  A note to a later pass or backend."""
-    old = loop_of(path_to_loop(func, loop))
-    return replace_in(func, (old, replace(old, annotations=with_attribute(old.annotations, key, value))))

@@ -94,11 +94,6 @@ class Schedule:
     def bind(self, loop: LoopRef, thread: str) -> None:
         self.update(loops.bind(self.func, loop, thread))
 
-    def annotate(self, loop: LoopRef, key: str, value: int | float | str) -> None:
-        self.update(loops.annotate(self.func, loop, key, value))
-
-    pragma = annotate
-
     # Blocks
 
     def compute_at(self, block: str, loop: LoopRef) -> None:

@@ -37,7 +37,7 @@ GOLDEN = Path(__file__).parent / "golden"
 EVERYTHING = """\
 function everything(x: int8[2, 16], flags: bool[4], f: float64[4]) -> (y: int8[2, 16], z: float32[4]) {c=1.5, key="\\"", n=-3}:
     allocate t: int8[1, 16] in vdla.inp {double_buffer=1}
-    allocate a: int32[1, 16] in vdla.acc
+    allocate a: int32[1, 16] in vdla.acc {double_buffer=1, "two words"="x"}
     for i in vthread(2):
         vdla.load(t[0 +: 1, 0 +: 16], x[i - 1 +: 1, 0 +: 16]; pad_value=-1) where i >= 1
         vdla.gemm_reset(a[0 +: 1, 0 +: 16])
@@ -48,7 +48,7 @@ function everything(x: int8[2, 16], flags: bool[4], f: float64[4]) -> (y: int8[2
         z[0] = s[0] + -2.5 / float32(inf)
     seq:
         z[1] = select(flags[0] and true or false, exp(z[0]), pow(z[0], 1e-05))
-    for j: int64 in parallel(4) {pragma="x", "two words"=1}:
+    for j: int64 in parallel(4):
         if cast(int32, j) < 2:
             pass
         else:

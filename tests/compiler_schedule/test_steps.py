@@ -67,7 +67,6 @@ STEPS: dict[str, tuple[Callable[[], Function], Callable[[Schedule], object]]] = 
     "tile": (matmul, lambda s: s.tile("M_i", "M_j", 2, 2)),
     "kinds": (matmul, lambda s: (s.parallel("M_i"), s.vectorize("M_j"), s.unroll("M_k"))),
     "bind": (matmul, lambda s: (s.bind("M_i", "block_x"), s.bind("M_j", "thread_x"))),
-    "annotate": (matmul, lambda s: s.annotate("M_k", "pragma", "prefetch")),
     "compute_at": (doubled, lambda s: s.compute_at("P", s.split("C_i", [None, 4])[0])),
     "compute_at_reduction": (matmul_relu, tiled_relu),
     "reverse_compute_at": (matmul_relu, lambda s: s.reverse_compute_at("R", s.split("M_i", [None, 4])[0])),
@@ -119,6 +118,7 @@ def test_every_pass_leaves_its_mark() -> None:
     outer, thread = schedule.split(rows, [None, 2])
     schedule.compute_at("M", thread)
     schedule.double_buffer("M")
+    schedule.storage_align("M", 8)
     schedule.vthread(thread)
     schedule.unroll(schedule.loops("R")[-2])
     stages: list[tuple[str, str]] = []

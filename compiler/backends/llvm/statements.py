@@ -187,7 +187,7 @@ def _emit_serial(e: Emitter, stmt: For, hint: str = "") -> None:
 def leaf_count(stmt: Stmt) -> int:
     """Leaf statements after unrolling everything marked unrolled."""
     match stmt:
-        case For(_, extent, body, "unrolled", _):
+        case For(_, extent, body, "unrolled"):
             return extent * leaf_count(body)
         case For() | Allocate():
             return leaf_count(stmt.body)
@@ -204,7 +204,7 @@ def operations(stmt: Stmt) -> int:
     match stmt:
         case Store(_, _, value):
             return 1 + _value_operations(value)
-        case For(_, extent, body, kind, _):
+        case For(_, extent, body, kind):
             return operations(body) * (extent if kind == "unrolled" else 1)
         case _:
             return sum(map(operations, stmt_children(stmt)))
@@ -219,7 +219,7 @@ def _value_operations(value: Expr) -> int:
 def work(stmt: Stmt) -> int:
     """Operations executed, at most; those of a whole vector count as one."""
     match stmt:
-        case For(_, extent, body, kind, _):
+        case For(_, extent, body, kind):
             return work(body) * (-(-extent // TYPICAL_LANES) if kind == "vectorized" else extent)
         case Store():
             return operations(stmt)

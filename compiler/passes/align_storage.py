@@ -1,0 +1,63 @@
+"""`align_storage`: rows of an allocation annotated storage_align begin at multiples of that many elements.
+
+    allocate P: float32[4, 33] {storage_align=8}     →     allocate P: float32[4, 40]
+
+Indices stay; the elements between the rows are never touched. A row is the last dimension. It pays where rows are read a
+vector at a time, or where rows of a power of two would all meet in one bank or one set of a cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vdla.compiler.ir.nodes import (
+    Allocate,
+    Buffer,
+    Expr,
+    Function,
+    Intrinsic,
+    Load,
+    Stmt,
+    Store,
+    attribute,
+    map_expr,
+    map_stmt,
+    map_stmt_exprs,
+    walk_stmt,
+)
+from vdla.errors import CompileError
+
+KEY = "storage_align"
+
+
+def align_storage(func: Function) -> Function:
+    """Raises `CompileError` for a buffer in an accelerator's SRAM, whose tiles lie one after another."""
+    new: dict[Buffer, Buffer] = {}
+    for stmt in walk_stmt(func.body):
+        if isinstance(stmt, Allocate) and (elements := attribute(stmt.annotations, KEY)) is not None:
+            new[stmt.buffer] = padded(stmt.buffer, int(elements))
+    if not new:
+        return func
+
+    def expr(node: Expr) -> Expr:
+        return Load(new[node.buffer], node.indices) if isinstance(node, Load) and node.buffer in new else node
+
+    def change(stmt: Stmt) -> Stmt:
+        stmt = map_stmt_exprs(stmt, lambda e: map_expr(e, expr))
+        match stmt:
+            case Allocate(buffer, body, annotations) if buffer in new:
+                return Allocate(new[buffer], body, tuple((k, v) for k, v in annotations if k != KEY))
+            case Store(buffer, indices, value) if buffer in new:
+                return Store(new[buffer], indices, value)
+            case Intrinsic():
+                return replace(stmt, operands=tuple(replace(r, buffer=new.get(r.buffer, r.buffer)) for r in stmt.operands))
+        return stmt
+
+    return replace(func, body=map_stmt(func.body, change))
+
+
+def padded(buffer: Buffer, elements: int) -> Buffer:
+    if buffer.scope.startswith("vdla."):
+        raise CompileError("cannot align storage: SRAM tiles lie densely", where=f"buffer {buffer.name}", found=buffer.scope)
+    *outer, row = buffer.shape or (1,)
+    return replace(buffer, shape=(*outer, -(-row // elements) * elements)) if outer else buffer

@@ -16,7 +16,7 @@ from vdla.compiler.ir.nodes import Call, For, Function, Stmt, Store, stmt_childr
 from vdla.compiler.model import CompiledModel, HostStep
 from vdla.compiler.ops.cpu import build, build_group_kernel, byte_products, operators, scheduled_group
 from vdla.compiler.passes.lower import lower
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.flows import load
 from vdla.report.run_report import layer_reports

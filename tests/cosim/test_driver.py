@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.hw.driver import Driver, Job, describe, unit_of_words
 from vdla.isa.assembler import assemble

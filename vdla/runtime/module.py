@@ -18,6 +18,7 @@ from vdla.design import Design
 from vdla.device import Device, Profile
 from vdla.errors import RunError
 from vdla.files import write_file
+from vdla.isa.binding import refuse_other_design, require_design
 from vdla.isa.program import LayerSpan, Program, Slot
 from vdla.runtime.program_file import module_to_bytes
 
@@ -61,13 +62,7 @@ class Module:
     """
 
     def __init__(self, model: CompiledModel, device: Device) -> None:
-        if model.design.hash_hex != device.design.hash_hex:
-            raise RunError(
-                "the module was built for another design",
-                found=f"{model.design.name} ({model.design.hash_hex})",
-                expected=f"{device.design.name} ({device.design.hash_hex})",
-                hint="compile for the device's design",
-            )
+        refuse_other_design("the module", model.design, device.design)
         self.model, self.device = model, device
         self._kernels: dict[str, HostKernel] = {}  # output → the kernel of the group that computes it
 
@@ -99,7 +94,8 @@ class Module:
                 if profile is not None:
                     profiles.append(profile)
         outputs = {name: values[name] for name in self.model.outputs}
-        return Result(outputs, tuple(profiles), host, device, tuple(self.model.programs))
+        programs = tuple(require_design(program, self.device.design) for program in self.model.programs)
+        return Result(outputs, tuple(profiles), host, device, programs)
 
     def _run_host(self, step: HostStep, values: dict[str, np.ndarray]) -> None:
         group, graph = step.group, self.model.placed

@@ -18,10 +18,10 @@ from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.placement import Placement
 from vdla.compiler.graph.verify import verify_node
 from vdla.compiler.model import CompiledModel, HostStep, Step, VdlaStep
-from vdla.design import Design, design_from_dict
 from vdla.errors import RunError
-from vdla.isa.program import LayerSpan, Program, Segment, Slot
-from vdla.isa.program_text import DRAM_BYTES_MAX, SLOT_TYPES
+from vdla.isa.binding import refuse_other_design
+from vdla.isa.definition import DRAM_BYTES_MAX
+from vdla.isa.program import SLOT_TYPES, LayerSpan, Program, Segment, Slot, stored_design
 from vdla.runtime.archive import Reader, Writer, read_archive
 
 PROGRAM, MODULE = "vdla-program", "vdla-module"
@@ -39,7 +39,7 @@ def program_to_bytes(program: Program) -> bytes:
 def module_to_bytes(model: CompiledModel) -> bytes:
     writer = Writer()
     manifest = {
-        "design": _design_manifest(model.design),
+        "design": model.design.to_dict(),
         "quantised": _graph_manifest(model.quantised, (), writer),
         "placed": _graph_manifest(model.placed, host_constants(model), writer),
         "placement": {"targets": dict(model.placement.targets), "reasons": dict(model.placement.reasons)},
@@ -60,13 +60,9 @@ def _step_manifest(step: Step, writer: Writer) -> dict[str, Any]:
     return {"name": step.name, "program": _program_manifest(step.program, writer), "nodes": [n.name for n in step.nodes]}
 
 
-def _design_manifest(design: Design) -> dict[str, Any]:
-    return design.model_dump(exclude_none=True)
-
-
 def _program_manifest(program: Program, writer: Writer) -> dict[str, Any]:
     return {
-        "design": _design_manifest(program.design),
+        "design": program.design.to_dict(),
         "words": writer.array(program.words),
         "dram_bytes": program.dram_bytes,
         "segments": [{"name": s.name, "address": s.address, "data": writer.array(s.data)} for s in program.segments],
@@ -120,7 +116,7 @@ def _programs(reader: Reader) -> list[Program]:
 def _module(reader: Reader) -> CompiledModel:
     reader.expect(MODULE)
     m = reader.manifest
-    design = design_from_dict(m["design"], str(reader.path))
+    design = stored_design(m["design"], str(reader.path))
     placed = _graph(m["placed"], reader)
     nodes = {node.name: node for node in placed.nodes}
     steps = tuple(_step(s, nodes, reader) for s in m["steps"])
@@ -141,8 +137,7 @@ def _check_module(model: CompiledModel) -> None:
         if isinstance(step, HostStep):
             _check_group(graph, step.group, known)
             continue
-        if step.program.design.hash_hex != model.design.hash_hex:
-            raise RunError("a program is for another design than its module", where=step.name)
+        refuse_other_design(f"the program {step.name}", step.program.design, model.design)
         for slot in (*step.program.inputs, *step.program.outputs):
             if graph.type_of(slot.name) != TensorType(slot.shape, slot.dtype):
                 raise RunError("a slot's type is not its tensor's", where=f"{step.name}: {slot.name}")
@@ -190,7 +185,7 @@ def _program(m: Manifest, reader: Reader) -> Program:
         raise RunError(
             "layers overlap, or reach beyond the program", expected=f"spans in order within {len(words)} instructions"
         )
-    return Program(design_from_dict(m["design"], str(reader.path)), words, size, segments, inputs, outputs, layers)
+    return Program(stored_design(m["design"], str(reader.path)), words, size, segments, inputs, outputs, layers)
 
 
 def _bytes(data: np.ndarray) -> np.ndarray:

@@ -169,7 +169,10 @@ class Driver:
 
     def _found(self, code: int, program: Program) -> str | None:
         if code == Fault.HASH_MISMATCH:
-            return f"hardware of design {self.design_hash}, program for {self._read_pair('EXPECTED_HASH'):016x}"
+            return (
+                f"program of design {program.design.name}, hash {self._read_pair('EXPECTED_HASH'):016x}, on hardware of hash "
+                f"{self.design_hash}, which is all that the hardware says of its design"
+            )
         if code == Fault.PROGRAM_LENGTH:
             return f"{self._read('PROGRAM_LENGTH')} instructions, room for {self._read('PROGRAM_CAPACITY')}"
         return None

@@ -32,7 +32,7 @@ class NaiveSimulator:
         self, program: Program, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: Observer | None = None
     ) -> DeviceResult:
         """See `Device.run`."""
-        require_design(program, self.design)
+        program = require_design(program, self.design)
         dram, columns = bind_inputs(program, inputs), program.columns()
         _, cycles = execute(program, columns, dram, observe)
         profile = self._profile(program, columns, cycles) if timing else None

@@ -36,7 +36,7 @@ imports: typing-tree  ## import-linter: arrows point one way
 	cd build/typing && PYTHONPATH=. lint-imports --config ../../pyproject.toml --no-cache
 
 generated:  ## the ISA manual and Verilog headers are what isa/ says
-	$(PYTHON) -m vdla.isa.generate --check
+	$(PYTHON) -m vdla.generate --check
 
 files:  ## a sentence for every file, from the files themselves
 	@$(PYTHON) tests/test_architecture.py

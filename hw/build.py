@@ -25,8 +25,8 @@ from pathlib import Path
 from vdla.design import Design
 from vdla.errors import RunError
 from vdla.files import cache_folder, keep_newest
+from vdla.generate import COMMAND
 from vdla.isa.emit_verilog import verilog_header
-from vdla.isa.generate import COMMAND
 from vdla.isa.registers import registers_header
 
 RTL = Path(__file__).resolve().parent / "rtl"

@@ -67,7 +67,7 @@ class RtlDevice:
     ) -> DeviceResult:
         """See `Device.run`. An observer sees DRAM as it is when the last instruction of the layer has retired: layers
         overlap, so later ones may have begun to write what is theirs."""
-        require_design(program, self.design)
+        program = require_design(program, self.design)
         dram, columns = bind_inputs(program, inputs), program.columns()
         execution = self.execute(program, dram, observe=observe)
         profile = trace_profile(program, columns, execution.unit, execution.start, execution.finish) if timing else None

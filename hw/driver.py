@@ -14,8 +14,8 @@ import numpy as np
 
 from vdla.design import Design
 from vdla.device import UNITS
-from vdla.errors import IsaError, RunError
-from vdla.isa.assembler import instruction_text
+from vdla.errors import RunError
+from vdla.isa.assembler import describe
 from vdla.isa.definition import Buffer, Opcode, queue_of
 from vdla.isa.layout import head_slices, layout_of
 from vdla.isa.program import Program
@@ -169,7 +169,10 @@ class Driver:
 
     def _found(self, code: int, program: Program) -> str | None:
         if code == Fault.HASH_MISMATCH:
-            return f"hardware of design {self.design_hash}, program for {self._read_pair('EXPECTED_HASH'):016x}"
+            return (
+                f"program of design {program.design.name}, hash {self._read_pair('EXPECTED_HASH'):016x}, on hardware of hash "
+                f"{self.design_hash}, which is all that the hardware says of its design"
+            )
         if code == Fault.PROGRAM_LENGTH:
             return f"{self._read('PROGRAM_LENGTH')} instructions, room for {self._read('PROGRAM_CAPACITY')}"
         return None
@@ -255,17 +258,6 @@ def _bits(words: np.ndarray, lsb: int, width: int) -> np.ndarray:
     """Bits [lsb, lsb + width) of each word; they lie in its low half."""
     assert lsb + width <= 64
     return (words[:, 0] >> np.uint64(lsb) & np.uint64((1 << width) - 1)).astype(np.int64)
-
-
-def describe(program: Program, instruction: int) -> str:
-    """`instruction 17 (gemm …) of layer conv1`, as far as it can be read."""
-    words = program.words[instruction : instruction + 1]
-    try:
-        text = instruction_text(layout_of(program.design).decode(words)[0])
-    except IsaError as problem:
-        text = f"0x{int(words[0, 1]):016x}_{int(words[0, 0]):016x}: {problem.what}"
-    layer = program.layer_of(instruction)
-    return f"instruction {instruction} ({text}){f' of layer {layer.name}' if layer else ''}"
 
 
 def design_hash(design: Design) -> int:

@@ -8,7 +8,6 @@ assembler       instructions as text; program_text: whole programs as text
 tokens          queues, FIFOs and the happens-before order they impose
 checker         is a program safe to run?
 registers       the register map, with its Verilog header and its page of the docs
-generate        writes docs/isa.md, docs/registers.md and the Verilog headers
 """
 
 from __future__ import annotations

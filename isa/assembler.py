@@ -22,7 +22,7 @@ from vdla.design import Design
 from vdla.errors import IsaError, ProblemList
 from vdla.isa.definition import BUFFERS_OF, FIELDS, HEAD, AluOp, Field, Opcode
 from vdla.isa.layout import COLUMNS, layout_of
-from vdla.isa.program import LayerSpan
+from vdla.isa.program import LayerSpan, Program
 from vdla.isa.semantics import clip_bounds, clip_immediate
 
 PROBLEMS_REPORTED = 20
@@ -98,6 +98,17 @@ def implied_use_imm(alu_op: int, imm_written: bool) -> int:
 def instruction_text(record: np.void) -> str:
     """One COLUMNS record as one line of assembly."""
     return _line_of(dict(zip(COLUMNS.names or (), record.item(), strict=True)))
+
+
+def describe(program: Program, instruction: int) -> str:
+    """`instruction 17 (gemm …) of layer conv1`, as far as it can be read."""
+    words = program.words[instruction : instruction + 1]
+    try:
+        text = instruction_text(layout_of(program.design).decode(words)[0])
+    except IsaError as problem:
+        text = f"0x{int(words[0, 1]):016x}_{int(words[0, 0]):016x}: {problem.what}"
+    layer = program.layer_of(instruction)
+    return f"instruction {instruction} ({text}){f' of layer {layer.name}' if layer else ''}"
 
 
 def _line_of(record: dict[str, int]) -> str:

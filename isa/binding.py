@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from vdla.design import Design
+from vdla.design import Design, design_differences
 from vdla.errors import RunError
 from vdla.isa.program import Program
 
 
-def require_design(program: Program, design: Design) -> None:
-    """Raise `RunError` when `program` was built for another design."""
-    if program.design.hash_hex != design.hash_hex:
+def require_design(program: Program, design: Design) -> Program:
+    """`program` as one of `design`, on whose clock and memory it then runs. Raises `RunError` when it cannot run there."""
+    refuse_other_design("the program", program.design, design)
+    return replace(program, design=design)
+
+
+def refuse_other_design(what: str, built_for: Design, design: Design) -> None:
+    """Raise `RunError`, with every key that differs, unless `what`, built for one design, runs on the other."""
+    if differences := design_differences(design, built_for):
         raise RunError(
-            "the program was built for another design",
-            where=f"{design.name} ({design.hash_hex})",
-            found=f"{program.design.name} ({program.design.hash_hex})",
-            hint=f"compile it for {design.name}",
+            f"{what} was built for another design, {built_for.name}: {differences}",
+            where=f"design {design.name}",
+            hint=f"compile it for {design.name}: vdla compile MODEL --design …",
         )
 
 

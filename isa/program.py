@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vdla.design import Design
-from vdla.isa.layout import layout_of
+from vdla.element_types import ELEMENT_TYPES
+from vdla.isa.layout import check_encodable, layout_of
+
+SLOT_TYPES = tuple(name for name, element in ELEMENT_TYPES.items() if element.native)
+"""What the host can put into a slot and take out of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,7 @@ class Slot:
 
     @property
     def bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return ELEMENT_TYPES[self.dtype].bytes_of(math.prod(self.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +81,11 @@ class Program:
 
     def layer_of(self, instruction: int) -> LayerSpan | None:
         return next((layer for layer in self.layers if layer.begin <= instruction < layer.end), None)
+
+
+def stored_design(manifest: object, where: str) -> Design:
+    """The design that a file keeps beside its program, as `Design.to_dict` wrote it. Raises `VdlaError` when it is no design or
+    its instructions cannot be encoded."""
+    design = Design.from_dict(manifest, where)
+    check_encodable(design)
+    return design

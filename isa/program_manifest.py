@@ -9,21 +9,16 @@ from typing import Any
 import numpy as np
 
 from vdla.archive import Reader, Writer
-from vdla.design import Design, design_from_dict
 from vdla.errors import RunError
-from vdla.isa.program import LayerSpan, Program, Segment, Slot
-from vdla.isa.program_text import DRAM_BYTES_MAX, SLOT_TYPES
+from vdla.isa.definition import DRAM_BYTES_MAX
+from vdla.isa.program import SLOT_TYPES, LayerSpan, Program, Segment, Slot, stored_design
 
 Manifest = Mapping[str, Any]
 
 
-def design_manifest(design: Design) -> dict[str, Any]:
-    return design.model_dump(exclude_none=True)
-
-
 def program_manifest(program: Program, writer: Writer) -> dict[str, Any]:
     return {
-        "design": design_manifest(program.design),
+        "design": program.design.to_dict(),
         "words": writer.array(program.words),
         "dram_bytes": program.dram_bytes,
         "segments": [{"name": s.name, "address": s.address, "data": writer.array(s.data)} for s in program.segments],
@@ -51,7 +46,7 @@ def program_from(m: Manifest, reader: Reader) -> Program:
         raise RunError(
             "layers overlap, or reach beyond the program", expected=f"spans in order within {len(words)} instructions"
         )
-    return Program(design_from_dict(m["design"], str(reader.path)), words, size, segments, inputs, outputs, layers)
+    return Program(stored_design(m["design"], str(reader.path)), words, size, segments, inputs, outputs, layers)
 
 
 def type_from(m: Manifest) -> tuple[tuple[int, ...], str]:

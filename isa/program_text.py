@@ -28,7 +28,7 @@ from itertools import groupby
 
 import numpy as np
 
-from vdla.design import Design, load_design
+from vdla.design import Design
 from vdla.errors import IsaError, VdlaError
 from vdla.isa.assembler import (
     PROBLEMS_REPORTED,
@@ -41,9 +41,8 @@ from vdla.isa.assembler import (
 )
 from vdla.isa.definition import DRAM_BYTES_MAX, Buffer, Opcode
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, Layout, layout_of
-from vdla.isa.program import LayerSpan, Program, Segment, Slot
+from vdla.isa.program import SLOT_TYPES, LayerSpan, Program, Segment, Slot
 
-SLOT_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64", "bool")
 LAYER_COUNTS = ("macs", "gemm_uops", "unique_bytes")
 _ROW_BYTES, _ROW_UOPS = 64, 8
 _PLAIN = re.compile(r"[^\s;\"=(),\[\]{}]+")
@@ -121,12 +120,13 @@ def _quote(name: str) -> str:
 # -- text → program ------------------------------------------------------------------------------------------------------
 
 
-def assemble_program(text: str, design: Design | None = None, source: str = "line ") -> Program:
-    """Text → the program. Without `design`, the one its `.design` line names (a shipped design or a path).
+def assemble_program(text: str, design: Design | Callable[[str], Design], source: str = "line ") -> Program:
+    """Text → the program. design: the one it is for, or what loads the one that its `.design` line names (`load_design`).
 
     `source` goes before line numbers in messages. Raises `IsaError` for one bad line, `AssemblyErrors` for several.
     """
-    design = design or _named_design(text, source)
+    if not isinstance(design, Design):
+        design = _named_design(text, source, design)
     reader = _Reader(design, layout_of(design), field_limits(design))
     problems: list[IsaError] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -140,12 +140,12 @@ def assemble_program(text: str, design: Design | None = None, source: str = "lin
     return reader.program()
 
 
-def _named_design(text: str, source: str) -> Design:
+def _named_design(text: str, source: str, load: Callable[[str], Design]) -> Design:
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition(";")[0].split()
         if len(words) > 1 and words[0] == ".design":
             try:
-                return load_design(words[1])
+                return load(words[1])
             except VdlaError as problem:
                 raise IsaError(f"cannot load the design: {problem}", where=f"{source}{number}") from None
     raise IsaError("no design", where=f"{source}1", expected=".design NAME", hint="name one on the command line or in the file")
@@ -281,7 +281,7 @@ def _design(reader: _Reader, arguments: _Arguments) -> None:
             f"the program is for another design ({name})",
             where=arguments.where,
             found=found,
-            expected=f"{reader.design.hash_hex} ({reader.design.name})",
+            expected=f"{reader.design.hash_hex} ({reader.design.name}); of the other only this hash is known",
             hint="compile it again for this design",
         )
 

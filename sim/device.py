@@ -28,7 +28,7 @@ class Simulator:
     ) -> DeviceResult:
         """See `Device.run`. Raises `RunError` for a program of another design, wrong inputs, an access outside a memory,
         a deadlock (when timed) or, when sanitizing, what `sanitizer.sanitize` found."""
-        require_design(program, self.design)
+        program = require_design(program, self.design)
         dram, columns = bind_inputs(program, inputs), program.columns()
         warnings = self._sanitize(program, columns) if self.sanitize else ()
         profile = time_columns(program, columns) if timing else None
@@ -43,7 +43,7 @@ class Simulator:
 
     def timing_only(self, program: Program) -> Profile:
         """Cycles without results, and so without inputs. Raises `RunError` as `run` does."""
-        require_design(program, self.design)
+        program = require_design(program, self.design)
         return time_columns(program, program.columns())
 
     def _sanitize(self, program: Program, columns: np.ndarray) -> tuple[str, ...]:

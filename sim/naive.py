@@ -13,11 +13,11 @@ import numpy as np
 from vdla.design import Design
 from vdla.device import STALLS, UNITS, DeviceResult, LayerProfile, Observer, Profile, UnitProfile
 from vdla.errors import RunError
+from vdla.isa.assembler import describe
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
 from vdla.isa.definition import PER_CHANNEL_ALU_OPS, AluOp, Opcode
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, Machine, new_machine, uop_indices
-from vdla.sim.functional import describe
 from vdla.sim.naive_timing import NaiveMachine
 from vdla.sim.timing import ALU_LATENCY, ALU_LONG_LATENCY, LONG_ALU_OPS
 
@@ -32,7 +32,7 @@ class NaiveSimulator:
         self, program: Program, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: Observer | None = None
     ) -> DeviceResult:
         """See `Device.run`."""
-        require_design(program, self.design)
+        program = require_design(program, self.design)
         dram, columns = bind_inputs(program, inputs), program.columns()
         _, cycles = execute(program, columns, dram, observe)
         profile = self._profile(program, columns, cycles) if timing else None
@@ -42,7 +42,7 @@ class NaiveSimulator:
         machine = NaiveMachine(columns, cycles, self.design)
         if not machine.run():
             stuck = [i for i, start in enumerate(machine.start) if start < 0]
-            raise RunError("deadlock", where=describe(program, columns, stuck[0]))
+            raise RunError("deadlock", where=describe(program, stuck[0]))
         start, finish = np.array(machine.start, np.int64), np.array(machine.finish, np.int64)
         unmeasured = {unit: UnitProfile(0, dict.fromkeys(STALLS, 0)) for unit in UNITS}
         layers, before = [], 0
@@ -67,7 +67,7 @@ def execute(
                 cycles[i] = len(indices) if opcode == Opcode.GEMM else read_cycles(f, indices)
             SEMANTICS[opcode](machine, f)
         except RunError as err:
-            raise RunError(err.what, where=describe(program, columns, i), found=err.found, expected=err.expected) from None
+            raise RunError(err.what, where=describe(program, i), found=err.found, expected=err.expected) from None
         for layer in program.layers:
             if observe is not None and layer.end == i + 1:
                 observe(layer, dram)

@@ -16,13 +16,14 @@ __version__ = "0.1.0"
 __all__ = ["Design", "VdlaError", "compile", "load", "load_design", "prepare"]
 
 if TYPE_CHECKING:
-    from vdla.design import Design, load_design
+    from vdla.design import Design
+    from vdla.design_file import load_design
     from vdla.errors import VdlaError
     from vdla.flows import compile, load, prepare
 
 _HOMES = {
     "Design": "vdla.design",
-    "load_design": "vdla.design",
+    "load_design": "vdla.design_file",
     "VdlaError": "vdla.errors",
     "compile": "vdla.flows",
     "load": "vdla.flows",

@@ -1,111 +1,125 @@
-"""The design of one accelerator: parsed once from YAML into a frozen, validated `Design`.
+"""The design of one accelerator: a frozen record, and everything that follows from it. Standard library only.
 
 Every derived width, depth and size is a property here; nothing else in the project computes one. Field widths of the
-instruction set follow from these properties in `vdla.isa.layout`.
+instruction set follow from these properties in `vdla.isa.layout`. What each key accepts is said once, beside it: the check of
+`Design.from_dict` and the models with which `vdla.design_file` reads YAML both come from these rules (`vdla.rules`).
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from vdla.element_types import ELEMENT_TYPES, ElementType
+from vdla.errors import DesignError, ProblemList
+from vdla.rules import Number, OneOf, Section, Text, Whole, construct, entry, misfits
 
-from vdla.errors import DesignError, ProblemList, VdlaError
-
-UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 INSTRUCTION_BYTES = 16
-ACC_BYTES = 4
 AXI_BURST_BYTES = 4096
-DESIGN_BYTES_MAX = 1 << 20
 BUS_PORTS = ("fetch", "load", "compute", "store")
 
 
-def parse_size(value: object) -> object:
-    """`"32KiB"`, `"1 MiB"`, `"512B"` or an integer number of bytes → bytes."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    match = re.fullmatch(r"(\d+)\s*(B|KiB|MiB)", value.strip()) if isinstance(value, str) else None
-    if not match:
-        raise ValueError("expected a size such as 512B, 32KiB or 1MiB")
-    return int(match[1]) * UNITS[match[2]]
+# -- the record ----------------------------------------------------------------------------------------------------------
 
 
-Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0, le=64 << 20)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Gemm(Section):
+@dataclass(frozen=True, kw_only=True)
+class Gemm:
     """One micro-op multiplies a (batch, block_in) tile by a (block_out, block_in) tile, transposed, in one cycle."""
 
-    batch: int = Field(1, ge=1, le=64)
-    block_in: int = Field(16, ge=1, le=256)
-    block_out: int = Field(16, ge=1, le=256)
+    batch: int = entry(Whole(1, 64), 1)
+    block_in: int = entry(Whole(1, 256), 16)
+    block_out: int = entry(Whole(1, 256), 16)
 
 
-class Types(Section):
-    """Operand types. Only int8 operands with an int32 accumulator are built today."""
+@dataclass(frozen=True, kw_only=True)
+class Types:
+    """Operand types, by their names in `ELEMENT_TYPES`. Only int8 operands with an int32 accumulator are built today."""
 
-    inp: Literal["int8"] = "int8"
-    wgt: Literal["int8"] = "int8"
-    acc: Literal["int32"] = "int32"
-    out: Literal["int8"] = "int8"
+    inp: str = entry(OneOf(("int8",)), "int8")
+    wgt: str = entry(OneOf(("int8",)), "int8")
+    acc: str = entry(OneOf(("int32",)), "int32")
+    out: str = entry(OneOf(("int8",)), "int8")
 
 
-class Sram(Section):
+_SRAM_BYTES = Whole(1, 64 << 20, size=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sram:
     """Bytes of each scratchpad."""
 
-    uop: Size
-    inp: Size
-    wgt: Size
-    acc: Size
+    uop: int = entry(_SRAM_BYTES)
+    inp: int = entry(_SRAM_BYTES)
+    wgt: int = entry(_SRAM_BYTES)
+    acc: int = entry(_SRAM_BYTES)
 
 
-class Memory(Section):
-    """The DRAM side: width of a bus beat, one shared port or one for each unit, latencies in cycles."""
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """The DRAM side: width of a bus beat, one shared port or one for each unit, latencies in cycles.
 
-    bus_bits: int = Field(64, ge=32, le=1024)
-    ports: Literal["shared", "separate"] = "shared"
-    read_latency: int = Field(40, ge=1, le=10_000)
-    write_latency: int = Field(20, ge=1, le=10_000)
-    max_burst: int = Field(16, ge=1, le=256, description="beats in one burst, a power of two")
-    outstanding: int = Field(8, ge=1, le=64, description="read bursts one port may have in flight")
-
-
-class Board(Section):
-    name: str
-    part: str
-    host: str
-
-
-SECTIONS: dict[str, type[BaseModel]] = {"gemm": Gemm, "types": Types, "sram": Sram, "memory": Memory, "board": Board}
-
-
-class Design(Section):
-    """One accelerator. Immutable and hashable; equal designs have equal `hash_hex`.
-
-    `load_design` and `design_from_dict` are the doors: they also refuse values that contradict one another.
+    max_burst: beats in one burst, a power of two. outstanding: read bursts one port may have in flight.
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    about: str = Field(min_length=10)
-    clock_mhz: float = Field(gt=0, le=5000)
-    gemm: Gemm
-    types: Types = Types()
-    sram: Sram
-    memory: Memory = Memory()
-    board: Board | None = None
+    bus_bits: int = entry(Whole(32, 1024), 64)
+    ports: str = entry(OneOf(("shared", "separate")), "shared")
+    read_latency: int = entry(Whole(1, 10_000), 40)
+    write_latency: int = entry(Whole(1, 10_000), 20)
+    max_burst: int = entry(Whole(1, 256), 16)
+    outstanding: int = entry(Whole(1, 64), 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    name: str = entry(Text())
+    part: str = entry(Text())
+    host: str = entry(Text())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """One accelerator. Immutable and hashable; equal designs have equal `hash_hex`.
+
+    `Design.from_dict` and `vdla.design_file` are the doors: they refuse values that their rules or one another forbid.
+    Calling the class itself checks nothing.
+    """
+
+    name: str = entry(Text(pattern="[a-z][a-z0-9_]*"))
+    about: str = entry(Text(least=10))
+    clock_mhz: float = entry(Number(above=0, most=5000))
+    gemm: Gemm = entry(Section(Gemm))
+    types: Types = entry(Section(Types), Types())
+    sram: Sram = entry(Section(Sram))
+    memory: Memory = entry(Section(Memory), Memory())
+    board: Board | None = entry(Section(Board, optional=True), None)
+
+    @staticmethod
+    def from_dict(data: Any, where: str) -> Design:
+        """The design of which `data` is the `to_dict`. Raises `ProblemList`, `where` first, with every problem at once."""
+        problems = list(misfits(data, Design))
+        if not problems:
+            design = construct(Design, data)
+            problems = [contradiction.error() for contradiction in contradictions(design)]
+            if not problems:
+                return design
+        raise ProblemList(f"{where}: not a valid design", problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every key with its value, as JSON has them; no board when there is none."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    def varied(self, **changes: object) -> Design:
+        """This design with some keys changed, and checked again; of a section's keys, those given.
+
+        design.varied(name="slow", clock_mhz=50, memory={"read_latency": 200})
+        """
+        data = self.to_dict()
+        for key, value in changes.items():
+            data[key] = {**data.get(key, {}), **value} if isinstance(value, Mapping) else value
+        return Design.from_dict(data, f"{self.name}, varied")
 
     @property
     def channel_block(self) -> int:
@@ -113,25 +127,45 @@ class Design(Section):
         return self.gemm.block_out
 
     # -- tiles: the unit of every SRAM index and of every DRAM address of a DMA ------------------------------------
+    def element(self, operand: str) -> ElementType:
+        """The type of one element of `operand`: inp, wgt, acc or out."""
+        return ELEMENT_TYPES[getattr(self.types, operand)]
+
+    @property
+    def inp_tile_bits(self) -> int:
+        """(batch, block_in) of the type inp."""
+        return self.gemm.batch * self.gemm.block_in * self.element("inp").bits
+
+    @property
+    def wgt_tile_bits(self) -> int:
+        """(block_out, block_in) of the type wgt."""
+        return self.gemm.block_out * self.gemm.block_in * self.element("wgt").bits
+
+    @property
+    def acc_tile_bits(self) -> int:
+        """(batch, block_out) of the type acc."""
+        return self.gemm.batch * self.gemm.block_out * self.element("acc").bits
+
+    @property
+    def out_tile_bits(self) -> int:
+        """(batch, block_out) of the type out: the narrow view of an accumulator tile."""
+        return self.gemm.batch * self.gemm.block_out * self.element("out").bits
+
     @property
     def inp_tile_bytes(self) -> int:
-        """(batch, block_in) int8."""
-        return self.gemm.batch * self.gemm.block_in
+        return self.inp_tile_bits // 8
 
     @property
     def wgt_tile_bytes(self) -> int:
-        """(block_out, block_in) int8."""
-        return self.gemm.block_out * self.gemm.block_in
+        return self.wgt_tile_bits // 8
 
     @property
     def acc_tile_bytes(self) -> int:
-        """(batch, block_out) int32."""
-        return self.gemm.batch * self.gemm.block_out * ACC_BYTES
+        return self.acc_tile_bits // 8
 
     @property
     def out_tile_bytes(self) -> int:
-        """(batch, block_out) int8: the narrow view of an accumulator tile."""
-        return self.gemm.batch * self.gemm.block_out
+        return self.out_tile_bits // 8
 
     # -- depths, in tiles (micro-ops for uop) ------------------------------------------------------------------------
     @property
@@ -211,18 +245,50 @@ class Design(Section):
         burst = self.bus_bytes * self.memory.max_burst
         return max(64, self.inp_tile_bytes, self.wgt_tile_bytes, self.acc_tile_bytes, burst)
 
+    # -- identity ------------------------------------------------------------------------------------------------------
+    @property
+    def program_facts(self) -> dict[str, object]:
+        """Path of a key → its value, for all that the words and addresses of a program mean something by.
+
+        `gemm`, `types` and `sram` give the size of a tile, which is the unit of every address, the depth of every SRAM, which
+        bounds every index, and from the depths the width of every instruction field and of a micro-op. Of `memory` the DRAM
+        plan asks one thing: the alignment of tensors. A program compiled to a coarser one than a machine's would run too, but
+        to a finer one its tensors begin within a burst. So `dram_alignment` stands for bus_bits and max_burst.
+
+        The clock, ports, latencies and outstanding bursts change when things happen, never what: tokens order a program
+        whatever its transfers take. The compiler may choose other tiles for another latency; either choice runs on both.
+        """
+        sections = ("gemm", "types", "sram")
+        facts = {f"{section}.{key}": value for section in sections for key, value in asdict(getattr(self, section)).items()}
+        return {**facts, "dram_alignment": self.dram_alignment}
+
     @property
     def hash_hex(self) -> str:
-        """16 hex digits over everything a program depends on (not the name, the comment or the board)."""
-        facts = self.model_dump(exclude={"name", "about", "board"})
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        """16 hex digits over `program_facts`: programs run on every machine with the same."""
+        return _digest(self.program_facts)
 
-    def __hash__(self) -> int:
-        return hash((self.name, self.clock_mhz, self.gemm, self.types, self.sram, self.memory))
+    @property
+    def build_hash(self) -> str:
+        """16 hex digits over all keys but `name` and `about`: what is built from equal ones, and its cycles, are the same."""
+        return _digest({key: value for key, value in self.to_dict().items() if key not in ("name", "about")})
+
+
+def _digest(facts: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _index_bits(depth: int) -> int:
     return max(1, (depth - 1).bit_length())
+
+
+def design_differences(here: Design, there: Design) -> str:
+    """Why a program of one does not run on the other: `sram.wgt: 262144 here, 131072 there`; "" when their hashes are equal."""
+    keys = [key for key, value in here.program_facts.items() if there.program_facts[key] != value]
+    values = [(key, here.program_facts[key], there.program_facts[key]) for key in keys]
+    if "dram_alignment" in keys:
+        causes = [(f"memory.{key}", getattr(here.memory, key), getattr(there.memory, key)) for key in ("bus_bits", "max_burst")]
+        values[-1:-1] = [cause for cause in causes if cause[1] != cause[2]]
+    return ", ".join(f"{key}: {mine} here, {other} there" for key, mine, other in values)
 
 
 @dataclass(frozen=True)
@@ -238,7 +304,8 @@ class Contradiction:
         return DesignError(self.what, where=self.keys[0], found=self.found, expected=self.expected)
 
 
-def _contradictions(design: Design) -> Iterator[Contradiction]:
+def contradictions(design: Design) -> Iterator[Contradiction]:
+    """Of a design whose every key fits its rule."""
     gemm, sram, memory = design.gemm, design.sram, design.memory
     if gemm.block_in != gemm.block_out:
         yield Contradiction(
@@ -248,11 +315,11 @@ def _contradictions(design: Design) -> Iterator[Contradiction]:
             f"{gemm.block_out}, as gemm.block_out",
         )
     for key in ("batch", "block_in", "block_out"):
-        if (size := getattr(gemm, key)) & (size - 1):
+        if not _is_power_of_two(size := getattr(gemm, key)):
             yield Contradiction((f"gemm.{key}",), "tile bytes address DRAM", size, "a power of two")
-    if memory.bus_bits & (memory.bus_bits - 1):
+    if not _is_power_of_two(memory.bus_bits):
         yield Contradiction(("memory.bus_bits",), "a beat is a power of two", memory.bus_bits, "32, 64, 128 … 1024")
-    if memory.max_burst & (memory.max_burst - 1):
+    if not _is_power_of_two(memory.max_burst):
         yield Contradiction(("memory.max_burst",), "bursts end at multiples of it", memory.max_burst, "a power of two")
     if memory.max_burst * memory.bus_bits // 8 > AXI_BURST_BYTES:
         yield Contradiction(
@@ -272,140 +339,5 @@ def _contradictions(design: Design) -> Iterator[Contradiction]:
         yield Contradiction(("sram.uop",), "not a micro-op memory", sram.uop, "a multiple of 8 bytes, at least 64")
 
 
-def design_from_dict(data: object, where: str) -> Design:
-    """Validate a parsed YAML document; `where` names it in messages.
-
-    Raises `DesignError` when it is not a mapping, `ProblemList` with every problem at once.
-    """
-    if not isinstance(data, dict):
-        found = "nothing" if data is None else type(data).__name__
-        raise DesignError("not a design", where=where, found=found, expected="a mapping with name, about, gemm, sram …")
-    problems: list[VdlaError] = []
-    try:
-        design = Design.model_validate(data)
-        problems += [contradiction.error() for contradiction in _contradictions(design)]
-        if not problems:
-            _check_encodable(design)
-            return design
-    except ValidationError as error:
-        details = error.errors()
-        problems += [_problem(detail) for detail in details]
-        problems += _further_contradictions(data, [detail["loc"] for detail in details])
-    except DesignError as error:
-        problems.append(error)
-    raise ProblemList(f"{where}: not a valid design", problems)
-
-
-def _check_encodable(design: Design) -> None:
-    """Refuse a design whose instructions cannot be laid out in 128 bits."""
-    from vdla.isa.layout import check_encodable  # isa sits above design; looked up when a design is validated
-
-    check_encodable(design)
-
-
-def _further_contradictions(data: Mapping[Any, Any], refused: Sequence[tuple[Any, ...]]) -> list[VdlaError]:
-    """Contradictions among the keys that were not refused, those standing in for by a design that is sound."""
-    sound = {
-        "name": "sound", "about": "stands in for what was refused", "clock_mhz": 100, "gemm": {},
-        "sram": {"uop": 1 << 15, "inp": 1 << 15, "wgt": 1 << 18, "acc": 1 << 17},
-    }  # fmt: skip
-    repaired = {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
-    for top, *rest in refused:
-        if top == "board":  # no part in any contradiction
-            repaired.pop(top, None)
-        elif rest and isinstance(repaired.get(top), dict):
-            repaired[top].pop(rest[0], None)
-            if isinstance(default := sound.get(top), dict) and rest[0] in default:
-                repaired[top][rest[0]] = default[rest[0]]
-        elif top in sound:
-            repaired[top] = sound[top]
-        else:
-            repaired.pop(top, None)
-    try:
-        design = Design.model_validate(repaired)
-    except ValidationError:
-        return []
-    doubtful = {".".join(map(str, path)) for path in refused}
-
-    def stands(contradiction: Contradiction) -> bool:
-        return not any(key in doubtful or key.partition(".")[0] in doubtful for key in contradiction.keys)
-
-    return [contradiction.error() for contradiction in _contradictions(design) if stands(contradiction)]
-
-
-def _problem(detail: Any) -> VdlaError:
-    path = ".".join(map(str, detail["loc"]))
-    if detail["type"] == "extra_forbidden":
-        known = list((SECTIONS.get(detail["loc"][0], Design) if len(detail["loc"]) > 1 else Design).model_fields)
-        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
-        return DesignError("unknown key", where=path, expected=f"one of {', '.join(known)}", hint=hint)
-    if detail["type"] == "missing":
-        return DesignError("missing key", where=path, expected="a value")
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if detail["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        message = "should be a mapping of keys to values"
-    return DesignError(message[0].lower() + message[1:], where=path, found=detail.get("input"))
-
-
-def shipped_designs() -> dict[str, Path]:
-    """Name → YAML file of the designs that come with the package."""
-    folder = resources.files("vdla.designs")
-    return {p.stem: p for p in sorted(Path(str(folder)).glob("*.yaml"))}
-
-
-def load_design(name_or_path: str | Path | Design) -> Design:
-    """A shipped design by name (`pynq_z1`), or any YAML file by path.
-
-    Raises `DesignError` when there is no such file or it is not YAML, `ProblemList` when its contents are refused.
-    """
-    if isinstance(name_or_path, Design):
-        return name_or_path
-    shipped = shipped_designs()
-    path = shipped.get(str(name_or_path), Path(name_or_path))
-    try:
-        text = _read_text(path)
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path with a null character
-        near = difflib.get_close_matches(str(name_or_path), list(shipped), n=1)
-        raise DesignError(
-            f"cannot read the design ({getattr(error, 'strerror', None) or 'it is not text'})",
-            where=str(name_or_path),
-            expected=f"a YAML file or one of {', '.join(shipped)}",
-            hint=f"did you mean {near[0]}?" if near else "vdla design list",
-        ) from None
-    return design_from_dict(_parse_yaml(text, str(path)), str(path))
-
-
-def _read_text(path: Path) -> str:
-    """Raises `DesignError` for more than anybody writes, so that reading a device ends."""
-    with path.open("rb") as file:
-        raw = file.read(DESIGN_BYTES_MAX + 1)
-    if len(raw) > DESIGN_BYTES_MAX:
-        raise DesignError("too long for a design", where=str(path), expected=f"at most {DESIGN_BYTES_MAX:,} bytes")
-    return raw.decode("utf-8")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, where PyYAML silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in lines:
-                problem = f"{key.value} is given twice, first on line {lines[key.value]}"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            lines[key.value] = key.start_mark.line + 1
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str, where: str) -> object:
-    """Raises `DesignError`, with the line, when `text` is not one YAML document of plain values."""
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{where}:{mark.line + 1}" if mark is not None else where
-        problem = " ".join(str(getattr(error, "problem", "") or "unreadable").split())
-        raise DesignError(f"not YAML: {problem}", where=place, expected="key: value lines, each key once") from None
+def _is_power_of_two(value: int) -> bool:
+    return value & (value - 1) == 0

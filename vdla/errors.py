@@ -7,6 +7,7 @@ Every error a user can cause is a `VdlaError`; the command line prints its `str(
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 
 SHOWN_LENGTH = 300
 
@@ -82,9 +83,9 @@ class OutputError(VdlaError):
 class ProblemList(VdlaError):
     """Several independent problems, reported at once."""
 
-    def __init__(self, what: str, problems: list[VdlaError]) -> None:
+    def __init__(self, what: str, problems: Sequence[VdlaError]) -> None:
         super().__init__(what)
-        self.problems = problems
+        self.problems = list(problems)
 
     def __str__(self) -> str:
         if len(self.problems) == 1:

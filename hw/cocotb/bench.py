@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from cocotb.triggers import Timer
 
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.isa.layout import layout_of
 from vdla.sim import timing
 

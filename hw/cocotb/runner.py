@@ -16,7 +16,7 @@ import cocotb
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.files import cache_folder
 from vdla.hw.build import RTL, rtl_headers, rtl_sources, verilator_command
 

@@ -14,7 +14,7 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.hw.build import RTL, rtl_headers
 

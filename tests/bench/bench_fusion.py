@@ -29,7 +29,8 @@ from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.cpu import build as cpu_build
 from vdla.compiler.targets import BuildOptions, Step
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.device import DeviceResult, Observer
 from vdla.flows.compilation import compile_to_model
 from vdla.isa.program import Program

@@ -26,7 +26,8 @@ from vdla.compiler.ops.vdla.tiling import choose_tiling
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.compiler.passes.lower import lower
 from vdla.compiler.program import build_program
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.flows.compilation import CompileOptions
 from vdla.flows.run import run_model
 from vdla.isa.program import Program

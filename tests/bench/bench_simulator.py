@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.isa.definition import AluOp, Buffer, Opcode
 from vdla.isa.layout import UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.program import Program, Segment

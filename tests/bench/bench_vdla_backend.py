@@ -15,7 +15,7 @@ from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.ops.vdla.kernels import scheduled_kernel
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.compiler.passes import lower
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.isa.checker import check_program
 from vdla.isa.program import Slot
 from vdla.sim.device import Simulator

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "isa"))
 
 from isa_programs import double_buffered, double_buffered_uops  # noqa: E402
 
-from vdla.design import load_design  # noqa: E402
+from vdla.design_file import load_design  # noqa: E402
 from vdla.isa import UOP_COLUMNS, Program, Segment, assemble, check_program, disassemble, layout_of  # noqa: E402
 
 

@@ -11,7 +11,7 @@ from cli_models import relu
 import vdla as package
 from vdla.cli.main import app
 from vdla.cli.run_commands import run_text
-from vdla.design import shipped_designs
+from vdla.design_file import shipped_designs
 from vdla.flows import run_model
 
 RUN_KEYS = {

@@ -165,7 +165,10 @@ def test_forged_manifests_give_an_error_or_run(digits_bytes, tmp_path):
         (lambda m: program(m)["outputs"][0].update(dtype="object"), "not a tensor's type"),
         (lambda m: program(m)["inputs"][0].update(address=-64), "lies outside"),
         (lambda m: program(m).update(words=program(m)["segments"][0]["data"]), "not instructions"),
-        (lambda m: program(m)["design"].update(clock_mhz=7.0), "another design than its module"),
+        (
+            lambda m: program(m)["design"]["sram"].update(uop=2048),
+            "built for another design, tiny: sram.uop: 1024 here, 2048 there",
+        ),
     ],
 )
 def test_what_is_said_of_forged_manifests(digits_bytes, tmp_path, change, words):

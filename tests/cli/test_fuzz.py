@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vdla.cli.main import FAULT
-from vdla.design import shipped_designs
+from vdla.design_file import shipped_designs
 from vdla.zoo import build
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vdla.design import design_from_dict, load_design, shipped_designs
+from vdla.design_file import design_from_dict, load_design, shipped_designs
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

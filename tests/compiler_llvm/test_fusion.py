@@ -17,7 +17,7 @@ from vdla.compiler.ops.cpu import build, build_group_kernel, byte_products, oper
 from vdla.compiler.passes.lower import lower
 from vdla.compiler.targets import Step
 from vdla.compiler.targets.placement import Placement
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.flows import load
 from vdla.report.run_report import layer_reports

@@ -27,7 +27,7 @@ from vdla.isa.program import Program, Slot
 from vdla.isa.semantics import pack_scale
 from vdla.isa.tokens import FIFOS, pops_of, pushes_of, queues_of
 
-SMALL_UOPS = TINY.model_copy(update={"sram": TINY.sram.model_copy(update={"uop": 128})})
+SMALL_UOPS = TINY.varied(sram={"uop": 128})
 CONV = ConvWorkload(1, 1, 2, 2, 6, 6, (3, 3), (1, 1), (1, 1, 1, 1))
 TILING = ConvTiling(1, 1, 1, 3, 4, True, 2, 2, 2)
 

@@ -10,7 +10,8 @@ from vdla.compiler.backends.vdla.emit import emit
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.ir.interpreter import interpret
 from vdla.compiler.ir.nodes import Function
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.isa.checker import check_program
 from vdla.isa.definition import Opcode, Queue, queue_of
 from vdla.isa.program import Program, Slot

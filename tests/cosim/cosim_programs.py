@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from random_programs import MEMORY_OF, Writer
 
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.device import UNITS
 from vdla.hw.device import Execution, RtlDevice
 from vdla.hw.simulation import MemoryModel
@@ -76,15 +77,13 @@ def random_memory(rng: np.random.Generator) -> MemoryModel:
 
 def separate_ports() -> Design:
     """`tiny` with a port for each unit, of 64 bits: two entries of inp in a beat."""
-    tiny = load_design("tiny")
-    memory = tiny.memory.model_copy(update={"ports": "separate", "bus_bits": 64, "outstanding": 3, "max_burst": 8})
-    return tiny.model_copy(update={"name": "tiny_separate", "memory": memory})
+    memory = {"ports": "separate", "bus_bits": 64, "outstanding": 3, "max_burst": 8}
+    return load_design("tiny").varied(name="tiny_separate", memory=memory)
 
 
 def with_memory(design: Design, model: MemoryModel) -> Design:
     """`design` with the latencies of `model`: what the simulator's time is to be computed for."""
-    memory = design.memory.model_copy(update={"read_latency": model.read_latency, "write_latency": model.write_latency})
-    return design.model_copy(update={"memory": memory})
+    return design.varied(memory={"read_latency": model.read_latency, "write_latency": model.write_latency})
 
 
 def run_both(program: Program, inputs: dict[str, np.ndarray], model: MemoryModel) -> tuple[np.ndarray, Execution]:

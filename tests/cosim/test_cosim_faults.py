@@ -10,7 +10,7 @@ import pytest
 from cosim_programs import random_program
 from random_programs import random_inputs
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.hw.device import RtlDevice, RtlMachine, job_of, memory_image
 from vdla.hw.driver import Job

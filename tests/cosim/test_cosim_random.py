@@ -15,7 +15,8 @@ import pytest
 from cosim_programs import assert_ordered, random_memory, random_program, run_both, separate_ports, with_memory
 from random_programs import random_inputs
 
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.hw.device import Execution
 from vdla.isa.program import Program
 from vdla.sim.device import time_columns

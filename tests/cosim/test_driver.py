@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
-from vdla.hw.driver import Driver, Job, describe, unit_of_words
-from vdla.isa.assembler import assemble
+from vdla.hw.driver import Driver, Job, unit_of_words
+from vdla.isa.assembler import assemble, describe
 from vdla.isa.layout import layout_of
 from vdla.isa.program import LayerSpan, Program
 
@@ -132,8 +132,8 @@ def test_a_deadlock_says_how_far_each_unit_got() -> None:
 
 def test_what_was_wrong_with_the_start() -> None:
     text = fault_text(1, x38=0x11, x3c=0x22, x30=0x33, x34=0x44)
-    assert "hardware of design 0000002200000011" in text
-    assert "program for 0000004400000033" in text
+    assert "program of design tiny, hash 0000004400000033" in text
+    assert "on hardware of hash 0000002200000011, which is all that the hardware says of its design" in text
     assert "5 instructions, room for 4" in fault_text(2, x18=5, x1c=4)
 
 

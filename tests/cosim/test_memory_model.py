@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.hw.build import CXX_FLAGS, HARNESS, cxx_compiler
 from vdla.hw.simulation import BUS_BASE, BusFault, MemoryConfig, MemoryModel, Response, memory_config
 from vdla.sim.timing import BUS_PRIORITY, STORE, WRITE_SETUP

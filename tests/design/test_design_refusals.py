@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from vdla.design import DESIGN_BYTES_MAX, design_from_dict, load_design, shipped_designs
+from vdla.design_file import DESIGN_BYTES_MAX, design_from_dict, load_design, shipped_designs
 from vdla.errors import DesignError, ProblemList, VdlaError, shown
 
 GOOD: dict[str, Any] = yaml.safe_load(shipped_designs()["pynq_z1"].read_text())

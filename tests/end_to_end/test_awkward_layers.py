@@ -9,7 +9,8 @@ import pytest
 from harness import check_sanitizer, checked_run
 from random_models import Network, model_of
 
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.flows.run import Run
 
 TINY = load_design("tiny")
@@ -60,7 +61,7 @@ def test_fits(name: str, hiding: bool) -> None:
 def test_fits_or_says_what_does_not(name: str) -> None:
     """SRAMs of the fewest tiles a design may have: what does not fit runs on the CPU, for a reason."""
     smallest = {"uop": 64, "inp": 16, "wgt": 64, "acc": 64}
-    design = TINY.model_copy(update={"name": "smallest", "sram": TINY.sram.model_copy(update=smallest)})
+    design = TINY.varied(name="smallest", sram=smallest)
     run = run_layer(name, *LAYERS[name], design)
     assert all("fit" in why for why in targets(run).values()), targets(run)
 

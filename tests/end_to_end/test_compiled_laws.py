@@ -13,7 +13,8 @@ import pytest
 from harness import checked_run
 from random_models import Network, model_of, random_model
 
-from vdla.design import BUS_PORTS, Design, design_from_dict
+from vdla.design import BUS_PORTS, Design
+from vdla.design_file import design_from_dict
 from vdla.errors import VdlaError
 from vdla.flows.run import Run
 from vdla.isa.definition import Buffer, Opcode, tile_bytes
@@ -92,7 +93,7 @@ def test_better_memory_is_never_slower(any_model: tuple[Run, str]) -> None:
     for program in run.model.programs:
         base = cycles_on(program, design)
         for name, change in better.items():
-            found = cycles_on(program, design.model_copy(update={"memory": m.model_copy(update=change)}))
+            found = cycles_on(program, design.varied(memory=change))
             assert found <= base * (1 + TOLERANCE) + STARTING, f"{where}, {name}: {base} → {found} cycles"
 
 
@@ -179,16 +180,17 @@ def test_recompiled_for_a_better_machine(seed: int, layer: str) -> None:
     base = checked_run(model, design, layer).report.cycles
     sram = {name: 2 * getattr(design.sram, name) for name in ("uop", "inp", "wgt", "acc")}
     changes = {
-        "twice the SRAM": {"sram": design.sram.model_copy(update=sram)},
-        "twice the bus": {"memory": design.memory.model_copy(update={"bus_bits": 2 * design.memory.bus_bits})},
+        "twice the SRAM": {"sram": sram},
+        "twice the bus": {"memory": {"bus_bits": 2 * design.memory.bus_bits}},
     }
     for name, change in changes.items():
-        found = checked_run(model, design.model_copy(update=change), layer).report.cycles
+        found = checked_run(model, design.varied(**change), layer).report.cycles
         assert found <= 1.15 * base, f"seed {seed}, {layer}, {name}: {base} → {found} cycles"
 
 
 def test_the_simulator_refuses_a_program_for_another_design() -> None:
     run, _ = any_run(0)
-    other = run.model.design.model_copy(update={"clock_mhz": 200.0})
-    with pytest.raises(VdlaError):
+    uop = run.model.design.sram.uop
+    other = run.model.design.varied(sram={"uop": 2 * uop})
+    with pytest.raises(VdlaError, match=f"sram.uop: {2 * uop} here, {uop} there"):
         Simulator(other).timing_only(run.model.programs[0])

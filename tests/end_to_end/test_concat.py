@@ -15,7 +15,7 @@ from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.targets import backend_of, host
 from vdla.compiler.targets.placement import place
 from vdla.compiler.targets.vdla_views import judge_with_views
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.flows.run import Run
 
 Body = Callable[[Network, str], list[str]]

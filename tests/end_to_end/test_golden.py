@@ -18,7 +18,7 @@ from vdla.compiler.backends.vdla.link import UOP_SEGMENT
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.opset import OPERATORS, infer_type
 from vdla.compiler.program import build_program
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.isa.program_text import disassemble_program
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -21,7 +21,7 @@ from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
 from vdla.compiler.program import build_program
 from vdla.compiler.quantise.quantise import quantise
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.isa import check_program
 from vdla.isa.layout import layout_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.hw.build import RTL, TOP, rtl_headers, rtl_sources, verilator_command
 from vdla.isa.registers import REGISTERS
 from vdla.sim import timing

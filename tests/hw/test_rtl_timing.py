@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from random_programs import Writer, random_inputs, random_program
 
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.hw import build
 from vdla.hw.device import RtlDevice
 from vdla.isa.binding import bind_inputs
@@ -30,12 +31,9 @@ def packed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def wide_beats() -> Design:
     """Many tiles in a beat, and SRAMs of odd depths: the lanes of every scratchpad."""
-    tiny = load_design("tiny")
-    memory = tiny.memory.model_copy(update={"bus_bits": 128, "max_burst": 4, "outstanding": 3})
-    gemm = tiny.gemm.model_copy(update={"block_in": 2, "block_out": 2})
-    sram = tiny.sram.model_copy(update={"uop": 200, "inp": 42, "wgt": 36, "acc": 152})
-    changed = tiny.model_copy(update={"name": "wide_beats", "memory": memory, "gemm": gemm, "sram": sram})
-    return Design.model_validate(changed.model_dump())
+    memory = {"bus_bits": 128, "max_burst": 4, "outstanding": 3}
+    gemm, sram = {"block_in": 2, "block_out": 2}, {"uop": 200, "inp": 42, "wgt": 36, "acc": 152}
+    return load_design("tiny").varied(name="wide_beats", memory=memory, gemm=gemm, sram=sram)
 
 
 def reference(program: Program, dram: np.ndarray) -> np.ndarray:

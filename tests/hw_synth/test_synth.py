@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vdla.cli.main import main
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.flows import synth
 from vdla.hw.build import RTL, rtl_headers

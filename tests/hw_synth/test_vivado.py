@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vdla.cli.main import main
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.hw.vivado.project import settings, write_project
 from vdla.hw.vivado.pynq_board import MmioRegisters, PynqMachine

@@ -6,7 +6,8 @@ from itertools import product
 
 import numpy as np
 
-from vdla.design import Design, design_from_dict
+from vdla.design import Design
+from vdla.design_file import design_from_dict
 from vdla.errors import VdlaError
 from vdla.isa import COLUMNS, FIFOS, UOP_COLUMNS, AluOp, Buffer, GemmMode, Opcode, Program, Queue, Segment, assemble, layout_of
 from vdla.isa.definition import BUFFERS_OF, FIELDS, tile_bytes

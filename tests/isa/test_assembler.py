@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from isa_programs import double_buffered, random_columns, random_design
 
-from vdla.design import load_design, shipped_designs
+from vdla.design_file import load_design, shipped_designs
 from vdla.errors import IsaError, ProblemList, VdlaError
 from vdla.isa import (
     COLUMNS,
@@ -195,10 +195,10 @@ def test_whole_programs_round_trip(seed: int) -> None:
 
 def test_micro_ops_are_written_as_micro_ops() -> None:
     text = f".design tiny\n.dram 4096\n.segment uops 0\n.uop (0,1,2) (3,4,5)\n{double_buffered(1, 1)}"
-    program = assemble_program(text)
+    program = assemble_program(text, load_design)
     assert bytes(program.segments[0].data) == bytes([0, 1, 2, 0, 3, 4, 5, 0])
     assert ".uop (0,1,2) (3,4,5)" in disassemble_program(program)
-    assert_same(assemble_program(disassemble_program(program)), program)
+    assert_same(assemble_program(disassemble_program(program), load_design), program)
 
 
 HEAD = ".design tiny\n.dram 4096\n"
@@ -234,16 +234,15 @@ PROGRAM_ERRORS = [
 @pytest.mark.parametrize(("text", "message"), PROGRAM_ERRORS)
 def test_errors_of_whole_programs(text: str, message: str) -> None:
     with pytest.raises(IsaError) as error:
-        assemble_program(text)
+        assemble_program(text, load_design)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("seed", range(300))
 def test_damaged_text_is_refused_or_read_never_worse(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    text = list(
-        disassemble_program(assemble_program(HEAD + ".segment u 0\n.uop (0,0,0)\n.layer a b\n" + double_buffered(2, 1)))
-    )
+    source = HEAD + ".segment u 0\n.uop (0,0,0)\n.layer a b\n" + double_buffered(2, 1)
+    text = list(disassemble_program(assemble_program(source, TINY)))
     for _ in range(int(rng.integers(1, 6))):
         place = int(rng.integers(len(text)))
         text[place : place + int(rng.integers(0, 3))] = rng.choice(list('0129=:(),;.-x"\\ \n\x00é'), int(rng.integers(0, 3)))

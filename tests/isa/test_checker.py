@@ -17,7 +17,7 @@ from isa_programs import (
     random_program,
 )
 
-from vdla.design import load_design, shipped_designs
+from vdla.design_file import load_design, shipped_designs
 from vdla.errors import IsaError, ProblemList
 from vdla.isa import (
     FIFOS,

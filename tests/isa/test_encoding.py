@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from isa_programs import random_columns, random_design, unused_fields
 
-from vdla.design import Design, load_design, shipped_designs
+from vdla.design import Design
+from vdla.design_file import load_design, shipped_designs
 from vdla.errors import IsaError
 from vdla.isa import COLUMNS, UOP_COLUMNS, Opcode, layout_of, new_columns
 from vdla.isa.layout_text import layout_text
@@ -131,7 +133,7 @@ def test_random_words_decode_or_are_refused(seed: int) -> None:
 
 def test_columns_hold_every_field_of_every_design() -> None:
     """No field is wider than its column."""
-    smallest = random_design(np.random.default_rng(0)).model_copy(update={"sram": load_design("tiny").sram})
+    smallest = replace(random_design(np.random.default_rng(0)), sram=load_design("tiny").sram)
     for design in [*designs(), smallest]:
         for slices in layout_of(design).instructions.values():
             for s in slices:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from vdla.design import load_design, shipped_designs
+from vdla.design_file import load_design, shipped_designs
+from vdla.generate import COMMAND, generated_files, main, stale_files, write_files
 from vdla.isa import AluOp, Opcode, layout_of
 from vdla.isa.definition import FIELDS, HEAD
 from vdla.isa.emit_manual import manual, width_expression
 from vdla.isa.emit_verilog import verilog_header
-from vdla.isa.generate import COMMAND, generated_files, main, stale_files, write_files
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def test_committed_files_are_up_to_date() -> None:
 
 
 def test_check_names_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("vdla.isa.generate._checkout", lambda: tmp_path)
+    monkeypatch.setattr("vdla.generate._checkout", lambda: tmp_path)
     assert main(["--check"]) == 1
     assert f"run: {COMMAND}" in capsys.readouterr().err
     assert main([]) == 0
@@ -33,7 +33,7 @@ def test_files_that_cannot_be_written(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "docs").write_text("a file where a folder should be")
-    monkeypatch.setattr("vdla.isa.generate._checkout", lambda: tmp_path)
+    monkeypatch.setattr("vdla.generate._checkout", lambda: tmp_path)
     assert main([]) == 2
     assert "cannot write" in capsys.readouterr().err
 

@@ -7,7 +7,7 @@ import pytest
 from isa_programs import program_of, random_program
 
 from vdla.compiler.backends.vdla.tokens import place_tokens
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.isa import FIFOS, UOP_COLUMNS, Opcode, check_program
 from vdla.isa.tokens import pops_of, pushes_of, queues_of
 

@@ -9,10 +9,11 @@ import pytest
 
 from vdla.compiler.ops.vdla.layers import fused_groups
 from vdla.compiler.ops.vdla.packing import blocks, pack_activation, pack_conv_weights, pack_parameters, unpack_activation
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 
 TINY = load_design("tiny")
-BATCHED = TINY.model_copy(update={"gemm": TINY.gemm.model_copy(update={"batch": 2})})
+BATCHED = TINY.varied(gemm={"batch": 2})
 
 
 def naive_weights(w: np.ndarray, groups: int, fused: int, block: int) -> np.ndarray:

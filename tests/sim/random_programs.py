@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vdla.design import Design, design_from_dict
+from vdla.design import Design
+from vdla.design_file import design_from_dict
 from vdla.isa.definition import DMA_SIZE_BITS, AluOp, Buffer, GemmMode, Opcode, Queue, depth, queue_of, tile_bytes
 from vdla.isa.layout import UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from random_programs import random_design, random_inputs, random_program
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.isa.definition import Buffer, tile_bytes
 from vdla.isa.layout import layout_of

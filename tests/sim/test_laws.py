@@ -48,7 +48,7 @@ def test_better_memory_is_never_slower(seed: int) -> None:
     program = random_program(design, rng, LENGTH, scale=SCALE)
     base = cycles(program, design)
     for name, change in better_memories(design).items():
-        better = design.model_copy(update={"memory": design.memory.model_copy(update=change)})
+        better = design.varied(memory=change)
         found = cycles(program, better)
         assert found <= base * (1 + TOLERANCE), f"seed {seed}, {name}: {base} → {found} cycles"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.device import Profile
 from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode
 from vdla.isa.layout import layout_of, new_columns

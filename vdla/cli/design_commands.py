@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -20,7 +21,7 @@ Json = typer.Option(False, "--json", help="One JSON document on stdout.")
 @app.command("list")
 def list_designs(json: bool = Json) -> None:
     """List the designs that come with VDLA."""
-    from vdla.design import load_design, shipped_designs
+    from vdla.design_file import load_design, shipped_designs
 
     designs = [load_design(name) for name in shipped_designs()]
     if json:
@@ -38,12 +39,12 @@ def show(design: str = typer.Argument(help="A YAML file or a name from `vdla des
       vdla design show pynq_z1
       vdla design show my_design.yaml --json
     """
-    from vdla.design import load_design
+    from vdla.design_file import load_design
 
     loaded = load_design(design)
     derived = derived_properties(loaded)
     if json:
-        return print_json({**loaded.model_dump(), "derived": derived})
+        return print_json({**asdict(loaded), "derived": derived})
     say(design_text(loaded))
     return None
 
@@ -56,7 +57,7 @@ def check(designs: list[str] = typer.Argument(help="YAML files or names."), json
     Example:
       vdla design check my_design.yaml
     """
-    from vdla.design import load_design
+    from vdla.design_file import load_design
     from vdla.errors import ProblemList, VdlaError
 
     loaded: dict[str, Design] = {}
@@ -91,7 +92,7 @@ def design_text(design: Design) -> str:
         ("clock", f"{design.clock_mhz:g} MHz"),
         ("GEMM", f"{gemm.batch}×{gemm.block_in}×{gemm.block_out}: {design.macs_per_cycle:,} MAC a cycle"),
         ("peak", f"{design.peak_gops:,.1f} GOPS"),
-        ("types", ", ".join(f"{name} {dtype}" for name, dtype in design.types.model_dump().items())),
+        ("types", ", ".join(f"{name} {dtype}" for name, dtype in asdict(design.types).items())),
         ("bus", f"{design.port_count} × {memory.bus_bits} bits ({memory.ports}): {bandwidth:,.2f} GB/s"),
         ("memory", f"read latency {memory.read_latency}, write latency {memory.write_latency} cycles"),
         ("", f"bursts of {memory.max_burst} beats, {memory.outstanding} outstanding"),

@@ -16,9 +16,7 @@ app = typer.Typer(rich_markup_mode=None, help="The instruction set: print, assem
 app.callback(invoke_without_command=True)(help_when_bare)
 Json = typer.Option(False, "--json", help="One JSON document on stdout.")
 DesignOption = typer.Option("pynq_z1", "--design", "-d", help="A YAML file or a name from `vdla design list`.")
-ProgramDesignOption = typer.Option(
-    None, "--design", "-d", help="The design it is for, when the file does not say; otherwise they must agree."
-)
+ProgramDesignOption = typer.Option(None, "--design", "-d", help="The design to run on instead of the file's own.")
 OutputOption = typer.Option(None, "--output", "-o", metavar="FILE", help="Write here instead of to stdout.")
 
 
@@ -30,7 +28,7 @@ def show(design: str = DesignOption, json: bool = Json) -> None:
     Example:
       vdla isa show --design tiny
     """
-    from vdla.design import load_design
+    from vdla.design_file import load_design
     from vdla.isa.layout import layout_of
 
     layout = layout_of(load_design(design))
@@ -132,12 +130,12 @@ def check(
 
 
 def programs_of(path: Path, design: str | None) -> list[Program]:
-    """The programs of a .s, .vprog or .vdla file. design: that of assembly text; of other files, what theirs must equal.
+    """The programs of a .s, .vprog or .vdla file. design: what they are to run on.
 
     Raises `IsaError` or `RunError` when the file cannot be read, or its programs are for another design.
     """
-    from vdla.design import load_design
-    from vdla.errors import RunError
+    from vdla.design_file import load_design
+    from vdla.isa.binding import require_design
     from vdla.runtime.program_file import read_programs
 
     if path.suffix == ".s":
@@ -146,25 +144,16 @@ def programs_of(path: Path, design: str | None) -> list[Program]:
     if design is None:
         return programs
     wanted = load_design(design)
-    for program in programs:
-        if program.design.hash_hex != wanted.hash_hex:
-            raise RunError(
-                "the program was built for another design",
-                where=str(path),
-                found=f"{program.design.name} ({program.design.hash_hex})",
-                expected=f"{wanted.name} ({wanted.hash_hex})",
-                hint=f"vdla compile MODEL --design {design} -o {path}",
-            )
-    return programs
+    return [require_design(program, wanted) for program in programs]
 
 
 def read_assembly(path: Path, design: str | None) -> Program:
     """A program from assembly text, for `design` or the one it names. Raises `IsaError` when it cannot be read or assembled."""
-    from vdla.design import load_design
+    from vdla.design_file import load_design
     from vdla.errors import IsaError
     from vdla.isa import assemble_program
 
-    loaded = load_design(design) if design else None
+    loaded = load_design(design) if design else load_design
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -47,7 +47,7 @@ def synth(
 
 
 def _write_vivado(design: str, folder: Path, json: bool) -> None:
-    from vdla.design import load_design
+    from vdla.design_file import load_design
     from vdla.hw.vivado.project import write_project
 
     loaded = load_design(design)

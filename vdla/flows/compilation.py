@@ -16,7 +16,8 @@ from vdla.compiler.ops.configuration import Configs
 from vdla.compiler.quantise.qdq import from_qdq, has_qdq
 from vdla.compiler.quantise.quantise import quantise
 from vdla.compiler.targets import BuildOptions
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.files import write_file
 from vdla.flows.dump import Dumper
 from vdla.flows.inputs import CALIBRATION_SAMPLES, Inputs, generated_inputs, require_model, require_samples

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.device import UNITS, DeviceResult, Observer, Profile
 from vdla.errors import RunError
 from vdla.flows.compilation import CompileOptions, compile_to_model, model_name
@@ -200,7 +201,7 @@ class ComparingDevice:
         self, program: Program, inputs: Mapping[str, np.ndarray], *, timing: bool = True, observe: Observer | None = None
     ) -> DeviceResult:
         """The simulator's result; see `Device.run`. Raises `RunError` for faults of the RTL too."""
-        require_design(program, self.design)
+        program = require_design(program, self.design)
         dram, columns = bind_inputs(program, inputs), program.columns()
         for part, image in self._parts(program, dram):
             self.on_stage(f"simulating the RTL of {', '.join(x.name for x in compared_layers(part)[:3])} …")
@@ -258,7 +259,7 @@ def compare(program: Program, dram: np.ndarray, rtl: RtlDevice, read_latency: in
 
 
 def _with_latency(design: Design, read_latency: int) -> Design:
-    return design.model_copy(update={"memory": design.memory.model_copy(update={"read_latency": read_latency})})
+    return design.varied(memory={"read_latency": read_latency})
 
 
 def compared_layers(program: Program) -> list[LayerSpan]:

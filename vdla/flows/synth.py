@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.files import cache_folder, write_file
 from vdla.hw.build import RTL, TOP, rtl_headers, rtl_sources
@@ -65,7 +66,7 @@ def synthesise(
     cached = []
     for target in targets:
         tools = (YOSYS,) if target == "xc7" else (YOSYS, NEXTPNR)
-        kept = _kept(target, sources, tools)
+        kept = _kept(target, loaded, sources, tools)
         if kept is not None and kept.exists():
             results[target] = json.loads(kept.read_text(encoding="utf-8"))
             cached.append(target)
@@ -82,15 +83,15 @@ def _sources(design: Design) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in files} | rtl_headers(design)
 
 
-def _kept(target: str, sources: Mapping[str, str], tools: tuple[Tool, ...]) -> Path | None:
-    """Where the result for these sources, tools and recipes is kept. The part is not in the key: it follows from the design,
-    whose hash is in a header."""
+def _kept(target: str, design: Design, sources: Mapping[str, str], tools: tuple[Tool, ...]) -> Path | None:
+    """Where the result for these sources, tools and recipes is kept, on the part and at the clock of `design`."""
     folder = cache_folder("synth")
     if folder is None:
         return None
     digest = hashlib.sha256(target.encode())
     recipe = [Path(__file__), *sorted(Path(xilinx.__file__).parent.glob("*.py"))]
-    for text in [*sources.values(), *(tool.version for tool in tools), *(path.read_text(encoding="utf-8") for path in recipe)]:
+    recipes = [path.read_text(encoding="utf-8") for path in recipe]
+    for text in [design.build_hash, *sources.values(), *(tool.version for tool in tools), *recipes]:
         digest.update(f"{len(text)}\0{text}".encode())
     return folder / f"{digest.hexdigest()[:24]}.json"
 
@@ -104,7 +105,7 @@ def _run(design: Design, target: str, sources: Mapping[str, str], on_stage: Call
         if target == "xc7":
             on_stage("Yosys for Xilinx 7-series, some minutes …")
             return _xc7(design, xilinx.synthesise(folder, verilog, TOP, PACKED))
-        refused = ecp5.why_not(8 * sum(design.sram.model_dump().values()), design.macs_per_cycle)
+        refused = ecp5.why_not(8 * sum(asdict(design.sram).values()), design.macs_per_cycle)
         if refused:
             return _ecp5(design, None, refused)
         on_stage("Yosys and nextpnr for ECP5, some minutes …")

@@ -16,6 +16,7 @@ from vdla.design import Design
 from vdla.device import Device, Profile
 from vdla.errors import RunError
 from vdla.files import write_file
+from vdla.isa.binding import refuse_other_design, require_design
 from vdla.isa.program import Program
 from vdla.runtime.program_file import module_to_bytes
 
@@ -59,13 +60,7 @@ class Module:
     """
 
     def __init__(self, model: CompiledModel, device: Device) -> None:
-        if model.design.hash_hex != device.design.hash_hex:
-            raise RunError(
-                "the module was built for another design",
-                found=f"{model.design.name} ({model.design.hash_hex})",
-                expected=f"{device.design.name} ({device.design.hash_hex})",
-                hint="compile for the device's design",
-            )
+        refuse_other_design("the module", model.design, device.design)
         self.model, self.device = model, device
         self._runners: dict[int, Runner] = {}  # position of a step → what runs it, made when it first does
 
@@ -95,7 +90,8 @@ class Module:
             seconds = time.perf_counter() - begun
             host, device = (host + seconds, device) if step.program is None else (host, device + seconds)
         outputs = {name: values[name] for name in self.model.outputs}
-        return Result(outputs, tuple(profiles), host, device, tuple(self.model.programs))
+        programs = tuple(require_design(program, self.device.design) for program in self.model.programs)
+        return Result(outputs, tuple(profiles), host, device, programs)
 
     def _runner(self, number: int, step: Step) -> Runner:
         if number not in self._runners:

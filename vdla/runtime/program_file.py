@@ -16,10 +16,10 @@ from vdla.compiler.graph.manifest import graph_from, graph_manifest
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.targets import Step, backend_of
 from vdla.compiler.targets.placement import Placement
-from vdla.design import design_from_dict
 from vdla.errors import RunError
-from vdla.isa.program import Program
-from vdla.isa.program_manifest import design_manifest, program_from, program_manifest
+from vdla.isa.binding import refuse_other_design
+from vdla.isa.program import Program, stored_design
+from vdla.isa.program_manifest import program_from, program_manifest
 
 PROGRAM, MODULE = "vdla-program", "vdla-module"
 Manifest = Mapping[str, Any]
@@ -36,7 +36,7 @@ def program_to_bytes(program: Program) -> bytes:
 def module_to_bytes(model: CompiledModel) -> bytes:
     writer = Writer()
     manifest = {
-        "design": design_manifest(model.design),
+        "design": model.design.to_dict(),
         "quantised": graph_manifest(model.quantised, (), writer),
         "placed": graph_manifest(model.placed, model.run_constants, writer),
         "placement": {"targets": dict(model.placement.targets), "reasons": dict(model.placement.reasons)},
@@ -73,7 +73,7 @@ def _programs(reader: Reader) -> list[Program]:
 def _module(reader: Reader) -> CompiledModel:
     reader.expect(MODULE)
     m = reader.manifest
-    design = design_from_dict(m["design"], str(reader.path))
+    design = stored_design(m["design"], str(reader.path))
     placed = graph_from(m["placed"], reader)
     nodes = {node.name: node for node in placed.nodes}
     steps = tuple(_step(s, nodes, reader) for s in m["steps"])
@@ -97,8 +97,8 @@ def _check_module(model: CompiledModel) -> None:
             raise RunError("a constant's type is wrong", where=name, found=str(value.dtype), expected=str(graph.type_of(name)))
     known = {*graph.inputs, *graph.constants}
     for step in model.steps:
-        if step.program is not None and step.program.design.hash_hex != model.design.hash_hex:
-            raise RunError("a program is for another design than its module", where=step.name)
+        if step.program is not None:
+            refuse_other_design(f"the program {step.name}", step.program.design, model.design)
         backend_of(step.target).check(step, graph, known)
     if missing := [name for name in model.quantised.outputs if name not in known]:
         raise RunError("an output is computed by nothing", found=missing[0])

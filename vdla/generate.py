@@ -1,4 +1,4 @@
-"""Write everything that is generated from the instruction set: `python -m vdla.isa.generate [--check]`.
+"""Write everything that is generated from the instruction set: `python -m vdla.generate [--check]`.
 
 With `--check` nothing is written; the exit code is 1 when a file differs, and the message is the command to run.
 """
@@ -10,13 +10,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.errors import OutputError, VdlaError
 from vdla.isa.emit_manual import manual
 from vdla.isa.emit_verilog import verilog_header
 from vdla.isa.registers import registers_header, registers_manual
 
-COMMAND = "python -m vdla.isa.generate"
+COMMAND = "python -m vdla.generate"
 MANUAL_DESIGN = "pynq_z1"
 VERILOG_DESIGNS = ("pynq_z1", "tiny", "zynq_4port", "kv260")
 

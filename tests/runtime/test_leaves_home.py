@@ -1,0 +1,101 @@
+"""The runtime needs the standard library and NumPy, nothing else: it is imported, and runs a program, where nothing else is.
+
+VDLA_BOARD_PYTHON=/path/to/python3.10 (with NumPy 1.21) runs the same in the oldest Python there is to be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from portable_modules import MODULES, package_links, run_on_board
+
+from vdla.compiler.graph.graph import TensorType
+from vdla.design import Design
+from vdla.design_file import load_design
+from vdla.flows.compilation import compile_to_model
+from vdla.flows.inputs import generated_inputs
+from vdla.isa.binding import bind_inputs
+from vdla.isa.program import Program
+from vdla.sim.device import Simulator
+
+BOARD_PYTHON = os.environ.get("VDLA_BOARD_PYTHON", "")
+on_board = pytest.mark.skipif(not BOARD_PYTHON, reason="VDLA_BOARD_PYTHON names no Python of a board")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_nothing_else(module: str) -> None:
+    run_on_board(f"import {module}")
+
+
+@pytest.mark.parametrize("package", ["pydantic", "yaml", "numba", "llvmlite", "onnx", "vdla.design_file"])
+def test_the_board_of_these_tests_has_nothing_else(package: str) -> None:
+    with pytest.raises(AssertionError, match="a board has no"):
+        run_on_board(f"import {package}")
+
+
+@on_board
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_in_the_oldest_python(module: str, tmp_path: Path) -> None:
+    run_on_board(f"import {module}", python=BOARD_PYTHON, links=package_links(tmp_path))
+
+
+EXECUTE = """
+import json
+import numpy as np
+from vdla.isa.definition import Opcode
+from vdla.isa.program import Program, stored_design
+from vdla.isa.semantics import SEMANTICS, new_machine
+
+folder = sys.argv[1]
+with open(f"{folder}/design.json") as file:
+    design = stored_design(json.load(file), "design.json")
+program = Program(design, np.load(f"{folder}/words.npy"), 0)
+machine = new_machine(design, np.load(f"{folder}/dram.npy"))
+for record in program.columns():
+    SEMANTICS[Opcode(record["opcode"])](machine, record)
+np.save(f"{folder}/after.npy", machine.dram)
+print(design.hash_hex)
+"""
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return compile_to_model("digits", load_design("tiny")).programs[0]
+
+
+def check_execution(program: Program, folder: Path, **board: object) -> None:
+    """The program by the definition of its instructions on the board, against the simulator here."""
+    inputs = generated_inputs({slot.name: TensorType(slot.shape, slot.dtype) for slot in program.inputs}, 1)
+    (folder / "design.json").write_text(json.dumps(program.design.to_dict()))
+    np.save(folder / "words.npy", program.words)
+    np.save(folder / "dram.npy", bind_inputs(program, inputs))
+    assert run_on_board(EXECUTE, str(folder), **board).strip() == program.design.hash_hex  # type: ignore[arg-type]
+    after, expected = np.load(folder / "after.npy"), Simulator(program.design).run(program, inputs, timing=False).outputs
+    for slot in program.outputs:
+        found = after[slot.address : slot.address + slot.bytes].view(slot.dtype).reshape(slot.shape)
+        assert np.array_equal(found, expected[slot.name])
+
+
+def test_executes_a_program(program: Program, tmp_path: Path) -> None:
+    check_execution(program, tmp_path)
+
+
+@on_board
+def test_executes_a_program_in_the_oldest_python(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    check_execution(program, tmp_path, python=BOARD_PYTHON, links=package_links(tmp_path / "links"))
+
+
+@pytest.mark.parametrize("name", ["pynq_z1", "datacenter"])
+def test_a_design_is_the_same_there(name: str) -> None:
+    design = load_design(name)
+    code = "import json; from vdla.design import Design\n"
+    code += (
+        "design = Design.from_dict(json.loads(sys.argv[1]), 'here'); print(json.dumps([design.to_dict(), design.build_hash]))"
+    )
+    there, build_hash = json.loads(run_on_board(code, json.dumps(design.to_dict())))
+    assert (Design.from_dict(there, "there"), build_hash) == (design, design.build_hash)

@@ -27,6 +27,15 @@ class Queue(IntEnum):
     STORE = 2
 
 
+class Unit(IntEnum):
+    """What runs at the same time: FETCH, and one unit for each queue, which runs it."""
+
+    FETCH = 0
+    LOAD = 1
+    COMPUTE = 2
+    STORE = 3
+
+
 class Opcode(IntEnum):
     LOAD = 0
     STORE = 1

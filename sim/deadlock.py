@@ -9,8 +9,8 @@ import numpy as np
 from vdla.device import UNITS
 from vdla.errors import RunError
 from vdla.isa.program import Program
+from vdla.isa.timing import COMMAND_QUEUE_DEPTH, COMPUTE, LOAD, STORE
 from vdla.sim.functional import describe
-from vdla.sim.timing import COMMAND_QUEUE_DEPTH, COMPUTE, LOAD, STORE
 
 NEIGHBOURS = {LOAD: ("", "COMPUTE"), COMPUTE: ("LOAD", "STORE"), STORE: ("COMPUTE", "")}
 

@@ -17,9 +17,9 @@ from vdla.isa.binding import bind_inputs, read_outputs, require_design
 from vdla.isa.definition import PER_CHANNEL_ALU_OPS, AluOp, Opcode
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, Machine, new_machine, uop_indices
+from vdla.isa.timing import ALU_LATENCY, ALU_LONG_LATENCY, LONG_ALU_OPS
 from vdla.sim.functional import describe
 from vdla.sim.naive_timing import NaiveMachine
-from vdla.sim.timing import ALU_LATENCY, ALU_LONG_LATENCY, LONG_ALU_OPS
 
 
 class NaiveSimulator:

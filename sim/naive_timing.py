@@ -1,4 +1,4 @@
-"""The naive twin of the timing engine: the contract of `timing`, stepped cycle by cycle in plain Python.
+"""The naive twin of the timing engine: the contract of `isa.timing`, stepped cycle by cycle in plain Python.
 
 It shares the constants of the contract with the engine, and nothing else. Every cycle, each part of the machine does what
 it can, looking only at what happened in earlier cycles:
@@ -17,7 +17,7 @@ import numpy as np
 
 from vdla.design import INSTRUCTION_BYTES, Design
 from vdla.isa.definition import AluOp, Buffer, Opcode, Queue, queue_of, tile_bytes
-from vdla.sim.timing import (
+from vdla.isa.timing import (
     ALU_FILL,
     ALU_LONG_FILL,
     BUS_PRIORITY,

@@ -14,7 +14,7 @@ from vdla.design import INSTRUCTION_BYTES
 from vdla.device import STALLS, UNITS, LayerProfile, Profile, UnitProfile
 from vdla.isa.definition import Buffer, Opcode
 from vdla.isa.program import Program
-from vdla.sim.timing import COMPUTE, DECODE, FETCH, LOAD, QUEUE_HOP, STORE
+from vdla.isa.timing import COMPUTE, DECODE, FETCH, LOAD, QUEUE_HOP, STORE
 from vdla.sim.timing_engine import Schedule
 from vdla.sim.work import Work
 

@@ -17,6 +17,7 @@ import numpy as np
 from vdla.errors import RunError
 from vdla.isa.definition import Buffer, depth, tile_bytes
 from vdla.isa.program import Program
+from vdla.isa.timing import LOAD
 from vdla.sim import kernels
 from vdla.sim.deadlock import deadlock_error
 from vdla.sim.functional import describe, new_memories, raise_fault, shape_of
@@ -37,7 +38,6 @@ from vdla.sim.kernels import (
     Memories,
     Shape,
 )
-from vdla.sim.timing import LOAD
 from vdla.sim.work import units_of
 
 RAW, WAR, WAW, UNWRITTEN = range(4)

@@ -1,4 +1,4 @@
-"""When every instruction of a program starts and finishes: the contract of `timing`, evaluated by events.
+"""When every instruction of a program starts and finishes: the contract of `isa.timing`, evaluated by events.
 
 Everything but the bus is a system of equations in which each time is the maximum of earlier times plus a constant. So the
 engine alternates two steps until nothing is left:
@@ -20,10 +20,7 @@ import numpy as np
 
 from vdla.design import INSTRUCTION_BYTES, Design
 from vdla.isa.definition import Buffer, Opcode, tile_bytes
-from vdla.sim import bus
-from vdla.sim.bus import Port
-from vdla.sim.jit import jit
-from vdla.sim.timing import (
+from vdla.isa.timing import (
     BUS_PRIORITY,
     COMMAND_QUEUE_DEPTH,
     COMPUTE,
@@ -36,9 +33,11 @@ from vdla.sim.timing import (
     QUEUE_HOP,
     STORE,
     TOKEN_HOP,
-    load_finish,
-    store_finish,
 )
+from vdla.sim import bus
+from vdla.sim.bus import Port
+from vdla.sim.compiled_timing import load_finish, store_finish
+from vdla.sim.jit import jit
 from vdla.sim.work import Work, units_of
 
 UNKNOWN = -1

@@ -15,9 +15,9 @@ import numpy as np
 from vdla.device import STALLS, UNITS, Profile
 from vdla.isa.assembler import instruction_lines
 from vdla.isa.program import Program
+from vdla.isa.timing import COMPUTE, FETCH, FETCH_BLOCK, LOAD, STORE
 from vdla.sim.device import schedule_program
 from vdla.sim.profile import unit_cycles
-from vdla.sim.timing import COMPUTE, FETCH, FETCH_BLOCK, LOAD, STORE
 
 Event = dict[str, Any]
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from vdla.isa.definition import Buffer, Opcode, queue_of, tile_bytes
 from vdla.isa.program import Program
+from vdla.isa.timing import ALU_LATENCY, ALU_LONG_LATENCY, DECODE, LOAD, LONG_ALU_OPS, alu_cycles, gemm_cycles
 from vdla.sim import kernels
 from vdla.sim.functional import new_memories, raise_fault, shape_of
 from vdla.sim.jit import jit
 from vdla.sim.kernels import ALU_REQUANTISE, BUF_UOP, NO_FAULT, OP_ALU, OP_LOAD, Memories, Shape
-from vdla.sim.timing import ALU_LATENCY, ALU_LONG_LATENCY, DECODE, LOAD, LONG_ALU_OPS, alu_cycles, gemm_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Work:
 
 
 def units_of(columns: np.ndarray) -> np.ndarray:
-    """int64[n]: the unit that runs each instruction, as in `timing`; `isa.definition.queue_of` for all at once."""
+    """int64[n]: the unit that runs each instruction, as in `isa.timing`; `isa.definition.queue_of` for all at once."""
     units = np.zeros(len(columns), np.int64)
     for opcode in Opcode:
         for buffer in Buffer:
@@ -53,7 +53,7 @@ def work_of(program: Program, columns: np.ndarray) -> Work:
     gemm, alu = opcode == Opcode.GEMM, opcode == Opcode.ALU
     cycles[gemm] = gemm_cycles(steps[gemm])
     reads = _read_cycles(program, columns, np.where(long, ALU_LONG_LATENCY, ALU_LATENCY))[alu]
-    cycles[alu] = np.where(long[alu], alu_cycles(reads, True), alu_cycles(reads, False))
+    cycles[alu] = alu_cycles(reads, long[alu])
 
     is_load, is_dma = opcode == Opcode.LOAD, (opcode == Opcode.LOAD) | (opcode == Opcode.STORE)
     tiles = np.where(is_dma, c["y_size"] * c["x_size"], 0)

@@ -1,4 +1,4 @@
-// What follows from the generated vdla_isa.vh, and the constants of the timing contract (vdla/sim/timing.py; a test compares).
+// What follows from the generated vdla_isa.vh, and the constants of the timing contract (vdla/isa/timing.py; a test compares).
 `ifndef VDLA_CONFIG_VH
 `define VDLA_CONFIG_VH
 

@@ -19,7 +19,7 @@ module vdla_shell #(
     output wire                       irq,
 
 `ifdef VDLA_TRACE
-    // Simulation only. A unit's bit: 1 load, 2 compute, 3 store. In the sense of vdla/sim/timing.py: trace_start in the
+    // Simulation only. A unit's bit: 1 load, 2 compute, 3 store. In the sense of vdla/isa/timing.py: trace_start in the
     // cycle an instruction starts, trace_retire in the cycle it finishes; trace_running from cycle 0 on.
     output wire                       trace_running,
     output wire [3:0]                 trace_start,

@@ -12,8 +12,8 @@ import pytest
 
 from vdla.design import load_design
 from vdla.hw.build import RTL, TOP, rtl_headers, rtl_sources, verilator_command
+from vdla.isa import timing
 from vdla.isa.registers import REGISTERS
-from vdla.sim import timing
 
 DESIGNS = ("tiny", "pynq_z1", "zynq_4port", "kv260")
 CONFIG = (RTL / "vdla_config.vh").read_text(encoding="utf-8")

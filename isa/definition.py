@@ -95,6 +95,11 @@ def queue_of(opcode: Opcode, buffer: Buffer | None = None) -> Queue:
     return Queue.COMPUTE
 
 
+def unit_of(queue: Queue) -> Unit:
+    """The unit that runs the instructions of `queue`."""
+    return Unit(queue + 1)
+
+
 def tile_bytes(design: Design, buffer: Buffer) -> int:
     """Bytes in DRAM of one entry of `buffer`: the unit of a DMA's dram_base and x_stride."""
     return {

@@ -15,10 +15,11 @@ from vdla.device import UNITS, DeviceResult, Observer
 from vdla.errors import RunError
 from vdla.hw.build import rtl_library
 from vdla.hw.driver import Counters, Driver, Job, design_hash, unit_of_words
-from vdla.hw.profile import trace_profile
 from vdla.hw.simulation import BUS_BASE, MemoryModel, RtlSimulation, StopReason
+from vdla.hw.trace import Trace, events_of, seen, trace_of
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
 from vdla.isa.program import Program
+from vdla.profile import profile_of
 
 PAGE = 4096
 SLICE = 1 << 20
@@ -30,18 +31,27 @@ if it works."""
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What a run left. dram: uint8[dram_bytes]. unit, start, finish: int64[n] of each instruction, in cycles of the run.
+    """What a run left. dram: uint8[dram_bytes]. unit: int64[n], that ran each instruction.
 
     clock_cycles: all that were simulated, and `seconds` the wall time they took.
     """
 
     dram: np.ndarray
     unit: np.ndarray
-    start: np.ndarray
-    finish: np.ndarray
+    trace: Trace
     counters: Counters
     clock_cycles: int
     seconds: float
+
+    @property
+    def start(self) -> np.ndarray:
+        """int64[n], cycles of the run."""
+        return self.trace.start
+
+    @property
+    def finish(self) -> np.ndarray:
+        """int64[n], cycles of the run."""
+        return self.trace.finish
 
 
 class RtlDevice:
@@ -70,7 +80,7 @@ class RtlDevice:
         program = require_design(program, self.design)
         dram, columns = bind_inputs(program, inputs), program.columns()
         execution = self.execute(program, dram, observe=observe)
-        profile = trace_profile(program, columns, execution.unit, execution.start, execution.finish) if timing else None
+        profile = profile_of(program, columns, events_of(execution.trace, columns)) if timing else None
         return DeviceResult(read_outputs(program, execution.dram), profile)
 
     def execute(self, program: Program, dram: np.ndarray, *, observe: Observer | None = None) -> Execution:
@@ -128,7 +138,7 @@ class RtlMachine:
     def run(self, observe: Observer | None = None, job: Job | None = None) -> Execution:
         """One run. `job` in place of the program's own. Raises `RunError`."""
         begun, first = time.perf_counter(), self.simulation.cycles
-        earlier_starts, earlier = self.simulation.started(), self.simulation.retired()
+        before, earlier = seen(self.simulation), self.simulation.retired()
         self.driver.start(job or job_of(self.program))
         for layer in self.program.layers if observe else ():
             done = np.bincount(self.unit[: layer.end], minlength=len(UNITS))
@@ -139,8 +149,8 @@ class RtlMachine:
         self._run_until(None, first)
         counters = self.driver.end(self.program)
         seconds = time.perf_counter() - begun
-        start, finish = self._times(earlier_starts, earlier)
-        return Execution(self.dram.copy(), self.unit, start, finish, counters, self.simulation.cycles - first, seconds)
+        trace = trace_of(self.simulation, self.unit, self.program.design.bus_bytes, before)
+        return Execution(self.dram.copy(), self.unit, trace, counters, self.simulation.cycles - first, seconds)
 
     def _run_until(self, retired: Sequence[int] | None, first: int) -> bool:
         """Let time pass until every unit has retired so many instructions (True) or the run, which began at clock cycle
@@ -161,23 +171,6 @@ class RtlMachine:
                     hint="vdla cosim --waves FILE",
                 )
         return False
-
-    def _times(self, earlier_starts: Sequence[int], earlier: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """start, finish of each instruction. earlier…: how many instructions earlier runs started and retired on each unit."""
-        times = np.zeros((2, len(self.unit)), np.int64)
-        for unit in range(1, len(UNITS)):
-            mine = np.flatnonzero(self.unit == unit)
-            started = self.simulation.starts(unit)[earlier_starts[unit] :]
-            retired = self.simulation.retirements(unit)[earlier[unit] :]
-            if len(started) != len(mine) or len(retired) != len(mine):
-                raise RunError(
-                    f"{UNITS[unit].upper()} has not run each of its instructions once",
-                    where="the RTL's trace",
-                    found=f"{len(started)} started, {len(retired)} retired",
-                    expected=f"{len(mine)}",
-                )
-            times[:, mine] = started - self.simulation.zero, retired - self.simulation.zero
-        return times[0], times[1]
 
 
 def _read_only(dram: np.ndarray) -> np.ndarray:

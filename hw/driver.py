@@ -16,10 +16,11 @@ from vdla.design import Design
 from vdla.device import UNITS
 from vdla.errors import RunError
 from vdla.isa.assembler import describe
-from vdla.isa.definition import Buffer, Opcode, queue_of
+from vdla.isa.definition import Opcode
 from vdla.isa.layout import head_slices, layout_of
 from vdla.isa.program import Program
 from vdla.isa.registers import FAULT_DOC, VERSION, WATCHDOG_CYCLES, Fault, field_of, offset_of
+from vdla.isa.tokens import unit_numbers
 
 RESET_PATIENCE = 10_000
 """Reads of the status after which a reset has failed: it waits for the bus only, far less than a run."""
@@ -241,12 +242,7 @@ def unit_of_words(program: Program) -> np.ndarray:
     layout = layout_of(program.design)
     opcode = _bits(program.words, *_slice(head_slices(layout), "opcode"))
     buffer = _bits(program.words, *_slice(layout.instructions[Opcode.LOAD], "buffer"))
-    units = np.zeros(len(program.words), np.int64)
-    for op in Opcode:
-        for b in Buffer:
-            here = (opcode == op) & ((buffer == b) | (op not in (Opcode.LOAD, Opcode.STORE)))
-            units[here] = queue_of(op, b) + 1
-    return units
+    return unit_numbers(opcode, buffer)
 
 
 def _slice(slices, name: str) -> tuple[int, int]:

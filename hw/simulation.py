@@ -63,6 +63,14 @@ class StopReason(IntEnum):
     FAILED = 3
 
 
+class EventKind(IntEnum):
+    """What the trace tells, see `vdla_events` of verilator/harness.cpp."""
+
+    STARTED = 0
+    RETIRED = 1
+    MOVED = 2
+
+
 class MemoryConfig(ctypes.Structure):
     """MemoryConfig of verilator/memory.h."""
 
@@ -163,26 +171,21 @@ class RtlSimulation:
         """The clock cycle that was cycle 0 of the last run; -1 before the first."""
         return self._library.vdla_zero(self._handle)
 
-    def starts(self, unit: int) -> np.ndarray:
-        """int64[k]: the clock cycles in which `unit` started instructions, since the hardware was made."""
-        return self._events(unit, 0)
+    def events(self, kind: EventKind, unit: int) -> np.ndarray:
+        """int64[k], since the hardware was made. STARTED, RETIRED: the clock cycles in which `unit` started or finished
+        instructions; FETCH starts what it dispatches, and finishes nothing. MOVED: the beats each of these moved; of
+        FETCH the clock cycle of each beat."""
+        events = np.empty(self.count(kind, unit), np.int64)
+        self._library.vdla_events(self._handle, unit, kind, events.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)))
+        return events
 
-    def retirements(self, unit: int) -> np.ndarray:
-        """int64[k]: the clock cycles in which instructions of `unit` finished."""
-        return self._events(unit, 1)
-
-    def started(self) -> list[int]:
-        """How many instructions each unit has started, since the hardware was made."""
-        return [self._library.vdla_events(self._handle, unit, 0, None) for unit in range(len(UNITS))]
+    def count(self, kind: EventKind, unit: int) -> int:
+        """How many such events there have been."""
+        return self._library.vdla_events(self._handle, unit, kind, None)
 
     def retired(self) -> list[int]:
         """How many instructions each unit has finished, since the hardware was made."""
-        return [self._library.vdla_events(self._handle, unit, 1, None) for unit in range(len(UNITS))]
-
-    def _events(self, unit: int, retire: int) -> np.ndarray:
-        events = np.empty(self._library.vdla_events(self._handle, unit, retire, None), np.int64)
-        self._library.vdla_events(self._handle, unit, retire, events.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)))
-        return events
+        return [self.count(EventKind.RETIRED, unit) for unit in range(len(UNITS))]
 
     def _check(self, failed: int) -> None:
         if failed:
@@ -206,7 +209,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "vdla_run": (ctypes.c_int, [handle, cycles, ctypes.POINTER(ctypes.c_uint64)]),
         "vdla_cycles": (cycles, [handle]),
         "vdla_zero": (ctypes.c_int64, [handle]),
-        "vdla_events": (ctypes.c_uint64, [handle, ctypes.c_uint, ctypes.c_int, ctypes.POINTER(ctypes.c_int64)]),
+        "vdla_events": (ctypes.c_uint64, [handle, ctypes.c_uint, ctypes.c_uint, ctypes.POINTER(ctypes.c_int64)]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)

@@ -3,6 +3,7 @@
 definition      queues, opcodes, buffers, fields and their widths as functions of a Design
 layout          bit positions; encoder and decoder between words and columns
 semantics       what each instruction means
+timing          when instructions start and finish: the contract
 program         instructions with the DRAM they run in
 assembler       instructions as text; program_text: whole programs as text
 tokens          queues, FIFOs and the happens-before order they impose

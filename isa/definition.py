@@ -27,6 +27,15 @@ class Queue(IntEnum):
     STORE = 2
 
 
+class Unit(IntEnum):
+    """What runs at the same time: FETCH, and one unit for each queue, which runs it."""
+
+    FETCH = 0
+    LOAD = 1
+    COMPUTE = 2
+    STORE = 3
+
+
 class Opcode(IntEnum):
     LOAD = 0
     STORE = 1
@@ -84,6 +93,11 @@ def queue_of(opcode: Opcode, buffer: Buffer | None = None) -> Queue:
     if opcode == Opcode.LOAD and buffer in LOAD_QUEUE_BUFFERS:
         return Queue.LOAD
     return Queue.COMPUTE
+
+
+def unit_of(queue: Queue) -> Unit:
+    """The unit that runs the instructions of `queue`."""
+    return Unit(queue + 1)
 
 
 def tile_bytes(design: Design, buffer: Buffer) -> int:

@@ -84,7 +84,7 @@ def _introduction(design: Design) -> str:
         "Machine state is DRAM, as bytes, and four SRAMs, as tiles. Addresses of a DMA count tiles of its buffer, so tiles "
         "lie at multiples of their size. What an SRAM holds after reset is undefined.\n\n"
         + _table(("buffer", "entries", "entry in DRAM", "loaded by", "holds"), rows)
-        + "\n\nWhen instructions retire, cycle by cycle, is stated in sim/timing.py. No program's results may depend on it: "
+        + "\n\nWhen instructions retire, cycle by cycle, is stated in isa/timing.py. No program's results may depend on it: "
         "that is what the tokens are for."
     )
 

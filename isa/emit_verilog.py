@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 from vdla.design import Design
+from vdla.isa import timing
 from vdla.isa.definition import (
     HEAD,
     INSTRUCTION_BITS,
@@ -32,6 +33,7 @@ def verilog_header(design: Design, command: str) -> str:
     layout = layout_of(design)
     sections = [
         ("The machine", _machine(design)),
+        ("Constants of the timing contract (vdla/isa/timing.py)", _timing()),
         ("Opcodes", _enum("OPCODE", Opcode)),
         ("Buffers of a DMA", _enum("BUFFER", Buffer)),
         ("GEMM modes", _enum("GEMM_MODE", GemmMode)),
@@ -94,6 +96,21 @@ def _machine(design: Design) -> Iterator[tuple[str, str, str]]:
     for name, value, comment in facts:
         yield name, str(value), comment
     yield f"PORTS_{memory.ports.upper()}", "1", "for `ifdef: one memory port shared by all units, or one for each"
+
+
+def _timing() -> Iterator[tuple[str, str, str]]:
+    """Those that are parameters of the RTL; the others follow from how its pipelines are built, and tests hold them."""
+    facts = (
+        ("FETCH_BLOCK", timing.FETCH_BLOCK, "instructions"),
+        ("FETCH_BLOCKS", timing.FETCH_BUFFER_BLOCKS, "of FETCH's buffer"),
+        ("QUEUE_DEPTH", timing.COMMAND_QUEUE_DEPTH, "instructions in a command queue"),
+        ("GEMM_FILL", timing.GEMM_FILL, "cycles"),
+        ("ALU_FILL", timing.ALU_FILL, ""),
+        ("ALU_LONG_FILL", timing.ALU_LONG_FILL, ""),
+        ("ALU_LONG_LATENCY", timing.ALU_LONG_LATENCY, ""),
+    )
+    for name, value, comment in facts:
+        yield name, str(value), comment
 
 
 def _enum(name: str, values: type[IntEnum]) -> Iterator[tuple[str, str, str]]:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from vdla.isa.definition import Unit
+
 VERSION = 0x0001_0000
 """Major and minor, 16 bits each: the major changes when a driver of the old map would go wrong."""
 
@@ -77,10 +79,10 @@ def _pair(name: str, offset: int, access: str, doc: str, reset: int = 0) -> tupl
 
 
 def _counters() -> Iterator[Register]:
-    """Twelve bytes for each unit, in the order of `vdla.device.UNITS`. They count from the start to the end of a run."""
-    for unit, name in enumerate(("FETCH", "LOAD", "COMPUTE", "STORE")):
-        base = 0x80 + 0x10 * unit
-        what, wait = ("dispatched", "with an instruction for a full queue") if name == "FETCH" else ("started", "for tokens")
+    """Twelve bytes for each unit, in their order. They count from the start to the end of a run."""
+    for unit in Unit:
+        name, base = unit.name, 0x80 + 0x10 * unit
+        what, wait = ("dispatched", "with an instruction for a full queue") if unit == Unit.FETCH else ("started", "for tokens")
         yield Register(f"{name}_BUSY", base, "RO", f"cycles in which {name} did something, modulo 2^32")
         yield Register(f"{name}_STALL", base + 4, "RO", f"cycles in which {name} waited {wait}, modulo 2^32")
         yield Register(f"{name}_INSTRUCTIONS", base + 8, "RO", f"instructions {name} has {what}")

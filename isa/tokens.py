@@ -7,11 +7,10 @@ push on a FIFO is the k-th pop's token, pushed when its instruction retires, tak
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
-from vdla.isa.definition import Buffer, Opcode, Queue, queue_of
+from vdla.isa.definition import BUFFERS_OF, DMA, HEAD, Opcode, Queue, Unit, queue_of, unit_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +34,38 @@ FIFOS = tuple(
 )
 
 
+def _unit_table() -> np.ndarray:
+    """int64[opcode, buffer], of all values of the fields."""
+    values = {field.name: 1 << field.width for field in (*HEAD, *DMA) if isinstance(field.width, int)}
+    table = np.full((values["opcode"], values["buffer"]), Unit.FETCH, np.int64)
+    for opcode in Opcode:
+        if opcode in BUFFERS_OF:
+            for buffer in BUFFERS_OF[opcode]:
+                table[opcode, buffer] = unit_of(queue_of(opcode, buffer))
+        else:
+            table[opcode] = unit_of(queue_of(opcode))
+    return table
+
+
+_UNITS = _unit_table()
+
+
+def unit_numbers(opcode: np.ndarray, buffer: np.ndarray) -> np.ndarray:
+    """int64[n]: the `Unit` that runs each instruction of these fields; FETCH, 0, for one that does not exist.
+
+    opcode, buffer: int[n], anything the fields can hold; the buffer of what is no DMA is not looked at.
+    """
+    return _UNITS[opcode, buffer]
+
+
+def units_of(columns: np.ndarray) -> np.ndarray:
+    """int64[n]: the `Unit` that runs each of COLUMNS[n]."""
+    return unit_numbers(columns["opcode"], columns["buffer"])
+
+
 def queues_of(columns: np.ndarray) -> np.ndarray:
     """int8[n]: the `Queue` of each of COLUMNS[n]."""
-    table = np.zeros((max(Opcode) + 1, max(Buffer) + 1), np.int8)
-    for opcode, buffer in product(Opcode, Buffer):
-        table[opcode, buffer] = queue_of(opcode, buffer)
-    return table[columns["opcode"], columns["buffer"]]
+    return (units_of(columns) - unit_of(Queue(0))).astype(np.int8)
 
 
 def pushes_of(columns: np.ndarray, queue: np.ndarray, fifo: Fifo) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The memory model: transfers as bursts over a shared bus or a port for each unit (contract: `timing`, DMA and BUS).
+"""The memory model: transfers as bursts over a shared bus or a port for each unit (contract: `isa.timing`, DMA and BUS).
 
 What each unit has under way is one record of `TRANSFER` and one row of `over`, int64[unit, outstanding]: a ring of when
 its last bursts were over. A step of the loops handles one burst.
@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vdla.isa.timing import STORE, WRITE_SETUP
+from vdla.sim.compiled_timing import burst_beats, end_beat, first_beat, request_time
 from vdla.sim.jit import jit
-from vdla.sim.timing import STORE, WRITE_SETUP, burst_beats, end_beat, first_beat, request_time
 
 NEVER = 1 << 62
 

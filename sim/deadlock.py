@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from vdla.device import UNITS
 from vdla.errors import RunError
+from vdla.isa.definition import Queue, Unit, unit_of
 from vdla.isa.program import Program
+from vdla.isa.timing import COMMAND_QUEUE_DEPTH
+from vdla.isa.tokens import FIFOS, Fifo
 from vdla.sim.functional import describe
-from vdla.sim.timing import COMMAND_QUEUE_DEPTH, COMPUTE, LOAD, STORE
-
-NEIGHBOURS = {LOAD: ("", "COMPUTE"), COMPUTE: ("LOAD", "STORE"), STORE: ("COMPUTE", "")}
 
 
 def deadlock_error(
@@ -26,11 +24,9 @@ def deadlock_error(
     """The error of a run that stopped. unit: int64[n]; started, dispatched: bool[n], which instructions got so far.
     cycle: when the last thing happened, where time plays a part."""
     sides = []
-    pushed = {(u, side): _pushed(columns, unit, started, u, side) for u in NEIGHBOURS for side in ("prev", "next")}
-    popped = {
-        (u, side): int(columns[f"pop_{side}"][started & (unit == u)].sum()) for u in NEIGHBOURS for side in ("prev", "next")
-    }
-    for u in NEIGHBOURS:
+    pushed = {f: int(columns[f.push][started & (unit == unit_of(f.producer))].sum()) for f in FIFOS}
+    popped = {f: int(columns[f.pop][started & (unit == unit_of(f.consumer))].sum()) for f in FIFOS}
+    for u in map(unit_of, Queue):
         waiting = np.flatnonzero((unit == u) & ~started)
         if not len(waiting):
             sides.append(f"{UNITS[u].upper()} has run all its instructions")
@@ -50,16 +46,13 @@ def deadlock_error(
     )
 
 
-def _pushed(columns: np.ndarray, unit: np.ndarray, started: np.ndarray, u: int, side: str) -> int:
-    """Tokens pushed towards `u` from its side `side`."""
-    producer, bit = (u - 1, "push_next") if side == "prev" else (u + 1, "push_prev")
-    return int(columns[bit][started & (unit == producer)].sum())
-
-
-def _missing(f: np.void, u: int, pushed: dict[tuple[int, str], int], popped: dict[tuple[int, str], int]) -> str:
-    names: Sequence[str] = [
-        f"token {popped[u, side] + 1} from {NEIGHBOURS[u][k] or 'a queue that does not exist'}"
-        for k, side in enumerate(("prev", "next"))
-        if f[f"pop_{side}"] and popped[u, side] >= pushed[u, side]
-    ]
+def _missing(f: np.void, u: Unit, pushed: dict[Fifo, int], popped: dict[Fifo, int]) -> str:
+    """The tokens that the instruction `f` of `u` pops and nobody has pushed."""
+    names = []
+    for bit in ("pop_prev", "pop_next"):
+        fifo = next((fifo for fifo in FIFOS if unit_of(fifo.consumer) == u and fifo.pop == bit), None)
+        if f[bit] and fifo is None:
+            names.append("token 1 from a queue that does not exist")
+        elif f[bit] and fifo is not None and popped[fifo] >= pushed[fifo]:
+            names.append(f"token {popped[fifo] + 1} from {fifo.producer.name}")
     return " and ".join(names)

@@ -10,9 +10,9 @@ from vdla.design import Design
 from vdla.device import DeviceResult, Observer, Profile
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
 from vdla.isa.program import Program
+from vdla.profile import profile_of
 from vdla.sim.deadlock import deadlock_error
 from vdla.sim.functional import run_functional
-from vdla.sim.profile import profile_of
 from vdla.sim.timing_engine import Schedule, schedule_of
 from vdla.sim.work import Work, work_of
 
@@ -54,8 +54,7 @@ class Simulator:
 
 def time_columns(program: Program, columns: np.ndarray) -> Profile:
     """The profile of `program`, decoded to `columns`. Raises `RunError` on a deadlock."""
-    work, schedule = schedule_program(program, columns)
-    return profile_of(program, columns, work, schedule)
+    return profile_of(program, columns, schedule_program(program, columns)[1].events)
 
 
 def schedule_program(program: Program, columns: np.ndarray) -> tuple[Work, Schedule]:

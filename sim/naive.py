@@ -10,20 +10,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vdla.design import Design
+from vdla.design import INSTRUCTION_BYTES, Design
 from vdla.device import STALLS, UNITS, DeviceResult, LayerProfile, Observer, Profile, UnitProfile
 from vdla.errors import RunError
 from vdla.isa.assembler import describe
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
-from vdla.isa.definition import PER_CHANNEL_ALU_OPS, AluOp, Opcode
+from vdla.isa.definition import PER_CHANNEL_ALU_OPS, AluOp, Buffer, Opcode, tile_bytes
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, Machine, new_machine, uop_indices
+from vdla.isa.timing import ALU_LATENCY, ALU_LONG_LATENCY, LONG_ALU_OPS
 from vdla.sim.naive_timing import NaiveMachine
-from vdla.sim.timing import ALU_LATENCY, ALU_LONG_LATENCY, LONG_ALU_OPS
 
 
 class NaiveSimulator:
-    """A device that defines what the others must do. Profiles hold times only: no stalls, no traffic."""
+    """A device that defines what the others must do."""
 
     def __init__(self, design: Design) -> None:
         self.design = design
@@ -44,13 +44,45 @@ class NaiveSimulator:
             stuck = [i for i, start in enumerate(machine.start) if start < 0]
             raise RunError("deadlock", where=describe(program, stuck[0]))
         start, finish = np.array(machine.start, np.int64), np.array(machine.finish, np.int64)
-        unmeasured = {unit: UnitProfile(0, dict.fromkeys(STALLS, 0)) for unit in UNITS}
         layers, before = [], 0
         for k, layer in enumerate(program.layers):
-            last = int(finish[: layer.end if k + 1 < len(program.layers) else None].max(initial=0))
-            layers.append(LayerProfile(layer.name, last - before, unmeasured, 0, 0, {}))
-            before = last
-        return Profile(int(finish.max(initial=0)), tuple(layers), unmeasured, start, finish)
+            begin = program.layers[k - 1].end if k else 0
+            rows = range(begin, layer.end if k + 1 < len(program.layers) else len(columns))
+            last = max(finish[: rows.stop], default=0)
+            gemm, alu = (
+                sum(int(finish[i] - start[i]) for i in rows if columns["opcode"][i] == op) for op in (Opcode.GEMM, Opcode.ALU)
+            )
+            units = self._units(machine, rows)
+            layers.append(LayerProfile(layer.name, int(last) - before, units, gemm, alu, self._traffic(columns, rows)))
+            before = int(last)
+        everything = range(len(columns))
+        return Profile(int(finish.max(initial=0)), tuple(layers), self._units(machine, everything), start, finish)
+
+    @staticmethod
+    def _units(machine: NaiveMachine, rows: range) -> dict[str, UnitProfile]:
+        accounts = [("fetch", machine.fetch_accounts[i]) for i in rows]
+        accounts += [(machine.queue_of(i).name.lower(), machine.accounts[i]) for i in rows]
+        return {
+            unit: UnitProfile(
+                sum(account["busy"] for name, account in accounts if name == unit),
+                {cause: sum(account[cause] for name, account in accounts if name == unit) for cause in STALLS},
+            )
+            for unit in UNITS
+        }
+
+    def _traffic(self, columns: np.ndarray, rows: range) -> dict[str, int]:
+        """Bytes over the bus, by what is loaded, `store` and `fetch`."""
+        traffic = dict.fromkeys((*(buffer.name.lower() for buffer in Buffer), "store"), 0) | {
+            "fetch": INSTRUCTION_BYTES * len(rows)
+        }
+        for f in (columns[i] for i in rows):
+            buffer = Buffer(f["buffer"])
+            moved = int(f["y_size"]) * int(f["x_size"]) * tile_bytes(self.design, buffer)
+            if f["opcode"] == Opcode.LOAD:
+                traffic[buffer.name.lower()] += moved
+            elif f["opcode"] == Opcode.STORE:
+                traffic["store"] += moved
+        return traffic
 
 
 def execute(

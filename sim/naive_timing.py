@@ -1,4 +1,4 @@
-"""The naive twin of the timing engine: the contract of `timing`, stepped cycle by cycle in plain Python.
+"""The naive twin of the timing engine: the contract of `isa.timing`, stepped cycle by cycle in plain Python.
 
 It shares the constants of the contract with the engine, and nothing else. Every cycle, each part of the machine does what
 it can, looking only at what happened in earlier cycles:
@@ -7,17 +7,20 @@ it can, looking only at what happened in earlier cycles:
     requests   each unit requests at most one burst
     dispatch   FETCH puts at most one instruction in a queue
     units      each starts its next instruction, if it can, or notices that its own is finished
+
+and then says what it did in this cycle: it was busy, or it waited, and for what.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vdla.design import INSTRUCTION_BYTES, Design
 from vdla.isa.definition import AluOp, Buffer, Opcode, Queue, queue_of, tile_bytes
-from vdla.sim.timing import (
+from vdla.isa.timing import (
     ALU_FILL,
     ALU_LONG_FILL,
     BUS_PRIORITY,
@@ -90,10 +93,16 @@ class Unit:
     running: int = -1
     ends: int = -1  # of the running instruction, when known
     last_start: int = -2
+    left: list[int] = field(default_factory=list)  # instructions not started
+    unhindered_left: int = 0  # busy cycles left of its transfer, were nothing in its way
 
 
 class NaiveMachine:
-    """One run. cycles: those of the steps of each GEMM and ALU instruction."""
+    """One run. cycles: those of the steps of each GEMM and ALU instruction.
+
+    accounts: for each instruction, how many cycles its unit was busy with it or waited for each of `STALLS` on its behalf;
+    fetch_accounts: the same of FETCH.
+    """
 
     def __init__(self, columns: np.ndarray, cycles: list[int], design: Design) -> None:
         self.columns, self.cycles, self.design = columns, cycles, design
@@ -105,6 +114,10 @@ class NaiveMachine:
         self.blocks_requested = 0
         self.block_last_burst: list[Burst] = []
         self.dispatch_time: list[int] = []
+        self.accounts: list[Counter[str]] = [Counter() for _ in columns]
+        self.fetch_accounts: list[Counter[str]] = [Counter() for _ in columns]
+        for i in range(len(columns)):
+            self.units[self.queue_of(i)].left.append(i)
 
     def run(self) -> bool:
         """Fill `start` and `finish`; False on deadlock."""
@@ -120,7 +133,22 @@ class NaiveMachine:
     def cycle(self, now: int) -> bool:
         events = [self.move_beats(now), self.fetch_blocks(now), self.request_bursts(now), self.dispatch(now)]
         events += [self.step_unit(q, now) for q in Queue]
+        for q in Queue:
+            self.account(q, now)
         return any(events)
+
+    def account(self, q: Queue, now: int) -> None:
+        """What the unit did in this cycle."""
+        unit = self.units[q]
+        if unit.running >= 0 and not 0 <= unit.ends <= now:
+            hindered = self.is_transfer(unit.running) and unit.unhindered_left == 0
+            unit.unhindered_left -= self.is_transfer(unit.running) and not hindered
+            self.accounts[unit.running]["bus" if hindered else "busy"] += 1
+        elif unit.left:
+            in_queue = unit.queue and unit.queue[0][1] <= now
+            missing = [other for other, me in self.pops(q, unit.left[0]) if not self.is_there((other, me), now)]
+            cause = f"token_from_{Queue(missing[0]).name.lower()}" if in_queue else "queue"
+            self.accounts[unit.left[0]][cause] += 1
 
     def move_beats(self, now: int) -> bool:
         ports = [list(BUS_PRIORITY)] if self.design.memory.ports == "shared" else [[u] for u in range(4)]
@@ -166,14 +194,20 @@ class NaiveMachine:
 
     def dispatch(self, now: int) -> bool:
         i = len(self.dispatch_time)
-        if i == len(self.columns) or i // FETCH_BLOCK >= len(self.block_last_burst):
+        if i == len(self.columns):
+            return False
+        if i // FETCH_BLOCK >= len(self.block_last_burst):
+            self.fetch_accounts[i]["bus"] += 1
             return False
         over = self.block_last_burst[i // FETCH_BLOCK].over
         queue = self.queue_of(i)
         unit = self.units[queue]
         queued = len(unit.queue) + (unit.last_start == now - 1)  # what started in the last cycle is still in it
-        if over < 0 or now < over + FETCH_DECODE or queued >= COMMAND_QUEUE_DEPTH:
+        arrived = 0 <= over <= now - FETCH_DECODE
+        if not arrived or queued >= COMMAND_QUEUE_DEPTH:
+            self.fetch_accounts[i]["queue" if arrived else "bus"] += 1
             return False
+        self.fetch_accounts[i]["busy"] += 1
         unit.queue.append((i, now + QUEUE_HOP))
         self.dispatch_time.append(now)
         return True
@@ -193,14 +227,24 @@ class NaiveMachine:
             return False
         i = unit.queue[0][0]
         needed = list(self.pops(q, i))
-        if any(not self.tokens.get(fifo) or self.tokens[fifo][0] > now for fifo in needed):
+        if not all(self.is_there(fifo, now) for fifo in needed):
             return False
         for fifo in needed:
             self.tokens[fifo].pop(0)
         unit.queue.pop(0)
+        unit.left.pop(0)
         unit.running, self.start[i], unit.last_start = i, now, now
         self.begin(q, unit, i, now)
         return True
+
+    def is_there(self, fifo: tuple[int, int], now: int) -> bool:
+        """Can a token of `fifo` be taken?"""
+        return bool(self.tokens.get(fifo)) and self.tokens[fifo][0] <= now
+
+    def is_transfer(self, i: int) -> bool:
+        """Does it move data?"""
+        f = self.columns[i]
+        return f["opcode"] in (Opcode.LOAD, Opcode.STORE) and int(f["x_size"]) * int(f["y_size"]) > 0
 
     def pops(self, q: Queue, i: int) -> list[tuple[int, int]]:
         f = self.columns[i]
@@ -221,7 +265,10 @@ class NaiveMachine:
             width = tile_bytes(self.design, Buffer(f["buffer"]))
             master = self.masters[q + 1]
             address, row, stride = (int(f[name]) * width for name in ("dram_base", "x_size", "x_stride"))
-            master.waiting += split(address, row, stride, int(f["y_size"]), self.design)
+            bursts = split(address, row, stride, int(f["y_size"]), self.design)
+            master.waiting += bursts
+            pads = self.pad_entries(f) if op == Opcode.LOAD else 0
+            unit.unhindered_left = DECODE + max(sum(burst.beats for burst in bursts), pads)
             master.may_request_from = now + DECODE
             master.beats.clear()
             self.notice_end(q, unit)
@@ -232,7 +279,7 @@ class NaiveMachine:
         f = self.columns[i]
         if unit.ends >= 0 or not master.all_over():
             return
-        moved = int(f["x_size"]) * int(f["y_size"]) > 0
+        moved = self.is_transfer(i)
         last = master.last_over
         if f["opcode"] == Opcode.STORE:
             self.end(q, unit, last + self.design.memory.write_latency if moved else self.start[i] + DECODE)

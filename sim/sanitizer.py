@@ -17,6 +17,7 @@ import numpy as np
 from vdla.errors import RunError
 from vdla.isa.definition import Buffer, depth, tile_bytes
 from vdla.isa.program import Program
+from vdla.isa.tokens import queues_of, units_of
 from vdla.sim import kernels
 from vdla.sim.deadlock import deadlock_error
 from vdla.sim.functional import describe, new_memories, raise_fault, shape_of
@@ -37,8 +38,6 @@ from vdla.sim.kernels import (
     Memories,
     Shape,
 )
-from vdla.sim.timing import LOAD
-from vdla.sim.work import units_of
 
 RAW, WAR, WAW, UNWRITTEN = range(4)
 HAZARDS = ("reads what", "overwrites what", "overwrites what", "reads")
@@ -114,7 +113,7 @@ def _new_state(program: Program, columns: np.ndarray) -> State:
     for address, size in filled:
         last[base[DRAM] + address // granule : base[DRAM] - (-(address + size) // granule), WRITER] = HOST
     order = np.zeros(len(columns), ORDER)
-    order["queue"] = units_of(columns) - LOAD
+    order["queue"] = queues_of(columns)
     for q in range(3):
         mine = order["queue"] == q
         order["position"][mine] = np.arange(mine.sum())

@@ -1,4 +1,4 @@
-"""When every instruction of a program starts and finishes: the contract of `timing`, evaluated by events.
+"""When every instruction of a program starts and finishes: the contract of `isa.timing`, evaluated by events.
 
 Everything but the bus is a system of equations in which each time is the maximum of earlier times plus a constant. So the
 engine alternates two steps until nothing is left:
@@ -13,17 +13,14 @@ unit, transfers do not affect one another and each is served to its end at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 
 from vdla.design import INSTRUCTION_BYTES, Design
-from vdla.isa.definition import Buffer, Opcode, tile_bytes
-from vdla.sim import bus
-from vdla.sim.bus import Port
-from vdla.sim.jit import jit
-from vdla.sim.timing import (
+from vdla.isa.definition import Opcode
+from vdla.isa.timing import (
     BUS_PRIORITY,
     COMMAND_QUEUE_DEPTH,
     COMPUTE,
@@ -36,10 +33,15 @@ from vdla.sim.timing import (
     QUEUE_HOP,
     STORE,
     TOKEN_HOP,
-    load_finish,
-    store_finish,
 )
-from vdla.sim.work import Work, units_of
+from vdla.isa.tokens import units_of
+from vdla.isa.transfers import tile_widths
+from vdla.profile import Events
+from vdla.sim import bus
+from vdla.sim.bus import Port
+from vdla.sim.compiled_timing import load_finish, store_finish
+from vdla.sim.jit import jit
+from vdla.sim.work import Work
 
 UNKNOWN = -1
 
@@ -119,6 +121,11 @@ class Schedule:
         """When the last instruction has finished."""
         return int(self.times["finish"].max(initial=0))
 
+    @property
+    def events(self) -> Events:
+        """What a profile is made of."""
+        return Events(*(self.times[f.name] for f in fields(Events)))
+
 
 def schedule_of(columns: np.ndarray, work: Work, design: Design) -> Schedule:
     """The times of a whole run. A deadlock leaves -1 where nothing happened (see `Schedule.complete`)."""
@@ -138,14 +145,12 @@ def schedule_of(columns: np.ndarray, work: Work, design: Design) -> Schedule:
 
 
 def _instructions(columns: np.ndarray, work: Work, design: Design) -> np.ndarray:
-    opcode, buffer = columns["opcode"], columns["buffer"]
-    is_load, is_store = opcode == Opcode.LOAD, opcode == Opcode.STORE
-    width = np.array([tile_bytes(design, b) for b in Buffer], np.int64)[buffer]
+    opcode, width = columns["opcode"], tile_widths(columns, design)
     x = np.zeros(len(columns), INSTRUCTION)
     x["unit"] = units_of(columns)
     for name in ("pop_prev", "pop_next", "push_prev", "push_next"):
         x[name] = columns[name]
-    x["cycles"], x["pads"], x["is_dma"] = work.cycles, work.pads, is_load | is_store
+    x["cycles"], x["pads"], x["is_dma"] = work.cycles, work.pads, np.isin(opcode, (Opcode.LOAD, Opcode.STORE))
     x["address"], x["row_bytes"], x["row_stride"] = (columns[f] * width for f in ("dram_base", "x_size", "x_stride"))
     x["rows"] = np.where(work.bytes > 0, columns["y_size"], 0)
     return x

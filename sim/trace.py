@@ -15,9 +15,9 @@ import numpy as np
 from vdla.device import STALLS, UNITS, Profile
 from vdla.isa.assembler import instruction_lines
 from vdla.isa.program import Program
+from vdla.isa.timing import COMPUTE, FETCH, FETCH_BLOCK, LOAD, STORE
+from vdla.profile import account_of_units
 from vdla.sim.device import schedule_program
-from vdla.sim.profile import unit_cycles
-from vdla.sim.timing import COMPUTE, FETCH, FETCH_BLOCK, LOAD, STORE
 
 Event = dict[str, Any]
 
@@ -48,8 +48,8 @@ def trace_json(runs: Sequence[tuple[Program, Profile]]) -> str:
 
 def _program_events(program: Program, profile: Profile, begin: float) -> list[Event]:
     columns = program.columns()
-    work, schedule = schedule_program(program, columns)  # again: a profile does not keep what each instruction waited for
-    _, stalls = unit_cycles(columns, work, schedule)
+    _, schedule = schedule_program(program, columns)  # again: a profile does not keep what each instruction waited for
+    stalls = account_of_units(columns, program.design, schedule.events).stalls
     unit, clock = schedule.instructions["unit"], Clock(begin, 1 / program.design.clock_mhz)
     events = [_name(track, name) for track, name in enumerate((*UNITS, "layers"))]
     events += _instructions(program, instruction_lines(columns), unit, profile, clock)

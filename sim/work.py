@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vdla.isa.definition import Buffer, Opcode, queue_of, tile_bytes
+from vdla.isa.definition import Opcode
 from vdla.isa.program import Program
+from vdla.isa.timing import ALU_LATENCY, ALU_LONG_LATENCY, DECODE, LONG_ALU_OPS, alu_cycles, gemm_cycles
+from vdla.isa.transfers import padded_entries, tile_widths, tiles_moved
 from vdla.sim import kernels
 from vdla.sim.functional import new_memories, raise_fault, shape_of
 from vdla.sim.jit import jit
 from vdla.sim.kernels import ALU_REQUANTISE, BUF_UOP, NO_FAULT, OP_ALU, OP_LOAD, Memories, Shape
-from vdla.sim.timing import ALU_LATENCY, ALU_LONG_LATENCY, DECODE, LOAD, LONG_ALU_OPS, alu_cycles, gemm_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +34,20 @@ class Work:
     bytes: np.ndarray
 
 
-def units_of(columns: np.ndarray) -> np.ndarray:
-    """int64[n]: the unit that runs each instruction, as in `timing`; `isa.definition.queue_of` for all at once."""
-    units = np.zeros(len(columns), np.int64)
-    for opcode in Opcode:
-        for buffer in Buffer:
-            units[(columns["opcode"] == opcode) & (columns["buffer"] == buffer)] = queue_of(opcode, buffer) + LOAD
-    return units
-
-
 def work_of(program: Program, columns: np.ndarray) -> Work:
     """Raises `RunError` when a micro-op load or an ALU instruction reaches outside a memory."""
-    opcode, buffer = columns["opcode"], columns["buffer"]
-    c = {name: columns[name].astype(np.int64) for name in columns.dtype.names or ()}
+    opcode = columns["opcode"]
+    c = {name: columns[name].astype(np.int64) for name in ("loop_outer", "loop_inner", "uop_begin", "uop_end")}
     steps = c["loop_outer"] * c["loop_inner"] * np.maximum(c["uop_end"] - c["uop_begin"], 0)
-    long = np.isin(c["alu_op"], LONG_ALU_OPS)
+    long = np.isin(columns["alu_op"], LONG_ALU_OPS)
     cycles = np.zeros(len(columns), np.int64)
     cycles[opcode == Opcode.FINISH] = DECODE
     gemm, alu = opcode == Opcode.GEMM, opcode == Opcode.ALU
     cycles[gemm] = gemm_cycles(steps[gemm])
     reads = _read_cycles(program, columns, np.where(long, ALU_LONG_LATENCY, ALU_LATENCY))[alu]
-    cycles[alu] = np.where(long[alu], alu_cycles(reads, True), alu_cycles(reads, False))
+    cycles[alu] = alu_cycles(reads, long[alu])
 
-    is_load, is_dma = opcode == Opcode.LOAD, (opcode == Opcode.LOAD) | (opcode == Opcode.STORE)
-    tiles = np.where(is_dma, c["y_size"] * c["x_size"], 0)
-    rows = c["y_pad_before"] + c["y_size"] + c["y_pad_after"]
-    entries = rows * (c["x_pad_before"] + c["x_size"] + c["x_pad_after"])
-    widths = np.array([tile_bytes(program.design, b) for b in Buffer], np.int64)
-    return Work(cycles, steps, np.where(is_load, entries - tiles, 0), tiles * widths[buffer])
+    return Work(cycles, steps, padded_entries(columns), tiles_moved(columns) * tile_widths(columns, program.design))
 
 
 def _read_cycles(program: Program, columns: np.ndarray, latency: np.ndarray) -> np.ndarray:

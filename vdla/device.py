@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from vdla.design import Design
+from vdla.isa.definition import Unit
 from vdla.isa.program import LayerSpan, Program
 
-UNITS = ("fetch", "load", "compute", "store")
+UNITS = tuple(unit.name.lower() for unit in Unit)
 STALLS = ("token_from_load", "token_from_compute", "token_from_store", "bus", "queue")
 """Why a unit waits: for a token from a unit; for the memory bus (latency, arbitration, bandwidth); for its command queue
 to be filled (or, for fetch, to have room)."""

@@ -16,8 +16,8 @@ from cocotb.triggers import Timer
 
 from vdla.design import Design
 from vdla.design_file import load_design
+from vdla.isa import timing
 from vdla.isa.layout import layout_of
-from vdla.sim import timing
 
 DESIGN = load_design(os.environ.get("VDLA_BENCH_DESIGN", "tiny"))
 SEED = int(os.environ.get("VDLA_BENCH_SEED", "0"))
@@ -219,7 +219,7 @@ class Issue:
 
     @property
     def cycles(self) -> int:
-        """Start to finish, in the sense of `vdla.sim.timing`."""
+        """Start to finish, in the sense of `vdla.isa.timing`."""
         return self.finished - self.started
 
 

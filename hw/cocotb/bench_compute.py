@@ -8,10 +8,11 @@ import cocotb
 import numpy as np
 from bench import DESIGN, ROUNDS, SEED, Bench, Issue, ReadMemory, high, run_instruction
 
+from vdla.isa import timing
 from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode
 from vdla.isa.layout import UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.semantics import Machine, alu, gemm, load, new_machine
-from vdla.sim import naive, timing
+from vdla.sim import naive
 
 ACC_AT, UOP_AT, DRAM = 0, 1 << 15, 1 << 16
 PER_CHANNEL = (AluOp.REQUANTISE, AluOp.RESCALE)

@@ -8,9 +8,9 @@ import cocotb
 import numpy as np
 from bench import DESIGN, SEED, Bench, Promise, ReadMemory, beats_end, high
 
+from vdla.isa import timing
 from vdla.isa.definition import Buffer, Opcode, queue_of
 from vdla.isa.layout import layout_of, new_columns
-from vdla.sim import timing
 
 PROGRAM_AT = 3 << 12
 INSTRUCTION_BYTES = 16

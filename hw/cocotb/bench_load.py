@@ -8,10 +8,10 @@ import cocotb
 import numpy as np
 from bench import DESIGN, ROUNDS, SEED, Bench, Issue, ReadMemory, beats_end, run_instruction
 
+from vdla.isa import timing
 from vdla.isa.definition import Buffer, Opcode, depth, tile_bytes
 from vdla.isa.layout import new_columns
 from vdla.isa.semantics import load, new_machine
-from vdla.sim import timing
 
 ONE_ROW = 128  # tiles, at most
 DRAM = max(1 << 15, 4 * ONE_ROW * max(DESIGN.inp_tile_bytes, DESIGN.wgt_tile_bytes))
@@ -49,7 +49,7 @@ def _columns(f: np.void) -> int:
 
 
 def contract_cycles(f: np.void, latency: int) -> int:
-    """Start to finish, from `vdla.sim.timing`."""
+    """Start to finish, from `vdla.isa.timing`."""
     width = tile_bytes(DESIGN, Buffer(f["buffer"]))
     data = int(f["x_size"]) * int(f["y_size"])
     rows = [((int(f["dram_base"]) + y * int(f["x_stride"])) * width, int(f["x_size"]) * width) for y in range(int(f["y_size"]))]

@@ -8,10 +8,10 @@ import cocotb
 import numpy as np
 from bench import DESIGN, ROUNDS, SEED, Bench, Issue, WriteMemory, beats_end, high, run_instruction
 
+from vdla.isa import timing
 from vdla.isa.definition import Buffer, Opcode, tile_bytes
 from vdla.isa.layout import new_columns
 from vdla.isa.semantics import new_machine, store
-from vdla.sim import timing
 
 WIDTH = tile_bytes(DESIGN, Buffer.OUT)
 DRAM = max(1 << 15, 4 * DESIGN.acc_depth * WIDTH)

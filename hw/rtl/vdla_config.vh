@@ -1,4 +1,4 @@
-// What follows from the generated vdla_isa.vh, and the constants of the timing contract (vdla/sim/timing.py; a test compares).
+// What follows from the generated vdla_isa.vh.
 `ifndef VDLA_CONFIG_VH
 `define VDLA_CONFIG_VH
 
@@ -18,13 +18,5 @@
 `define VDLA_ACC_TILE_WIDTH   (8 * `VDLA_ACC_TILE_BYTES)
 `define VDLA_OUT_TILE_WIDTH   (8 * `VDLA_OUT_TILE_BYTES)
 `define VDLA_UOP_WIDTH        (8 * `VDLA_UOP_BYTES)
-
-`define VDLA_FETCH_BLOCK      8
-`define VDLA_FETCH_BLOCKS     2
-`define VDLA_QUEUE_DEPTH      32
-`define VDLA_GEMM_FILL        10
-`define VDLA_ALU_FILL         7
-`define VDLA_ALU_LONG_FILL    16
-`define VDLA_ALU_LONG_LATENCY 12
 
 `endif

@@ -19,8 +19,9 @@ module vdla_shell #(
     output wire                       irq,
 
 `ifdef VDLA_TRACE
-    // Simulation only. A unit's bit: 1 load, 2 compute, 3 store. In the sense of vdla/sim/timing.py: trace_start in the
-    // cycle an instruction starts, trace_retire in the cycle it finishes; trace_running from cycle 0 on.
+    // Simulation only. A unit's bit: 0 fetch, 1 load, 2 compute, 3 store. In the sense of vdla/isa/timing.py: trace_start
+    // in the cycle an instruction starts (of FETCH: is dispatched), trace_retire in the cycle it finishes; trace_running
+    // from cycle 0 on.
     output wire                       trace_running,
     output wire [3:0]                 trace_start,
     output wire [3:0]                 trace_retire,
@@ -358,7 +359,7 @@ vdla_counters counters (
 
 `ifdef VDLA_TRACE
 assign trace_running = running;
-assign trace_start   = event_start & 4'b1110;
+assign trace_start   = event_start;
 assign trace_retire  = event_retire;
 `endif
 

@@ -24,7 +24,9 @@ using vdla::ToCore;
 
 constexpr unsigned RESET_CYCLES = 8;
 constexpr unsigned REGISTER_PATIENCE = 1000;  // cycles for an AXI4-Lite transfer
-enum Reason : int { INTERRUPT = 0, RETIRED = 1, CYCLES = 2, FAILED = 3 };
+constexpr unsigned FETCH = 0;
+enum Kind : unsigned { STARTED = 0, RETIRED = 1, MOVED = 2, KINDS = 3 };
+enum Reason : int { INTERRUPT = 0, REACHED = 1, CYCLES = 2, FAILED = 3 };
 
 // Verilator makes a signal of up to 64 bits an integer and a wider one an array of words, all little-endian.
 template <typename Signal>
@@ -145,7 +147,7 @@ class Simulation {
   // Until irq, or every unit has retired as many instructions as `retired` says (if given), or for `cycles`.
   Reason run(uint64_t cycles, const uint64_t* retired) {
     for (const uint64_t end = now_ + cycles; now_ < end; step()) {
-      if (retired && reached(retired)) return RETIRED;
+      if (retired && reached(retired)) return REACHED;
       if (top_->irq) return INTERRUPT;
       if (!store_.error.empty()) throw std::runtime_error("the core breaks the bus protocol: " + store_.error);
     }
@@ -156,7 +158,7 @@ class Simulation {
 
   uint64_t now() const { return now_; }
   int64_t zero() const { return zero_; }
-  const std::vector<int64_t>& events(unsigned unit, bool retire) const { return retire ? finish_[unit] : start_[unit]; }
+  const std::vector<int64_t>& events(unsigned unit, unsigned kind) const { return events_[kind % KINDS][unit]; }
 
   std::string error;
 
@@ -177,13 +179,16 @@ class Simulation {
     sample_pins();
     if (top_->trace_running && !running_) zero_ = static_cast<int64_t>(now_);
     running_ = top_->trace_running;
-    if (top_->trace_start) note(top_->trace_start, start_);
-    if (top_->trace_retire) note(top_->trace_retire, finish_);
+    if (top_->trace_retire) note_retired(top_->trace_retire);  // the next one can start in the same cycle
+    if (top_->trace_start) note_started(top_->trace_start);
   }
 
   // The second part: the clock's edge.
   void advance() {
-    for (unsigned k = 0; k < port_count(); ++k) ports_[k].sample(now_, in_[k], out_[k]);
+    for (unsigned k = 0; k < port_count(); ++k) {
+      note_beats(k);
+      ports_[k].sample(now_, in_[k], out_[k]);
+    }
 #ifdef VDLA_WAVES
     if (waves_) waves_->dump(10 * now_ + 5);
 #endif
@@ -224,9 +229,31 @@ class Simulation {
       if (units >> unit & 1) events[unit].push_back(static_cast<int64_t>(now_));
   }
 
+  void note_started(unsigned units) {
+    note(units, events_[STARTED]);
+    for (unsigned unit = 0; unit < vdla::UNITS; ++unit)
+      if (units >> unit & 1) moved_[unit] = 0;
+  }
+
+  void note_retired(unsigned units) {
+    note(units, events_[RETIRED]);
+    for (unsigned unit = 0; unit < vdla::UNITS; ++unit)
+      if (units >> unit & 1) events_[MOVED][unit].push_back(moved_[unit]);
+  }
+
+  // What goes over port `k` in this cycle. Of FETCH, which retires nothing, the cycle of each beat is kept.
+  void note_beats(unsigned k) {
+    if (out_[k].r_valid && in_[k].r_ready) {
+      const unsigned unit = VDLA_SHARED_PORT ? out_[k].r_id : k;
+      ++moved_[unit];
+      if (unit == FETCH) events_[MOVED][FETCH].push_back(static_cast<int64_t>(now_));
+    }
+    if (out_[k].w_ready && in_[k].w_valid) ++moved_[vdla::STORE];
+  }
+
   bool reached(const uint64_t* retired) const {
     for (unsigned unit = 0; unit < vdla::UNITS; ++unit)
-      if (finish_[unit].size() < retired[unit]) return false;
+      if (events_[RETIRED][unit].size() < retired[unit]) return false;
     return true;
   }
 
@@ -239,7 +266,8 @@ class Simulation {
   std::vector<Port> ports_;
   std::vector<FromCore> in_;
   std::vector<ToCore> out_;
-  std::vector<int64_t> start_[vdla::UNITS], finish_[vdla::UNITS];
+  std::vector<int64_t> events_[KINDS][vdla::UNITS];
+  int64_t moved_[vdla::UNITS] = {};  // beats of the instruction each unit runs
   uint64_t now_ = 0;
   int64_t zero_ = -1;  // when cycle 0 of the last run was
   bool running_ = false;
@@ -311,9 +339,12 @@ uint64_t vdla_cycles(const Simulation* simulation) { return simulation->now(); }
 // When cycle 0 of the last run was; -1 before the first.
 int64_t vdla_zero(const Simulation* simulation) { return simulation->zero(); }
 
-// How many instructions `unit` has started (or retired), and in which cycles.
-uint64_t vdla_events(const Simulation* simulation, unsigned unit, int retire, int64_t* out) {
-  const std::vector<int64_t>& events = simulation->events(unit, retire != 0);
+// How many events of a kind there have been, and what is known of each:
+//   STARTED  the cycle in which `unit` started an instruction; FETCH: dispatched one
+//   RETIRED  the cycle in which it finished one
+//   MOVED    the beats one had moved when it finished; FETCH: the cycle of each beat
+uint64_t vdla_events(const Simulation* simulation, unsigned unit, unsigned kind, int64_t* out) {
+  const std::vector<int64_t>& events = simulation->events(unit, kind);
   if (out) std::memcpy(out, events.data(), events.size() * sizeof(int64_t));
   return events.size();
 }

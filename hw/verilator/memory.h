@@ -1,4 +1,4 @@
-// The memory of the simulation: an AXI4 slave that keeps the DMA and BUS sections of sim/timing.py to the cycle.
+// The memory of the simulation: an AXI4 slave that keeps the DMA and BUS sections of isa/timing.py to the cycle.
 //
 // In a cycle, `drive` says what the memory shows on its side of a port, from what happened in earlier cycles only, and
 // `sample` takes in what the core showed on its side. So a read requested in cycle t has its first beat in cycle

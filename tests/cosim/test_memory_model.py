@@ -1,4 +1,4 @@
-"""The C++ memory of the RTL simulation, alone: when every beat moves, against the BUS section of `sim/timing.py` written out
+"""The C++ memory of the RTL simulation, alone: when every beat moves, against the BUS section of `isa/timing.py` written out
 beat by beat here; what is read and written, also under stress; faults; and that breaches of AXI4 are noticed."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from vdla.design_file import load_design
 from vdla.hw.build import CXX_FLAGS, HARNESS, cxx_compiler
 from vdla.hw.simulation import BUS_BASE, BusFault, MemoryConfig, MemoryModel, Response, memory_config
-from vdla.sim.timing import BUS_PRIORITY, STORE, WRITE_SETUP
+from vdla.isa.timing import BUS_PRIORITY, STORE, WRITE_SETUP
 
 BEAT = 8
 BYTES = 1 << 16

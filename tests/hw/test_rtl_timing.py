@@ -18,9 +18,9 @@ from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
 from vdla.isa.layout import UOP_COLUMNS, new_columns
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, new_machine
+from vdla.isa.timing import ALU_FILL, ALU_LONG_FILL, DECODE, GEMM_FILL, LONG_ALU_OPS
 from vdla.sim.device import Simulator
 from vdla.sim.naive import read_cycles
-from vdla.sim.timing import ALU_FILL, ALU_LONG_FILL, DECODE, GEMM_FILL, LONG_ALU_OPS
 
 
 @pytest.fixture

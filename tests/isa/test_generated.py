@@ -70,6 +70,14 @@ def test_verilog_fields_are_those_of_the_layout(name: str) -> None:
     assert macros["ACC_DEPTH"] == str(design.acc_depth)
 
 
+def test_verilog_has_the_constants_of_the_timing_contract() -> None:
+    """As docs/microarchitecture.md gives them."""
+    macros = dict(re.findall(r"^`define VDLA_(\w+) +(\S+)", verilog_header(load_design("tiny"), COMMAND), re.MULTILINE))
+    expected = {"FETCH_BLOCK": 8, "FETCH_BLOCKS": 2, "QUEUE_DEPTH": 32}
+    expected |= {"GEMM_FILL": 10, "ALU_FILL": 7, "ALU_LONG_FILL": 16, "ALU_LONG_LATENCY": 12}
+    assert {name: int(macros[name]) for name in expected} == expected
+
+
 def test_no_macro_is_defined_twice() -> None:
     names = re.findall(r"^`define (\w+)", verilog_header(load_design("pynq_z1"), COMMAND), re.MULTILINE)
     assert len(names) == len(set(names))

@@ -15,6 +15,7 @@ from vdla.device import Profile
 from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode
 from vdla.isa.layout import layout_of, new_columns
 from vdla.isa.program import Program
+from vdla.isa.timing import instruction_overhead
 from vdla.sim import NaiveSimulator, Simulator
 
 DESIGN = load_design("pynq_z1")
@@ -129,3 +130,17 @@ def test_instructions_of_one_unit_follow_at_once() -> None:
     gemm = instruction(Opcode.GEMM, **LOOPS_14_BY_14)
     profile = profile_of(gemm, gemm, gemm)
     assert (profile.start[1:] == profile.finish[:-1]).all()
+
+
+def test_what_an_instruction_costs_beside_its_work() -> None:
+    """From its dispatch: the cycle before it starts."""
+    gemm, steps = instruction(Opcode.GEMM, **LOOPS_14_BY_14), 14 * 14
+    assert 1 + cycles_of(gemm) == steps + instruction_overhead(Opcode.GEMM) == steps + 15
+    for op in (AluOp.ADD, AluOp.MUL):
+        alu = instruction(Opcode.ALU, alu_op=op, use_imm=1, dst_outer=14, dst_inner=1, **LOOPS_14_BY_14)
+        assert 1 + cycles_of(alu) == steps + instruction_overhead(Opcode.ALU, op)
+    load = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=1, x_size=16)
+    assert 1 + cycles_of(load) == 40 + 32 + instruction_overhead(Opcode.LOAD)
+    store = instruction(Opcode.STORE, buffer=Buffer.OUT, y_size=1, x_size=16)
+    assert 1 + cycles_of(store) == 32 + 20 + instruction_overhead(Opcode.STORE)
+    assert 1 + cycles_of(instruction(Opcode.FINISH)) == instruction_overhead(Opcode.FINISH)

@@ -17,12 +17,13 @@ from vdla.device import UNITS, DeviceResult, Observer, Profile
 from vdla.errors import RunError
 from vdla.flows.compilation import CompileOptions, compile_to_model, model_name
 from vdla.flows.inputs import Inputs
-from vdla.flows.program_cut import FIFOS, PROLOGUE, cut
+from vdla.flows.program_cut import PROLOGUE, cut
 from vdla.flows.run import default_inputs
 from vdla.hw.device import Execution, RtlDevice
 from vdla.hw.simulation import MemoryModel
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
 from vdla.isa.program import LayerSpan, Program
+from vdla.isa.tokens import FIFOS, pops_of, pushes_of
 from vdla.runtime.module import Module
 from vdla.sim.device import time_columns
 from vdla.sim.functional import run_functional
@@ -267,7 +268,7 @@ def compared_layers(program: Program) -> list[LayerSpan]:
 
 
 def _layer_cycles(program: Program, finish: np.ndarray) -> dict[str, int]:
-    """As `sim.profile.profile_of`: what lies outside the layers counts for the layer before it."""
+    """As `vdla.profile.profile_of`: what lies outside the layers counts for the layer before it."""
     ends = np.maximum.accumulate(finish)
     last = [int(ends[layer.end - 1]) if layer.end else 0 for layer in program.layers]
     if last:
@@ -307,9 +308,8 @@ def order_differences(columns: np.ndarray, execution: Execution) -> list[str]:
         early = np.flatnonzero(execution.start[mine[1:]] < execution.finish[mine[:-1]])
         texts += [f"instruction {mine[k + 1]} starts before {mine[k]}, the one before it in {UNITS[unit]}, has retired"
                   for k in early[:1]]  # fmt: skip
-    for producer, consumer, push, pop in FIFOS:
-        pushes = np.flatnonzero((queues == producer) & (columns[push] != 0))
-        pops = np.flatnonzero((queues == consumer) & (columns[pop] != 0))
+    for fifo in FIFOS:
+        pushes, pops = pushes_of(columns, queues, fifo), pops_of(columns, queues, fifo)
         pairs = min(len(pushes), len(pops))
         early = np.flatnonzero(execution.start[pops[:pairs]] <= execution.finish[pushes[:pairs]])
         texts += [f"instruction {pops[k]} starts before its token from instruction {pushes[k]}" for k in early[:1]]

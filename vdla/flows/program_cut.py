@@ -13,21 +13,16 @@ from dataclasses import replace
 import numpy as np
 
 from vdla.design import Design
-from vdla.isa.definition import DMA_SIZE_BITS, Buffer, Opcode, queue_of, tile_bytes
+from vdla.isa.definition import DMA_SIZE_BITS, Buffer, Opcode, tile_bytes
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment
+from vdla.isa.tokens import FIFOS, pops_of, pushes_of, queues_of
 from vdla.sim.functional import run_functional
 from vdla.sim.kernels import Memories
 
 PROLOGUE = "(state before)"
 """Name of the layer that loads the SRAMs."""
 
-FIFOS = (  # producer, consumer, the bit that pushes, the bit that pops; queues as numbered in `Queue`
-    (0, 1, "push_next", "pop_prev"),
-    (1, 0, "push_prev", "pop_next"),
-    (1, 2, "push_next", "pop_prev"),
-    (2, 1, "push_prev", "pop_next"),
-)
 CHUNK = 1 << (DMA_SIZE_BITS - 1)
 """Entries one DMA of the prologue loads: a power of two that fits x_size."""
 
@@ -40,7 +35,7 @@ def cut(program: Program, dram: np.ndarray, first: int, last: int) -> Program:
     state = dram.copy()
     before = replace(program, words=program.words[:begin], layers=())
     memories = run_functional(before, columns[:begin], state)
-    queues = _queues(columns)
+    queues = queues_of(columns)
     body = _without_outside_tokens(columns, queues, begin, end)
     segments, loads = _sram_state(program, memories)
     prologue = _prologue(loads)
@@ -57,26 +52,17 @@ def cut(program: Program, dram: np.ndarray, first: int, last: int) -> Program:
     )
 
 
-def _queues(columns: np.ndarray) -> np.ndarray:
-    queues = np.zeros(len(columns), np.int64)
-    for opcode in Opcode:
-        for buffer in Buffer:
-            queues[(columns["opcode"] == opcode) & (columns["buffer"] == buffer)] = queue_of(opcode, buffer)
-    return queues
-
-
 def _without_outside_tokens(columns: np.ndarray, queues: np.ndarray, begin: int, end: int) -> np.ndarray:
     """COLUMNS[end - begin]: the instructions, with only the tokens whose push and pop are both among them."""
     body = columns[begin:end].copy()
-    for producer, consumer, push, pop in FIFOS:
-        pushes = np.flatnonzero((queues == producer) & (columns[push] != 0))
-        pops = np.flatnonzero((queues == consumer) & (columns[pop] != 0))
+    for fifo in FIFOS:
+        pushes, pops = pushes_of(columns, queues, fifo), pops_of(columns, queues, fifo)
         pairs = min(len(pushes), len(pops))
         inside = np.zeros((2, len(columns)), bool)
         kept = (pushes[:pairs] >= begin) & (pops[:pairs] < end)
         inside[0, pushes[:pairs][kept]], inside[1, pops[:pairs][kept]] = True, True
-        body[push][(queues[begin:end] == producer) & ~inside[0, begin:end]] = 0
-        body[pop][(queues[begin:end] == consumer) & ~inside[1, begin:end]] = 0
+        body[fifo.push][(queues[begin:end] == fifo.producer) & ~inside[0, begin:end]] = 0
+        body[fifo.pop][(queues[begin:end] == fifo.consumer) & ~inside[1, begin:end]] = 0
     return body
 
 
@@ -117,7 +103,7 @@ def _sram_bytes(design: Design, memories: Memories) -> dict[Buffer, np.ndarray]:
 def _prologue(loads: list[np.ndarray]) -> np.ndarray:
     """The loads, then an instruction that does nothing on COMPUTE, which waits for LOAD, and on STORE, which waits for it."""
     columns = np.concatenate([*loads, new_columns(1, Opcode.GEMM), _nothing(Opcode.STORE, Buffer.OUT)])
-    queues = _queues(columns)
+    queues = queues_of(columns)
     columns["push_next"][np.flatnonzero(queues == 0)[-1]] = 1
     columns["pop_prev"][-2], columns["push_next"][-2], columns["pop_prev"][-1] = 1, 1, 1
     return columns

@@ -6,17 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vdla.device import UNITS
 from vdla.files import write_file
 from vdla.flows.run import Run
 from vdla.flows.simulate import trace_text
-from vdla.isa.definition import Buffer, Opcode, Queue, queue_of
-from vdla.isa.program import Program
+from vdla.isa.tokens import units_of
 from vdla.text import json_text
 
 ROOFLINE_NOTE = "Each layer's useful GOPS under the design's compute and bandwidth roofs; numbers are those of the table below."
 TIMELINE_NOTE = "How busy each unit was; the marks above are where layers retired. They overlap as far as tokens let them."
-QUEUE_UNITS = {Queue.LOAD: "load", Queue.COMPUTE: "compute", Queue.STORE: "store"}
 
 
 def write_report(folder: Path, run: Run) -> None:
@@ -51,19 +48,9 @@ def report_page(run: Run) -> str:
         layer_ends = [(str(k), int(ends[span.end - 1])) for k, span in enumerate(program.layers, first) if span.end]
         first += len(program.layers)
         title = "Timeline" if len(run.model.programs) == 1 else f"Timeline of program {number}"
-        drawing = timeline(profile, units_of(program), layer_ends, design.clock_mhz)
+        drawing = timeline(profile, units_of(program.columns()), layer_ends, design.clock_mhz)
         figures.append((title, TIMELINE_NOTE, drawing))
     return page(run.report, design, figures)
-
-
-def units_of(program: Program) -> np.ndarray:
-    """Index into UNITS of each instruction's unit, int8[n]."""
-    columns = program.columns()
-    table = np.zeros((max(Opcode) + 1, max(Buffer) + 1), np.int8)
-    for opcode in Opcode:
-        for buffer in Buffer:
-            table[opcode, buffer] = UNITS.index(QUEUE_UNITS[queue_of(opcode, buffer)])
-    return table[columns["opcode"], columns["buffer"]]
 
 
 def write_trace(path: Path, run: Run) -> None:

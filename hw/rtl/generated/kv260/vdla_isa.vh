@@ -28,6 +28,15 @@
 `define VDLA_OUTSTANDING                  8                  // read bursts in flight on one port
 `define VDLA_PORTS_SEPARATE               1                  // for `ifdef: one memory port shared by all units, or one for each
 
+// Constants of the timing contract (vdla/isa/timing.py)
+`define VDLA_FETCH_BLOCK                  8                  // instructions
+`define VDLA_FETCH_BLOCKS                 2                  // of FETCH's buffer
+`define VDLA_QUEUE_DEPTH                  32                 // instructions in a command queue
+`define VDLA_GEMM_FILL                    10                 // cycles
+`define VDLA_ALU_FILL                     7
+`define VDLA_ALU_LONG_FILL                16
+`define VDLA_ALU_LONG_LATENCY             12
+
 // Opcodes
 `define VDLA_OPCODE_LOAD                  3'd0
 `define VDLA_OPCODE_STORE                 3'd1

@@ -4,6 +4,9 @@ The timing engine, the naive twin and the RTL are built to this page and to noth
 the first cycle at which something is true, so what takes `n` cycles from `t` ends at `t + n`, and an instruction occupies
 its unit in the cycles start ≤ t < finish.
 
+The functions are plain arithmetic: of numbers, in compiled code as well (`sim.compiled_timing`), and those that say so of
+whole NumPy arrays.
+
 FETCH
     Reads the program in blocks of `FETCH_BLOCK` instructions into a buffer of `FETCH_BUFFER_BLOCKS` blocks. The block's
     bursts are requested, one a cycle, from the cycle after the last instruction of the block it replaces was dispatched
@@ -50,12 +53,17 @@ BUS
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
+from typing import TYPE_CHECKING, TypeVar
 
-from vdla.isa.definition import AluOp
+from vdla.isa.definition import AluOp, Opcode, Unit
 
-FETCH, LOAD, COMPUTE, STORE = range(4)
-"""Unit numbers, in the order of `vdla.device.UNITS`."""
+if TYPE_CHECKING:
+    import numpy as np
+
+Number = TypeVar("Number", int, "np.ndarray")
+
+FETCH, LOAD, COMPUTE, STORE = map(int, Unit)
+"""Unit numbers, as compiled code has them."""
 
 BUS_PRIORITY = (COMPUTE, STORE, LOAD, FETCH)
 """First the transfers that keep COMPUTE from computing, then those that free its results' space, then prefetches. FETCH,
@@ -82,43 +90,56 @@ LONG_ALU_OPS = (AluOp.MUL, AluOp.SHL, AluOp.SHR, AluOp.CLIP, AluOp.REQUANTISE, A
 """The operations that the multiplier, the shifter and the clipping behind them do, in a longer pipeline."""
 
 
-@register_jitable
-def gemm_cycles(steps: int) -> int:
-    """Start to finish of a GEMM of `steps` micro-op steps."""
+PARAMETER_READS = 2
+"""Reads of acc, a cycle each, by which REQUANTISE and RESCALE fetch the parameters of a new src."""
+
+
+def gemm_cycles(steps: Number) -> Number:
+    """Start to finish of a GEMM of `steps` micro-op steps. Of arrays too."""
     return DECODE + steps + GEMM_FILL
 
 
-@register_jitable
-def alu_cycles(read_cycles: int, long: bool) -> int:
-    """Start to finish of an ALU instruction whose reads of acc, and the waits between them, take `read_cycles`."""
-    return DECODE + read_cycles + (ALU_LONG_FILL if long else ALU_FILL)
+def alu_cycles(read_cycles: Number, long: Number) -> Number:
+    """Start to finish of an ALU instruction whose reads of acc, and the waits between them, take `read_cycles`; `long`: it is
+    one of `LONG_ALU_OPS`. Of arrays too."""
+    return DECODE + read_cycles + ALU_FILL + long * (ALU_LONG_FILL - ALU_FILL)
 
 
-@register_jitable
-def first_beat(address: int, bus_bytes: int) -> int:
-    """Number of the beat that holds byte `address`."""
+def instruction_overhead(opcode: Opcode, alu_op: AluOp | None = None) -> int:
+    """Cycles from an instruction's dispatch to its finish beside its work and the memory's latency, on a unit that is free.
+
+    Its work: micro-op steps, reads of acc, beats or entries of padding. Without `alu_op` an ALU instruction is a long one.
+    """
+    beside = {
+        Opcode.GEMM: gemm_cycles(0),
+        Opcode.ALU: alu_cycles(0, alu_op is None or alu_op in LONG_ALU_OPS),
+        Opcode.LOAD: DECODE + READ_DRAIN,
+        Opcode.STORE: DECODE + WRITE_SETUP,
+        Opcode.FINISH: DECODE,
+    }
+    return QUEUE_HOP + beside[opcode]
+
+
+def first_beat(address: Number, bus_bytes: int) -> Number:
+    """Number of the beat that holds byte `address`. Of arrays too."""
     return address // bus_bytes
 
 
-@register_jitable
-def end_beat(address: int, size: int, bus_bytes: int) -> int:
-    """One past the beat that holds the last of `size` > 0 bytes from `address`."""
+def end_beat(address: Number, size: Number, bus_bytes: int) -> Number:
+    """One past the beat that holds the last of `size` > 0 bytes from `address`. Of arrays too."""
     return (address + size - 1) // bus_bytes + 1
 
 
-@register_jitable
 def burst_beats(beat: int, end: int, max_burst: int) -> int:
     """Beats of the burst that begins at `beat` of a row that ends before `end`."""
     return min(end - beat, max_burst - beat % max_burst)
 
 
-@register_jitable
 def request_time(earliest: int, last_request: int, slot_free: int) -> int:
     """When a burst is requested: one a cycle, and when the burst `outstanding` before it is over (`slot_free`)."""
     return max(earliest, last_request + 1, slot_free)
 
 
-@register_jitable
 def load_finish(start: int, last_beat_over: int, beats: int, pad_entries: int) -> int:
     """When a LOAD finishes; `last_beat_over` is 0 when it moves no data.
 
@@ -128,7 +149,6 @@ def load_finish(start: int, last_beat_over: int, beats: int, pad_entries: int) -
     return max(start + DECODE + beats + pad_entries, last_beat_over + READ_DRAIN if last_beat_over else 0)
 
 
-@register_jitable
 def store_finish(start: int, last_beat_over: int, write_latency: int) -> int:
     """When a STORE finishes; `last_beat_over` is 0 when it moves no data."""
     return last_beat_over + write_latency if last_beat_over else start + DECODE

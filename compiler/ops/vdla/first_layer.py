@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.opset import infer_type, with_defaults
-from vdla.compiler.ops.vdla.packing import blocks
 from vdla.design import Design
 
 
@@ -55,12 +55,12 @@ def cheapest_folding(node: Node, graph: Graph, design: Design) -> Folding:
     kh, kw = graph.type_of(node.inputs[1]).shape[2:]
     if a["groups"] != 1 or kh * kw == 1:
         return Folding("none", 0)
-    block = design.gemm.block_in
-    tiles = blocks(n, design.gemm.batch) * out_height * out_width
+    block = design.channel_block
+    tiles = ceil_div(n, design.gemm.batch) * out_height * out_width
 
     def cost(fold: str, channels: int, steps: int, positions: int) -> Folding:
-        gemm = tiles * blocks(o, block) * blocks(channels, block) * steps
-        bus = blocks(n, design.gemm.batch) * positions * blocks(channels, block) * design.inp_tile_bytes / design.bus_bytes
+        gemm = tiles * ceil_div(o, block) * ceil_div(channels, block) * steps
+        bus = ceil_div(n, design.gemm.batch) * positions * ceil_div(channels, block) * design.inp_tile_bytes / design.bus_bytes
         return Folding(fold, max(gemm, bus))
 
     width = graph.type_of(node.inputs[0]).shape[3]

@@ -43,10 +43,10 @@ class Footprint:
         return (self.inp <= design.inp_depth) & (self.wgt <= design.wgt_depth) & (self.acc <= design.acc_depth)
 
     def problem(self, design: Design) -> str:
-        """What does not fit, "acc: 5,120 tiles of 2,048"; empty when everything does."""
+        """What does not fit, "inp: 2,304 tiles of 2,048; acc: 5,120 tiles of 2,048"; empty when everything does."""
         depths = {"inp": design.inp_depth, "wgt": design.wgt_depth, "acc": design.acc_depth}
         needed = {memory: int(getattr(self, memory)) for memory in depths}
-        return ", ".join(f"{m}: {needed[m]:,} tiles of {depths[m]:,}" for m in depths if needed[m] > depths[m])
+        return "; ".join(f"{m}: {needed[m]:,} tiles of {depths[m]:,}" for m in depths if needed[m] > depths[m])
 
 
 def fit_problem(apart: Footprint, together: Footprint, build: Callable[[], Function], design: Design) -> str:

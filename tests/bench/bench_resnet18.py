@@ -18,7 +18,7 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.opset import infer_type
-from vdla.compiler.ops.vdla.conv_template import SINGLE_BUFFERS, best
+from vdla.compiler.ops.vdla.conv_template import best
 from vdla.compiler.ops.vdla.layers import workload_of
 from vdla.compiler.program import build_program
 from vdla.design import Design, load_design
@@ -65,7 +65,7 @@ def programs_of(node: Node, graph: Graph, design: Design) -> list[Program]:
     """Without latency hiding, with, and without but under the configuration that suits a serial machine best: larger
     single-buffered tiles, less traffic."""
     workload = workload_of(node, graph, design)
-    retiled = {workload: best(workload, design, SINGLE_BUFFERS)}
+    retiled = {workload: best(workload, design, buffers=((1, 1, 1),))}
     ways = ((False, {}), (True, {}), (False, retiled))
     return [build_program([node], graph, design, hiding, None, configs) for hiding, configs in ways]
 

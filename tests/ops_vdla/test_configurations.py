@@ -162,7 +162,7 @@ def test_a_configuration_that_is_none_is_refused() -> None:
     whole = {knob.name: knob.choices[-1] for knob in template.space(workload, TINY).knobs}
     for config, message in (
         (good.replace(rows=5), r"layer: .*rows is 5, not one of 1, 2, 3, 4, 8"),
-        (good.replace(weights_outer=1), "weights_outer is 1, not one of False, True"),
+        (good.replace(weights_outer=1), "weights_outer is 1, not one of false, true"),
         (good.replace(**whole), r"layer: .*acc: [\d,]+ tiles of 256"),
         (Config.of(rows=8), "knobs are groups, out_blocks, in_blocks, rows"),
     ):

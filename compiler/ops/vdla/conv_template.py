@@ -20,11 +20,11 @@ from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.design import Design
 from vdla.errors import CompileError
 
-BUFFERS = ((2, 2, 2), (2, 1, 2), (1, 2, 2), (1, 1, 2))
+Buffers = tuple[tuple[int, int, int], ...]
+BUFFERS: Buffers = ((2, 2, 2), (2, 1, 2), (1, 2, 2), (1, 1, 2))
 """Buffer counts of inp, wgt and acc that the heuristic ranks. A store always runs beside the next tile."""
-SINGLE_BUFFERS = ((1, 1, 1),)
 MOST_GROUPS = 64
-"""Groups in a tile that the heuristic ranks: more only make the scratchpads' tiles longer."""
+"""The heuristic's limit on the groups of a depthwise tile, which keeps its ranking of layers with hundreds short."""
 
 
 def space(w: ConvWorkload, design: Design) -> Space:
@@ -55,16 +55,14 @@ def footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
     """Each buffer in storage of its own."""
     image, weights, out = operand_tiles(w, t)
     parameters = t.groups * t.out_blocks * 2
-    beside = (out, 1, out + parameters) if w.residual else (0, 0, 0)
-    return Footprint(
-        inp=t.inp_buffers * image + beside[0],
-        wgt=t.wgt_buffers * weights + beside[1],
-        acc=t.acc_buffers * out + parameters + beside[2],
-    )
+    inp, wgt, acc = t.inp_buffers * image, t.wgt_buffers * weights, t.acc_buffers * out + parameters
+    if w.residual:  # its tiles, narrow and wide, the identity tile, its parameters
+        inp, wgt, acc = inp + out, wgt + 1, acc + out + parameters
+    return Footprint(inp, wgt, acc)
 
 
 def least_footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
-    """The input's and the residual's tile, the weights and the identity, the two sets of parameters at different times."""
+    """The image's and the residual's tiles, the weights and the identity, the two sets of parameters at different times."""
     image, weights, out = operand_tiles(w, t)
     inp = np.maximum(t.inp_buffers * image, out) if w.residual else t.inp_buffers * image
     acc = t.acc_buffers * out + (out if w.residual else t.groups * t.out_blocks * 2)
@@ -73,11 +71,11 @@ def least_footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
 
 def smallest(w: ConvWorkload, design: Design) -> ConvTiling:
     """One output element at a time. Raises `CompileError` when its operands do not fit."""
-    smallest = ConvTiling(1, 1, 1, 1, 1, True, 1, 1, 1)
-    for tiling in (smallest, replace(smallest, weights_outer=False)):
+    element = ConvTiling(1, 1, 1, 1, 1, True, 1, 1, 1)
+    for tiling in (element, replace(element, weights_outer=False)):
         if not refusal(w, tiling, design):
             return tiling
-    needed = footprint(w, smallest)
+    needed = footprint(w, element)
     raise CompileError(
         "one output element's operands do not fit the scratchpads",
         where=f"convolution {w.kernel[0]}×{w.kernel[1]} on {design.name}",
@@ -97,10 +95,10 @@ def serial(w: ConvWorkload, design: Design) -> Config:
     return default(w, design).replace(inp_buffers=1, wgt_buffers=1, acc_buffers=1)
 
 
-def best(w: ConvWorkload, design: Design, buffers: tuple[tuple[int, int, int], ...]) -> Config:
+def best(w: ConvWorkload, design: Design, buffers: Buffers) -> Config:
     """The configuration with the lowest estimate, the larger tile among equals. Raises `CompileError` when none fits.
 
-    buffers: counts of inp, wgt and acc to rank; SINGLE_BUFFERS alone for a machine that overlaps nothing.
+    buffers: counts of inp, wgt and acc to rank; only ones for a machine that overlaps nothing.
     """
     last_resort = smallest(w, design)
     tilings = candidates(w, design, buffers)
@@ -110,7 +108,7 @@ def best(w: ConvWorkload, design: Design, buffers: tuple[tuple[int, int, int], .
     return select(tilings, np.lexsort((-tilings.rows * tilings.columns, cycles))[0]).config
 
 
-def candidates(w: ConvWorkload, design: Design, buffers: tuple[tuple[int, int, int], ...]) -> ConvTiling:
+def candidates(w: ConvWorkload, design: Design, buffers: Buffers) -> ConvTiling:
     """Every tiling worth ranking that fits `design`, as one ConvTiling of arrays, large tiles first."""
     # A depthwise layer tiles its groups; any other takes its groups one at a time.
     depthwise = w.in_blocks == w.out_blocks == 1

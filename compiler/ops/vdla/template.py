@@ -54,7 +54,7 @@ def fit_problem(apart: Footprint, together: Footprint, build: Callable[[], Funct
 
     apart: every buffer has storage of its own, so what fits then surely does. together: only what is in use at one moment, so
     what does not fit then never does. Between them lifetimes decide, and the SRAM planner says, on the function that `build`
-    schedules.
+    schedules (which takes as long as a kernel does).
     """
     if not apart.problem(design):
         return ""

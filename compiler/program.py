@@ -8,33 +8,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
-from vdla.compiler.backends.vdla.emit import Emission, emit
-from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
+from vdla.arithmetic import ceil_div
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.memory_plan import Lifetime, plan_memory
-from vdla.compiler.ir.nodes import Function
-from vdla.compiler.ir.printer import to_text
-from vdla.compiler.ops.vdla.kernels import scheduled_kernel
-from vdla.compiler.ops.vdla.layers import Layer, Workload, layer_of
+from vdla.compiler.ops.configuration import Config, Configs
+from vdla.compiler.ops.vdla.kernels import kernel, template_of
+from vdla.compiler.ops.vdla.layers import activations_of, constants_of, macs_of, workload_of
 from vdla.compiler.ops.vdla.packing import packed_shape
-from vdla.compiler.passes.lower import lower
+from vdla.compiler.ops.vdla.workload import Workload
 from vdla.compiler.targets.vdla_layout import PACKED
 from vdla.compiler.targets.vdla_views import is_view
 from vdla.design import Design
+from vdla.errors import CompileError
 from vdla.isa.program import Program, Segment, Slot
 
 Dump = Callable[[str, str], None]
 
 
-def build_program(nodes: Sequence[Node], graph: Graph, design: Design, latency_hiding: bool, dump: Dump | None) -> Program:
+@dataclass(frozen=True)
+class Layer:
+    """A node with its kernel's workload and what its parameters are bound to.
+
+    activations: kernel parameter → graph tensor (packed in DRAM). constants: kernel parameter → packed array.
+    """
+
+    node: Node
+    workload: Workload
+    activations: dict[str, str]
+    constants: dict[str, np.ndarray]
+
+
+def build_program(
+    nodes: Sequence[Node],
+    graph: Graph,
+    design: Design,
+    latency_hiding: bool,
+    dump: Dump | None,
+    configs: Configs = MappingProxyType({}),
+) -> Program:
     """The program of `nodes` (quantised, unpacked, in order). Tensors they read from outside are its inputs; those read
-    outside or leaving the graph are its outputs. Slots are named after the packed tensors."""
-    layers = [layer_of(node, graph, design) for node in nodes if not is_view(node, graph)]
+    outside or leaving the graph are its outputs. Slots are named after the packed tensors.
+
+    configs: of the workloads to build otherwise than by default. Raises `CompileError` for one that is not in its space.
+    """
+    layers = [_layer(node, graph, design) for node in nodes if not is_view(node, graph)]
     inputs, outputs = _boundary(nodes, graph)
     addresses, segments, size = _dram_plan(layers, inputs, outputs, _places(nodes, graph, design), graph, design)
 
@@ -43,37 +66,39 @@ def build_program(nodes: Sequence[Node], graph: Graph, design: Design, latency_h
 
     kernels = []
     for k, layer in enumerate(layers):
-        emission = kernel(layer.workload, design, latency_hiding)
-        if dump is not None:
-            dump_kernel(f"{k:02}_{layer.node.name}", layer.workload, design, latency_hiding, dump)
+        node = layer.node
+        config = _config(layer, design, latency_hiding, configs)
+        emission = kernel(layer.workload, design, config, dump and _dump_of(f"{k:02}_{node.name}", dump))
         bindings = {p: addresses[t] for p, t in layer.activations.items()}
-        bindings |= {p: addresses[f"{layer.node.name}.{p}"] for p in layer.constants}
-        written = tuple(slot(t) for t in graph.tensors if t == layer.node.outputs[0])
-        node, moved = layer.node, _unique_bytes(layer, graph, design)
-        kernels.append(LinkedKernel(emission, bindings, node.name, node.op, written, layer.macs, moved))
+        bindings |= {p: addresses[f"{node.name}.{p}"] for p in layer.constants}
+        macs, moved = macs_of(node, graph), _unique_bytes(layer, graph, design)
+        kernels.append(LinkedKernel(emission, bindings, node.name, node.op, (slot(node.outputs[0]),), macs, moved))
     return link(
         kernels, design, dram_bytes=size, segments=segments,
         inputs=[slot(t) for t in inputs], outputs=[slot(t) for t in outputs], serial=not latency_hiding,
     )  # fmt: skip
 
 
-@lru_cache(maxsize=1024)
-def kernel(workload: Workload, design: Design, latency_hiding: bool) -> Emission:
-    """The instructions of a workload under its chosen tiling. Raises `CompileError` when no tiling fits."""
-    return emit(lowered_kernel(workload, design, latency_hiding), design)
+def _layer(node: Node, graph: Graph, design: Design) -> Layer:
+    return Layer(node, workload_of(node, graph, design), activations_of(node), constants_of(node, graph, design))
 
 
-def lowered_kernel(
-    workload: Workload, design: Design, latency_hiding: bool, dump: Callable[[str, Function], None] | None = None
-) -> Function:
-    """The loop nest of a workload after scheduling and lowering."""
-    scheduled = scheduled_kernel(workload, design, vdla_intrinsics(design), latency_hiding)
-    return lower(scheduled, dump, check=dump is not None)
+def _config(layer: Layer, design: Design, latency_hiding: bool, configs: Configs) -> Config:
+    """The configuration asked for, once it is known to be one; else the default's for hiding latency or not."""
+    template = template_of(layer.workload)
+    if layer.workload not in configs:
+        return (template.default if latency_hiding else template.serial)(layer.workload, design)
+    config = configs[layer.workload]
+    if problem := template.space(layer.workload, design).problem(config):
+        raise CompileError(
+            f"not a configuration of this {template.name} on {design.name}: {problem}",
+            where=layer.node.name, found=str(config), hint="one of the kernel's space",
+        )  # fmt: skip
+    return config
 
 
-def dump_kernel(name: str, workload: Workload, design: Design, latency_hiding: bool, dump: Dump) -> None:
-    """Every stage of one kernel as text."""
-    lowered_kernel(workload, design, latency_hiding, lambda stage, func: dump(f"{name}/{stage}", to_text(func)))
+def _dump_of(name: str, dump: Dump) -> Dump:
+    return lambda stage, text: dump(f"{name}/{stage}", text)
 
 
 Place = tuple[str, int]
@@ -142,7 +167,7 @@ def _dram_plan(
             name = f"{layer.node.name}.{parameter}"
             addresses[name] = size
             segments.append(Segment(name, size, np.ascontiguousarray(value).view(np.uint8).reshape(-1)))
-            size = -(-(size + value.nbytes) // align) * align
+            size = ceil_div(size + value.nbytes, align) * align
     used = {name: [0] for name in inputs}
     for step, layer in enumerate(layers):
         for tensor in layer.activations.values():

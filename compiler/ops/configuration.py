@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vdla.compiler.ir.nodes import Function
 from vdla.errors import CompileError
@@ -55,13 +55,13 @@ class Config:
         return Config(tuple(settings.items()))
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in self.settings)
+        return " ".join(f"{name}={_text(value)}" for name, value in self.settings)
 
-    def __getitem__(self, knob: str) -> Value:
+    def __getitem__(self, knob: str) -> Any:
         return self.values[knob]
 
     @property
-    def values(self) -> dict[str, Value]:
+    def values(self) -> dict[str, Any]:
         return dict(self.settings)
 
     def replace(self, **settings: Value) -> Config:
@@ -69,6 +69,10 @@ class Config:
         if unknown := sorted(set(settings) - set(self.values)):
             raise CompileError("no such knob", found=unknown[0], expected=", ".join(self.values))
         return Config(tuple({**self.values, **settings}.items()))
+
+
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _parsed(text: str) -> Value:
@@ -119,7 +123,7 @@ class Space:
             return f"knobs are {', '.join(names)}, in this order"
         for knob in self.knobs:
             if config[knob.name] not in knob.choices or type(config[knob.name]) is not type(knob.choices[0]):
-                return f"{knob.name} is {config[knob.name]}, not one of {', '.join(map(str, knob.choices))}"
+                return f"{knob.name} is {_text(config[knob.name])}, not one of {', '.join(map(_text, knob.choices))}"
         return self.refusal(config)
 
     def neighbours(self, config: Config) -> Iterator[Config]:

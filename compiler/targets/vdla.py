@@ -49,7 +49,7 @@ def build(placed: Placed) -> Callable[[Run], list[Step]]:
 
     def steps(run: Run) -> list[Step]:
         nodes = [originals[node.name] for node in run.nodes]
-        program = build_program(nodes, placed.graph, placed.design, options.latency_hiding, options.dump)
+        program = build_program(nodes, placed.graph, placed.design, options.latency_hiding, options.dump, options.configs)
         return [Step(NAME, run.nodes[0].name, run.nodes, program)]
 
     return steps

@@ -16,15 +16,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vdla.compiler.backends.vdla.emit import emit
-from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
-from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.opset import infer_type
-from vdla.compiler.ops.vdla.kernels import conv2d_kernel
-from vdla.compiler.ops.vdla.tiling import choose_tiling
-from vdla.compiler.ops.vdla.workload import ConvWorkload
-from vdla.compiler.passes.lower import lower
+from vdla.compiler.ops.vdla.conv_template import best
+from vdla.compiler.ops.vdla.layers import workload_of
 from vdla.compiler.program import build_program
 from vdla.design import Design
 from vdla.design_file import load_design
@@ -50,8 +45,8 @@ LAYERS = [
 ]
 
 
-def conv_program(size: int, ic: int, oc: int, kernel: int, stride: int, design: Design, latency_hiding: bool) -> Program:
-    """One quantised convolution with bias and requantisation, SAME padding, alone in a program."""
+def convolution(size: int, ic: int, oc: int, kernel: int, stride: int) -> tuple[Node, Graph]:
+    """One quantised convolution with bias and requantisation, SAME padding."""
     random = np.random.default_rng(0)
     pad = kernel // 2
     attributes = {"strides": (stride, stride), "pads": (pad, pad, pad, pad)}
@@ -64,26 +59,16 @@ def conv_program(size: int, ic: int, oc: int, kernel: int, stride: int, design: 
     tensors["x"] = TensorType((1, ic, size, size), "int8")
     tensors["y"] = infer_type("qconv2d", (tensors["x"], tensors["w"]), {**attributes, "dilations": (1, 1), "groups": 1})
     node = Node("conv", "qconv2d", ("x", "w", "bias", "scale"), ("y",), attributes)
-    return build_program([node], Graph("g", ("x",), ("y",), (node,), tensors, constants), design, latency_hiding, None)
+    return node, Graph("g", ("x",), ("y",), (node,), tensors, constants)
 
 
-def retiled_serial_program(program: Program, size: int, ic: int, oc: int, kernel: int, stride: int, design: Design) -> Program:
-    """The serial program under the tiling that suits a serial machine best: larger single-buffered tiles, less traffic."""
-    pad, block = kernel // 2, design.gemm.block_in
-    workload = ConvWorkload(1, 1, ic // block, oc // block, size, size, (kernel, kernel), (stride, stride), (pad,) * 4)
-    tiling = choose_tiling(workload, design, latency_hiding=False)
-    emission = emit(lower(conv2d_kernel(workload, tiling, design, vdla_intrinsics(design)), check=False), design)
-    places = {segment.name: segment.address for segment in program.segments}
-    bindings = {"x": program.inputs[0].address, "y": program.outputs[0].address}
-    bindings |= {"weight": places["conv.weight"], "parameters": places["conv.parameters"]}
-    kernels = [LinkedKernel(emission, bindings, "conv")]
-    return link(
-        kernels,
-        design,
-        dram_bytes=program.dram_bytes,
-        segments=[s for s in program.segments if s.name != "micro-ops"],
-        serial=True,
-    )
+def programs_of(node: Node, graph: Graph, design: Design) -> list[Program]:
+    """Without latency hiding, with, and without but under the configuration that suits a serial machine best: larger
+    single-buffered tiles, less traffic."""
+    workload = workload_of(node, graph, design)
+    retiled = {workload: best(workload, design, buffers=((1, 1, 1),))}
+    ways = ((False, {}), (True, {}), (False, retiled))
+    return [build_program([node], graph, design, hiding, None, configs) for hiding, configs in ways]
 
 
 def figure_10(design: Design) -> dict[str, object]:
@@ -91,8 +76,7 @@ def figure_10(design: Design) -> dict[str, object]:
     but tiled for that; and their sums over ResNet-18."""
     simulator, rows, sums = Simulator(design), [], [0, 0, 0]
     for name, size, ic, oc, kernel, stride, count, paper_without, paper_with in LAYERS:
-        programs = [conv_program(size, ic, oc, kernel, stride, design, hiding) for hiding in (False, True)]
-        programs.append(retiled_serial_program(programs[0], size, ic, oc, kernel, stride, design))
+        programs = programs_of(*convolution(size, ic, oc, kernel, stride), design)
         cycles = [simulator.timing_only(program).cycles for program in programs]
         macs = oc * ic * kernel * kernel * (-(-size // stride)) ** 2
         gops = [2 * macs * design.clock_mhz / 1e3 / c for c in cycles]

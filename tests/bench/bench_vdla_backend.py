@@ -9,10 +9,10 @@ import json
 import sys
 import time
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler.backends.vdla.emit import emit
-from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
-from vdla.compiler.ops.vdla.kernels import scheduled_kernel
+from vdla.compiler.ops.vdla.kernels import template_of
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.compiler.passes import lower
 from vdla.design_file import load_design
@@ -36,19 +36,21 @@ LAYERS = {  # PAPER.md, table 2: height, input and output channels, kernel, stri
 
 def main() -> None:
     design = load_design(sys.argv[1] if len(sys.argv) > 1 else "pynq_z1")
-    intrinsics, kernels, address = vdla_intrinsics(design), [], 0
+    kernels, address = [], 0
     emit_seconds = 0.0
     for name, (size, inputs, outputs, k, stride, count) in LAYERS.items():
-        blocks = [-(-channels // design.gemm.block_in) for channels in (inputs, outputs)]
+        blocks = [ceil_div(channels, design.channel_block) for channels in (inputs, outputs)]
         w = ConvWorkload(1, 1, *blocks, size, size, (k, k), (stride, stride), (k // 2,) * 4)
-        func = lower(scheduled_kernel(w, design, intrinsics, True), check=False)
+        template = template_of(w)
+        func = lower(template.build(w, template.default(w, design), design), check=False)
         begin = time.perf_counter()
         emission = emit(func, design)
         emit_seconds += time.perf_counter() - begin
         places = {}
         for param in func.params:
             places[param.name] = address
-            address += -(-Slot(param.name, 0, param.shape, param.dtype).bytes // design.dram_alignment) * design.dram_alignment
+            size = Slot(param.name, 0, param.shape, param.dtype).bytes
+            address += ceil_div(size, design.dram_alignment) * design.dram_alignment
         kernels += [LinkedKernel(emission, places, name)] * count
     link(kernels[:1], design, dram_bytes=address)  # the first use compiles the token kernels
     begin = time.perf_counter()

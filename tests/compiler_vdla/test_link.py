@@ -10,12 +10,11 @@ import pytest
 from vdla_harness import TINY, run
 
 from vdla.compiler.backends.vdla.emit import Emission, emit
-from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.ir.interpreter import interpret
 from vdla.compiler.ir.nodes import Function
-from vdla.compiler.ops.vdla.kernels import conv2d_kernel
-from vdla.compiler.ops.vdla.tiling import ConvTiling
+from vdla.compiler.ops.configuration import Config
+from vdla.compiler.ops.vdla.kernels import template_of
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.compiler.passes import lower
 from vdla.design import Design
@@ -29,11 +28,13 @@ from vdla.isa.tokens import FIFOS, pops_of, pushes_of, queues_of
 
 SMALL_UOPS = TINY.varied(sram={"uop": 128})
 CONV = ConvWorkload(1, 1, 2, 2, 6, 6, (3, 3), (1, 1), (1, 1, 1, 1))
-TILING = ConvTiling(1, 1, 1, 3, 4, True, 2, 2, 2)
+CONFIG = Config.parse(
+    "groups=1 out_blocks=1 in_blocks=1 rows=3 columns=4 weights_outer=true inp_buffers=2 wgt_buffers=2 acc_buffers=2"
+)
 
 
-def conv_layer(tiling: ConvTiling = TILING, design: Design = TINY) -> Function:
-    return lower(conv2d_kernel(CONV, tiling, design, vdla_intrinsics(design)))
+def conv_layer(config: Config = CONFIG, design: Design = TINY) -> Function:
+    return lower(template_of(CONV).build(CONV, config, design))
 
 
 class Chain:
@@ -155,15 +156,18 @@ def test_weights_of_the_next_layer_need_not_wait_for_this_one(chain: Chain) -> N
 
 @pytest.mark.parametrize("places", [2, 3, 5])
 def test_different_layers(places: int) -> None:
-    tilings = [TILING, ConvTiling(1, 2, 2, 2, 6, False, 1, 1, 1), ConvTiling(1, 1, 2, 6, 2, True, 2, 1, 2), TILING]
-    funcs = [conv_layer(t) for t in tilings]
+    serial = CONFIG.replace(
+        out_blocks=2, in_blocks=2, rows=2, columns=6, weights_outer=False, inp_buffers=1, wgt_buffers=1, acc_buffers=1
+    )
+    configs = [CONFIG, serial, CONFIG.replace(in_blocks=2, rows=6, columns=2, wgt_buffers=1), CONFIG]
+    funcs = [conv_layer(config) for config in configs]
     Chain(funcs, [emit(f, TINY) for f in funcs], places).check()
 
 
 def test_micro_ops_that_do_not_fit_are_loaded_again() -> None:
     """32 micro-ops of memory: layers evict each other, and one layer alone needs more than all of it."""
-    tilings = [TILING, ConvTiling(1, 2, 1, 2, 2, True, 2, 2, 2), TILING]
-    funcs = [conv_layer(t, SMALL_UOPS) for t in tilings]
+    configs = [CONFIG, CONFIG.replace(out_blocks=2, rows=2, columns=2), CONFIG]
+    funcs = [conv_layer(config, SMALL_UOPS) for config in configs]
     emissions = [emit(f, SMALL_UOPS) for f in funcs]
     assert max(e.summary().uops for e in emissions) > SMALL_UOPS.uop_depth
     Chain(funcs, emissions, 2, SMALL_UOPS).check()

@@ -10,19 +10,21 @@ import numpy as np
 import pytest
 from vdla_harness import TINY, assert_exact
 
-from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.sram import sram_usage
 from vdla.compiler.ir.nodes import Function
-from vdla.compiler.ops.vdla import expressions, schedules
-from vdla.compiler.ops.vdla.kernels import conv2d_kernel
-from vdla.compiler.ops.vdla.tiling import ConvTiling, ElementwiseTiling, PoolTiling, footprint
-from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
+from vdla.compiler.ops.configuration import Config
+from vdla.compiler.ops.vdla.conv_template import footprint
+from vdla.compiler.ops.vdla.conv_tiling import ConvTiling
+from vdla.compiler.ops.vdla.kernels import template_of
+from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload, Workload
 from vdla.compiler.passes import lower
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "compiler_schedule"))
 from schedule_kernels import Conv, Tiling, conv2d, conv_arrays, schedule_conv2d  # noqa: E402
 
-INTRINSICS = vdla_intrinsics(TINY)
+
+def lowered_kernel(w: Workload, config: Config) -> Function:
+    return lower(template_of(w).build(w, config, TINY))
 
 
 def arrays_of(func: Function, seed: int) -> dict[str, np.ndarray]:
@@ -74,7 +76,7 @@ def test_random_convolution_layers(seed: int) -> None:
     residual, pad_value = r.random() < 0.4, r.choice([0, 5])
     w = ConvWorkload(r.randint(1, 2), groups, ins, outs, *size, kernel, strides, pads, residual=residual, pad_value=pad_value)
     t = random_tiling(r, w)
-    lowered = lower(conv2d_kernel(w, t, TINY, INTRINSICS))
+    lowered = lowered_kernel(w, t.config)
     used, expected = sram_usage(lowered, TINY), footprint(w, t)
     assert used["inp"] <= expected.inp, f"seed {seed}: {w} {t}"
     assert used["wgt"] <= expected.wgt, f"seed {seed}: {w} {t}"
@@ -97,9 +99,9 @@ def random_tiling(r: random.Random, w: ConvWorkload) -> ConvTiling:
 def test_random_elementwise_layers(seed: int) -> None:
     r = random.Random(2000 + seed)
     w = ElementwiseWorkload(r.choice(["qadd", "requantize"]), 1, r.randint(1, 3), r.randint(1, 12), -100, 90)
-    t = ElementwiseTiling(r.randint(1, w.blocks), r.randint(1, min(4, w.positions)), r.randint(1, 2))
-    lowered = lower(schedules.schedule_elementwise(expressions.elementwise(w, TINY), t, INTRINSICS))
-    assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {t}")
+    config = Config.of(blocks=r.randint(1, w.blocks), positions=r.randint(1, min(4, w.positions)), buffers=r.randint(1, 2))
+    lowered = lowered_kernel(w, config)
+    assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {config}")
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -109,6 +111,8 @@ def test_random_max_pools(seed: int) -> None:
     height, width = r.randint(3, 8), r.randint(3, 8)
     out = [(n + 2 * pad - k) // s + 1 for n, k, s in zip((height, width), kernel, stride, strict=True)]
     w = PoolWorkload(1, r.randint(1, 2), height, width, kernel, stride, (pad, pad, pad, pad), *out)
-    t = PoolTiling(r.randint(1, w.blocks), r.randint(1, min(2, w.out_height)), r.randint(1, 2))
-    lowered = lower(schedules.schedule_max_pool2d(expressions.max_pool2d(w, TINY), w, t, INTRINSICS))
-    assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {t}")
+    config = Config.of(
+        blocks=r.randint(1, w.blocks), rows=r.randint(1, min(2, w.out_height)), columns=r.randint(1, 2), buffers=2
+    )
+    lowered = lowered_kernel(w, config)
+    assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {config}")

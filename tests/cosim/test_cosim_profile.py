@@ -11,7 +11,8 @@ from cosim_programs import random_program, separate_ports
 from random_programs import random_inputs
 from test_cosim_random import length_of
 
-from vdla.design import Design, load_design
+from vdla.design import Design
+from vdla.design_file import load_design
 from vdla.device import STALLS, UNITS, Profile
 from vdla.flows.compilation import CompileOptions, compile_to_model
 from vdla.flows.run import default_inputs

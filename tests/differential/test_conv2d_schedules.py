@@ -8,22 +8,20 @@ no code with packing, schedule, emission or simulator. `VDLA_LONG=1` runs 500 po
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vdla import load_design
-from vdla.compiler.backends.vdla.emit import emit
-from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.opset import infer_type
-from vdla.compiler.ops.vdla.kernels import conv2d_kernel
-from vdla.compiler.ops.vdla.layers import layer_of
+from vdla.compiler.ops.configuration import Config
+from vdla.compiler.ops.vdla.conv_template import footprint
+from vdla.compiler.ops.vdla.conv_tiling import ConvTiling
+from vdla.compiler.ops.vdla.kernels import kernel, template_of
+from vdla.compiler.ops.vdla.layers import activations_of, constants_of, workload_of
 from vdla.compiler.ops.vdla.packing import pack_activation, packed_shape, unpack_activation
-from vdla.compiler.ops.vdla.tiling import SMALLEST, ConvTiling, candidate_tilings, footprint, select_tilings
-from vdla.compiler.passes.lower import lower
 from vdla.isa import check_program
 from vdla.isa.program import Program, Segment, Slot
 from vdla.isa.semantics import pack_scale
@@ -112,37 +110,34 @@ def scaled(acc: np.ndarray, bias: np.ndarray, word: np.ndarray) -> np.ndarray:
     return result
 
 
-def random_tiling(random: np.random.Generator, workload, design) -> ConvTiling:
-    """Any legal tiling, half of the time with extents that cut nothing evenly."""
-    tilings = candidate_tilings(workload, design, latency_hiding=bool(random.integers(2)))
-    tiling = select_tilings(tilings, int(random.integers(len(tilings.rows)))) if len(tilings.rows) else SMALLEST
+def random_config(random: np.random.Generator, workload, design) -> Config:
+    """Any valid configuration, half of the time with extents that cut nothing evenly."""
+    space = template_of(workload).space(workload, design)
+    while True:
+        config = Config(tuple((knob.name, knob.choices[random.integers(len(knob.choices))]) for knob in space.knobs))
+        if config in space:
+            break
     if random.random() < 0.5:
-        uneven = replace(
-            tiling,
-            rows=int(random.integers(1, tiling.rows + 1)),
-            columns=int(random.integers(1, tiling.columns + 1)),
-            out_blocks=int(random.integers(1, tiling.out_blocks + 1)),
-            in_blocks=int(random.integers(1, tiling.in_blocks + 1)),
-        )
-        tiling = uneven if footprint(workload, uneven).fits(design) else tiling
-    return tiling
+        extents = {name: int(random.integers(1, config[name] + 1)) for name in ("rows", "columns", "out_blocks", "in_blocks")}
+        uneven = config.replace(**extents)
+        config = uneven if footprint(workload, ConvTiling.of(uneven)).fits(design) else config
+    return config
 
 
-def single_layer_program(node: Node, graph: Graph, design, tiling: ConvTiling) -> Program:
-    """The layer alone under `tiling`, its tensors one after another in DRAM."""
-    layer = layer_of(node, graph, design)
-    func = conv2d_kernel(layer.workload, tiling, design, vdla_intrinsics(design))
+def single_layer_program(node: Node, graph: Graph, design, config: Config) -> Program:
+    """The layer alone under `config`, its tensors one after another in DRAM."""
     bindings: dict[str, int] = {}
     segments, slots, size = [], {}, 0
-    for name, value in layer.constants.items():
+    for name, value in constants_of(node, graph, design).items():
         segments.append(Segment(name, size, np.ascontiguousarray(value).view(np.uint8).reshape(-1)))
         bindings[name], size = size, aligned(size + value.nbytes, design)
-    for name, tensor in layer.activations.items():
+    for name, tensor in activations_of(node).items():
         slots[name] = Slot(tensor, size, packed_shape(graph.type_of(tensor).shape, design), "int8")
         bindings[name], size = size, aligned(size + slots[name].bytes, design)
-    kernel = LinkedKernel(emit(lower(func), design), bindings, node.name, node.op, (slots["y"],), layer.macs)
+    emission = kernel(workload_of(node, graph, design), design, config)
+    linked = LinkedKernel(emission, bindings, node.name, node.op, (slots["y"],))
     inputs = [slot for name, slot in slots.items() if name != "y"]
-    return link([kernel], design, dram_bytes=size, segments=segments, inputs=inputs, outputs=[slots["y"]])
+    return link([linked], design, dram_bytes=size, segments=segments, inputs=inputs, outputs=[slots["y"]])
 
 
 def aligned(size: int, design) -> int:
@@ -155,11 +150,11 @@ def test_any_point_of_the_schedule_space_is_correct(design_name: str, seed: int)
     design = load_design(design_name)
     random = np.random.default_rng([seed, len(design_name)])
     node, graph, values = random_layer(random, largest=6 if design_name == "tiny" else 20)
-    workload = layer_of(node, graph, design).workload
-    tiling = random_tiling(random, workload, design)
-    program = single_layer_program(node, graph, design, tiling)
+    workload = workload_of(node, graph, design)
+    config = random_config(random, workload, design)
+    program = single_layer_program(node, graph, design, config)
     check_program(program).require()
     packed = {name: pack_activation(value, design) for name, value in values.items()}
     result = Simulator(design).run(program, packed)
     found = unpack_activation(result.outputs["y"], graph.tensors["y"].shape)
-    np.testing.assert_array_equal(found, expected_output(node, graph, values), err_msg=f"seed {seed}: {workload} {tiling}")
+    np.testing.assert_array_equal(found, expected_output(node, graph, values), err_msg=f"seed {seed}: {workload} {config}")

@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from vdla.compiler.ops.vdla.layers import fused_groups
-from vdla.compiler.ops.vdla.packing import blocks, pack_activation, pack_conv_weights, pack_parameters, unpack_activation
+from vdla.arithmetic import ceil_div
+from vdla.compiler.ops.vdla.convolution_layers import fused_groups
+from vdla.compiler.ops.vdla.packing import pack_activation, pack_conv_weights, pack_parameters, unpack_activation
 from vdla.design import Design
 from vdla.design_file import load_design
 
@@ -63,9 +64,9 @@ def test_fused_groups_fill_the_activations_blocks(seed: int) -> None:
     """Kernel groups follow one another in memory exactly as the packed activations' blocks do, whatever the widths."""
     groups, inputs, outputs = (int(v) for v in np.random.default_rng(seed).integers(1, 40, 3))
     for design in (TINY, load_design("pynq_z1")):
-        block = design.gemm.block_in
+        block = design.channel_block
         fused = fused_groups(groups, inputs, outputs, design)
-        count = blocks(groups, fused)
+        count = ceil_div(groups, fused)
         for width in (inputs, outputs):
-            assert count * blocks(width * fused, block) == blocks(groups * width, block), f"seed {seed}"
+            assert count * ceil_div(width * fused, block) == ceil_div(groups * width, block), f"seed {seed}"
             assert count == 1 or width * fused % block == 0, f"seed {seed}"

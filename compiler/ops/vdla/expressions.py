@@ -13,23 +13,28 @@ from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, P
 from vdla.design import Design
 
 
+def activation_tile(design: Design) -> tuple[int, int]:
+    """Images × channels that lie together in DRAM and in the scratchpads."""
+    return design.gemm.batch, design.channel_block
+
+
 def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> Function:
     """x, weight, parameters[, residual, residual_parameters, identity] → y; shapes as `ConvWorkload` says.
 
     cover: rows and columns of the padded input, at least those the windows touch. The residual is widened by the GEMM core
     (times an identity tile): it comes through LOAD, beside the computation, where a widening load would hold COMPUTE up.
     """
-    batch, block_in, block_out = design.gemm.batch, design.gemm.block_in, design.gemm.block_out
-    x = te.placeholder((w.batch, w.groups, w.in_blocks, w.height, w.width, batch, block_in), "int8", "x")
+    tile, block_in, block_out = activation_tile(design), design.gemm.block_in, design.gemm.block_out
+    x = te.placeholder((w.batch, w.groups, w.in_blocks, w.height, w.width, *tile), "int8", "x")
     weight_shape = (1,) * 5 if w.uniform_weight else (w.groups, w.out_blocks, w.in_blocks, *w.kernel)
     weight = te.placeholder((*weight_shape, block_out, block_in), "int8", "weight")
-    parameters = te.placeholder((w.groups, w.out_blocks, 2, batch, block_out), "int32", "parameters")
-    out_shape = (w.batch, w.groups, w.out_blocks, w.out_height, w.out_width, batch, block_out)
+    parameters = te.placeholder((w.groups, w.out_blocks, 2, *tile), "int32", "parameters")
+    out_shape = (w.batch, w.groups, w.out_blocks, w.out_height, w.out_width, *tile)
     top, left, _, _ = w.pads
     row_pads, column_pads = (top, cover[0] - w.height - top), (left, cover[1] - w.width - left)
 
     padded = te.compute(
-        (w.batch, w.groups, w.in_blocks, *cover, batch, block_in),
+        (w.batch, w.groups, w.in_blocks, *cover, *tile),
         lambda n, g, c, h, v, b, i: inside(
             x[n, g, c, h - top, v - left, b, i], (h, w.height, row_pads), (v, w.width, column_pads), w.pad_value
         ),
@@ -80,7 +85,7 @@ def elementwise(w: ElementwiseWorkload, design: Design) -> Function:
 
     Tensors are [batch][1][blocks][positions][1] tiles, parameters [1][blocks][2] tiles, as a convolution's.
     """
-    tile = (design.gemm.batch, design.gemm.block_out)
+    tile = activation_tile(design)
     shape, parameter_shape = (w.batch, 1, w.blocks, w.positions, 1, *tile), (1, w.blocks, 2, *tile)
 
     def operand(name: str) -> te.Tensor:
@@ -107,7 +112,7 @@ def max_pool2d(w: PoolWorkload, design: Design) -> Function:
 
     Each direction starts from its first element rather than from -128, and the rows' comes from the GEMM core at one cycle.
     """
-    tile = (design.gemm.batch, design.gemm.block_out)
+    tile = activation_tile(design)
     x = te.placeholder((w.batch, w.blocks, w.height, w.width, *tile), "int8", "x")
     identity = te.placeholder((1, design.gemm.block_out, design.gemm.block_in), "int8", "identity")
     rows = (w.out_height - 1) * w.strides[0] + w.kernel[0]

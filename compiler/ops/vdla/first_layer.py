@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.opset import infer_type, with_defaults
-from vdla.compiler.ops.vdla.packing import blocks
 from vdla.design import Design
 
 
@@ -28,22 +28,28 @@ class Folding:
 
 
 def fold_first_layers(graph: Graph, design: Design) -> Graph:
-    """Fold every convolution that reads a model input where that lowers its cycles."""
+    """Fold every convolution that reads a model input where that lowers its cycles. Types decide; weights that have values
+    (`graph.constants`) are rearranged."""
     model_inputs = set(graph.inputs) | {n.outputs[0] for n in graph.nodes if n.op == "quantize" and n.inputs[0] in graph.inputs}
+    computed = set(graph.inputs) | {name for node in graph.nodes for name in node.outputs}
     nodes: list[Node] = []
     tensors: dict[str, TensorType] = {}
     constants: dict[str, np.ndarray] = {}
     for node in graph.nodes:
         fold = "none"
-        if node.op == "qconv2d" and node.inputs[0] in model_inputs and node.inputs[1] in graph.constants:
+        if node.op == "qconv2d" and node.inputs[0] in model_inputs and node.inputs[1] not in computed:
             fold = cheapest_folding(node, graph, design).fold
         if fold == "none":
             nodes.append(node)
             continue
-        im2col, conv, weight = folded(node, graph, fold)
+        weight = node.inputs[1]
+        im2col, conv = folded(node, graph, fold)
         nodes += [im2col, conv]
         tensors[im2col.outputs[0]] = infer_type("im2col", (graph.type_of(node.inputs[0]),), im2col.attributes)
-        constants[conv.inputs[1]] = weight
+        shape = folded_weight_shape(graph.type_of(weight).shape, fold)
+        tensors[conv.inputs[1]] = TensorType(shape, graph.type_of(weight).dtype)
+        if weight in graph.constants:
+            constants[conv.inputs[1]] = folded_weight(graph.constants[weight], fold)
     return graph.with_nodes(nodes, tensors, constants)
 
 
@@ -55,12 +61,12 @@ def cheapest_folding(node: Node, graph: Graph, design: Design) -> Folding:
     kh, kw = graph.type_of(node.inputs[1]).shape[2:]
     if a["groups"] != 1 or kh * kw == 1:
         return Folding("none", 0)
-    block = design.gemm.block_in
-    tiles = blocks(n, design.gemm.batch) * out_height * out_width
+    block = design.channel_block
+    tiles = ceil_div(n, design.gemm.batch) * out_height * out_width
 
     def cost(fold: str, channels: int, steps: int, positions: int) -> Folding:
-        gemm = tiles * blocks(o, block) * blocks(channels, block) * steps
-        bus = blocks(n, design.gemm.batch) * positions * blocks(channels, block) * design.inp_tile_bytes / design.bus_bytes
+        gemm = tiles * ceil_div(o, block) * ceil_div(channels, block) * steps
+        bus = ceil_div(n, design.gemm.batch) * positions * ceil_div(channels, block) * design.inp_tile_bytes / design.bus_bytes
         return Folding(fold, max(gemm, bus))
 
     width = graph.type_of(node.inputs[0]).shape[3]
@@ -72,24 +78,31 @@ def cheapest_folding(node: Node, graph: Graph, design: Design) -> Folding:
     return min(options, key=lambda option: option.cycles)
 
 
-def folded(node: Node, graph: Graph, fold: str) -> tuple[Node, Node, np.ndarray]:
-    """The im2col node, the convolution that follows it, and that convolution's weights."""
+def folded(node: Node, graph: Graph, fold: str) -> tuple[Node, Node]:
+    """The im2col node, and the convolution that follows it."""
     a = with_defaults(node.op, node.attributes)
-    w = graph.constants[node.inputs[1]]
-    o, c, kh, kw = w.shape
     top, _, bottom, _ = a["pads"]
     window = {k: a[k] for k in ("strides", "pads", "dilations", "pad_value")}
     image = f"{node.inputs[0]}.{fold}.{node.name}"
+    kernel = graph.type_of(node.inputs[1]).shape[2:]
     im2col = Node(
-        f"{node.name}.im2col", "im2col", (node.inputs[0],), (image,), {"kernel": (kh, kw), "fold": fold, **window}, node.source
+        f"{node.name}.im2col", "im2col", (node.inputs[0],), (image,), {"kernel": kernel, "fold": fold, **window}, node.source
     )
     attributes: dict[str, Any] = {**a, "dilations": (a["dilations"][0], 1)}
     if fold == "columns":
-        weight = w.transpose(0, 3, 1, 2).reshape(o, kw * c, kh, 1)
         attributes |= {"strides": (a["strides"][0], 1), "pads": (top, 0, bottom, 0)}
     else:
-        weight = w.transpose(0, 2, 3, 1).reshape(o, kh * kw * c, 1, 1)
         attributes |= {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
-    weight_name = f"{node.inputs[1]}.{fold}"
-    conv = replace(node, inputs=(image, weight_name, *node.inputs[2:]), attributes=attributes)
-    return im2col, conv, np.ascontiguousarray(weight)
+    weight = f"{node.inputs[1]}.{fold}"
+    return im2col, replace(node, inputs=(image, weight, *node.inputs[2:]), attributes=attributes)
+
+
+def folded_weight_shape(shape: tuple[int, ...], fold: str) -> tuple[int, ...]:
+    """(O, C, KH, KW) → (O, KW·C, KH, 1), or (O, KH·KW·C, 1, 1)."""
+    o, c, kh, kw = shape
+    return (o, kw * c, kh, 1) if fold == "columns" else (o, kh * kw * c, 1, 1)
+
+
+def folded_weight(w: np.ndarray, fold: str) -> np.ndarray:
+    axes = (0, 3, 1, 2) if fold == "columns" else (0, 2, 3, 1)
+    return np.ascontiguousarray(w.transpose(axes).reshape(folded_weight_shape(w.shape, fold)))

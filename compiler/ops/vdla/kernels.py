@@ -1,39 +1,61 @@
-"""A workload's kernel: its expression, scheduled under the tiling chosen for it and tensorised."""
+"""A workload's kernel: built under a configuration, lowered and emitted, once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from vdla.compiler.backends.vdla.emit import Emission, emit
 from vdla.compiler.ir.nodes import Function
-from vdla.compiler.ops.vdla import expressions, schedules
-from vdla.compiler.ops.vdla.schedules import Intrinsics
-from vdla.compiler.ops.vdla.tiling import (
-    ConvTiling,
-    choose_elementwise_tiling,
-    choose_pool_tiling,
-    choose_tiling,
-    covered_input,
-    serial_tiling,
-)
-from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
+from vdla.compiler.ir.printer import to_text
+from vdla.compiler.ops.configuration import Config
+from vdla.compiler.ops.vdla import conv_template, elementwise_template, pool_template
+from vdla.compiler.ops.vdla.template import VdlaTemplate
+from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload, Workload
+from vdla.compiler.passes.lower import lower
 from vdla.design import Design
 
-Workload = ConvWorkload | ElementwiseWorkload | PoolWorkload
+TEMPLATES: dict[type, VdlaTemplate[Any]] = {
+    ConvWorkload: conv_template.TEMPLATE,
+    ElementwiseWorkload: elementwise_template.TEMPLATE,
+    PoolWorkload: pool_template.TEMPLATE,
+}
 
 
-def scheduled_kernel(workload: Workload, design: Design, intrinsics: Intrinsics, latency_hiding: bool) -> Function:
-    """Raises `CompileError` when no tiling of the workload fits the design."""
-    match workload:
-        case ConvWorkload():
-            tiling = choose_tiling(workload, design) if latency_hiding else serial_tiling(workload, design)
-            return conv2d_kernel(workload, tiling, design, intrinsics)
-        case PoolWorkload():
-            pool_tiling = choose_pool_tiling(workload, design, latency_hiding)
-            return schedules.schedule_max_pool2d(expressions.max_pool2d(workload, design), workload, pool_tiling, intrinsics)
-        case ElementwiseWorkload():
-            elementwise_tiling = choose_elementwise_tiling(workload, design, latency_hiding)
-            return schedules.schedule_elementwise(expressions.elementwise(workload, design), elementwise_tiling, intrinsics)
+def template_of(workload: Workload) -> VdlaTemplate[Any]:
+    return TEMPLATES[type(workload)]
 
 
-def conv2d_kernel(workload: ConvWorkload, tiling: ConvTiling, design: Design, intrinsics: Intrinsics) -> Function:
-    """A convolution under any tiling that fits."""
-    expression = expressions.conv2d(workload, design, covered_input(workload, tiling))
-    return schedules.schedule_conv2d(expression, workload, tiling, intrinsics)
+def kernel(
+    workload: Workload, design: Design, config: Config | None = None, dump: Callable[[str, str], None] | None = None
+) -> Emission:
+    """The instructions of a workload under `config`, one of its space, or the default. Raises `CompileError` when it does not
+    fit.
+
+    dump: receives the name and the text of each stage of lowering, which is then verified.
+    """
+    config = config or template_of(workload).default(workload, design)
+    if dump is None:
+        return _emission(workload, design, config)
+    emission, stages = _dumped_emission(workload, design, config)
+    for stage, text in stages:
+        dump(stage, text)
+    return emission
+
+
+@lru_cache(maxsize=1024)
+def _emission(workload: Workload, design: Design, config: Config) -> Emission:
+    return emit(lower(template_of(workload).build(workload, config, design), check=False), design)
+
+
+@lru_cache(maxsize=64)
+def _dumped_emission(workload: Workload, design: Design, config: Config) -> tuple[Emission, tuple[tuple[str, str], ...]]:
+    """With the stages' texts: layers of one workload are lowered once, and each has its dump."""
+    stages: list[tuple[str, str]] = []
+
+    def keep(stage: str, func: Function) -> None:
+        stages.append((stage, to_text(func)))
+
+    lowered = lower(template_of(workload).build(workload, config, design), keep)
+    return emit(lowered, design), tuple(stages)

@@ -1,22 +1,18 @@
-"""Constants in the accelerator's layouts. Lanes beyond the real channels are zero, so they never disturb a result."""
+"""Arrays in the accelerator's layouts. Lanes beyond the real channels are zero, so they never disturb a result."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from vdla.arithmetic import ceil_div
 from vdla.design import Design
-
-
-def blocks(count: int, size: int) -> int:
-    """How many blocks of `size` hold `count`."""
-    return -(-count // size)
 
 
 def packed_shape(shape: tuple[int, ...], design: Design) -> tuple[int, ...]:
     """(N, C[, H, W]) → (N/batch, C/block, H, W, batch, block), rounded up."""
     n, c, h, w = (*shape, 1, 1)[:4]
-    g = design.gemm
-    return (blocks(n, g.batch), blocks(c, g.block_in), h, w, g.batch, g.block_in)
+    batch, block = design.gemm.batch, design.channel_block
+    return (ceil_div(n, batch), ceil_div(c, block), h, w, batch, block)
 
 
 def pack_conv_weights(w: np.ndarray, groups: int, design: Design, fused: int = 1) -> np.ndarray:
@@ -26,8 +22,8 @@ def pack_conv_weights(w: np.ndarray, groups: int, design: Design, fused: int = 1
     elsewhere.
     """
     o, c, kh, kw = w.shape
-    bo, bi, og, kernel_groups = design.gemm.block_out, design.gemm.block_in, o // groups, blocks(groups, fused)
-    ob, cb = blocks(og * fused, bo), blocks(c * fused, bi)
+    bo, bi, og, kernel_groups = design.gemm.block_out, design.gemm.block_in, o // groups, ceil_div(groups, fused)
+    ob, cb = ceil_div(og * fused, bo), ceil_div(c * fused, bi)
     padded = np.zeros((kernel_groups, ob * bo, cb * bi, kh, kw), np.int8)
     for place in range(fused):  # the groups at one place along the diagonals
         members = w.reshape(groups, og, c, kh, kw)[place::fused]
@@ -40,7 +36,7 @@ def pack_parameters(bias: np.ndarray, scale: np.ndarray, channels: int, groups: 
     """bias, scale int32[C] or [1] → int32[G, C/G/block, 2, batch, block_out]: a bias tile and a scale tile for each block."""
     block = design.gemm.block_out
     each = channels // groups
-    packed = np.zeros((groups, blocks(each, block), 2, design.gemm.batch, block), np.int32)
+    packed = np.zeros((groups, ceil_div(each, block), 2, design.gemm.batch, block), np.int32)
     for k, values in enumerate((bias, scale)):
         padded = np.zeros((groups, packed.shape[1] * block), np.int32)
         padded[:, :each] = np.broadcast_to(values, (channels,)).reshape(groups, each)

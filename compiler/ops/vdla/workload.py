@@ -1,4 +1,4 @@
-"""What a VDLA convolution kernel computes, in packed blocks: the key under which kernels are built and cached."""
+"""What a VDLA kernel computes, in packed blocks: the key under which kernels are configured, built and cached."""
 
 from __future__ import annotations
 
@@ -120,3 +120,6 @@ class PoolWorkload:
     def column_pads(self) -> tuple[int, int]:
         """As `row_pads`, left and right."""
         return self.pads[1], (self.out_width - 1) * self.strides[1] + self.kernel[1] - self.width - self.pads[1]
+
+
+Workload = ConvWorkload | ElementwiseWorkload | PoolWorkload

@@ -1,0 +1,113 @@
+"""What a tiling of a convolution costs: an estimate that ranks tilings, thousands at once; the simulator times them.
+
+It is the steady state of three queues that run at once: the slowest of COMPUTE, LOAD and the memory bus, plus the first
+tile's load and the last tile's store, which nothing hides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vdla.arithmetic import ceil_div
+from vdla.compiler.ops.vdla.conv_tiling import ConvTiling, input_window
+from vdla.compiler.ops.vdla.workload import ConvWorkload
+from vdla.design import Design
+
+INSTRUCTION_OVERHEAD = 12
+"""Cycles an instruction costs beside its work: queue hop, decode, pipeline fill. An estimate; sim/timing.py is exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileWork:
+    """Cycles of an average output tile by unit; `input` and `weight` are of one full reduction chunk, `gemm` of the whole."""
+
+    gemm: Any
+    alu: Any
+    compute_dma: Any
+    input: Any
+    weight: Any
+    residual: Any
+    store: Any
+
+
+def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
+    """A row of a DMA costs one cycle beside its beats, an instruction its latency. A tile narrower than its buffer (the last
+    one of a row, when the columns do not divide the width) stores each of its rows by an instruction of its own."""
+    bus, latency = design.bus_bytes, design.memory.read_latency + INSTRUCTION_OVERHEAD
+    tiles_g, tiles_o = ceil_div(w.groups, t.groups), ceil_div(w.out_blocks, t.out_blocks)
+    tiles_y, tiles_x = ceil_div(w.out_height, t.rows), ceil_div(w.out_width, t.columns)
+    tiles = w.batch * tiles_g * tiles_o * tiles_y * tiles_x
+    groups, blocks = w.groups / tiles_g, w.out_blocks / tiles_o
+    rows, columns = input_window(w, t)
+    chunk = np.minimum(t.in_blocks, w.in_blocks)
+    image = groups * chunk * (latency + rows * (1 + columns * design.inp_tile_bytes / bus))
+    weight_tiles = 1 if w.uniform_weight else groups * blocks * chunk * w.kernel[0] * w.kernel[1]
+    weight_dmas = np.where(t.in_blocks >= w.in_blocks, 1, groups * blocks)
+    out = w.out_tiles / tiles
+    narrow = np.where(w.out_width % t.columns, t.rows / tiles_x, 1)
+    out_dmas, out_rows = groups * blocks * narrow, out / np.minimum(t.columns, w.out_width)
+    out_bus = out_rows + out * design.out_tile_bytes / bus
+    parameter_loads = np.where(t.weights_outer, tiles_g * tiles_o, tiles) / tiles * (2 if w.residual else 1)
+    return TileWork(
+        gemm=w.gemm_uops / tiles,
+        alu=out * (5 if w.residual else 1) + 3 * INSTRUCTION_OVERHEAD,
+        compute_dma=parameter_loads * (groups * blocks * 2 * design.acc_tile_bytes / bus + latency),
+        input=image,
+        weight=weight_tiles * design.wgt_tile_bytes / bus + weight_dmas * latency,
+        residual=(out_dmas * latency + out_bus) if w.residual else 0 * out,
+        store=out_dmas * (design.memory.write_latency + INSTRUCTION_OVERHEAD) + out_bus,
+    )
+
+
+def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
+    """Cycles of the whole layer under `t`; see the module's docstring.
+
+    Within a tile each chunk is computed while the next one loads, the last while the next tile's first does.
+    """
+    chunks = ceil_div(w.in_blocks, t.in_blocks)
+    tiles = w.batch * ceil_div(w.groups, t.groups) * ceil_div(w.out_blocks, t.out_blocks)
+    tiles = tiles * ceil_div(w.out_height, t.rows) * ceil_div(w.out_width, t.columns)
+    work, loads = tile_work(w, t, design), tile_loads(w, t, tiles, chunks)
+    full = np.minimum(t.in_blocks, w.in_blocks) / w.in_blocks
+    tail = 1 - (chunks - 1) * full  # share of the reduction in the last chunk
+    per_chunk = work.input * loads.inputs / (tiles * chunks) + work.weight * loads.weights / (tiles * chunks)
+    compute, last = work.gemm * full + INSTRUCTION_OVERHEAD, work.gemm * tail + work.alu + work.compute_dma
+    first_load = per_chunk + work.residual
+    steady = np.where(
+        chunks > 1,
+        (chunks - 2) * np.maximum(compute, per_chunk)
+        + np.maximum(compute, per_chunk * tail / full)
+        + np.maximum(last, first_load),
+        np.maximum(last, first_load),
+    )
+    traffic = loads.inputs * work.input + loads.weights * work.weight + tiles * (work.residual + work.store)
+    share_bus = traffic if design.port_count == 1 else tiles * work.store
+    ends = work.input + work.weight + work.store
+    single = np.where((t.wgt_buffers == 1) & (loads.weights > 1), loads.weights * work.weight, 0)
+    single = single + np.where((t.inp_buffers == 1) & (loads.inputs > 1), loads.inputs * work.input, 0)
+    single = single + np.where((t.acc_buffers == 1) & (tiles > 1), tiles * work.store, 0)
+    overlapped = np.maximum(tiles * steady, share_bus) + ends + single
+    serial = (t.inp_buffers == 1) & (t.wgt_buffers == 1) & (t.acc_buffers == 1)
+    whole = tiles * (work.gemm + chunks * INSTRUCTION_OVERHEAD + work.alu + work.compute_dma) + traffic
+    return np.where(serial, whole, overlapped)
+
+
+@dataclass(frozen=True, slots=True)
+class TileLoads:
+    """How often an input tile and a weight tile are loaded over the whole layer."""
+
+    inputs: Any
+    weights: Any
+
+
+def tile_loads(w: ConvWorkload, t: ConvTiling, tiles: Any, chunks: Any) -> TileLoads:
+    """Loads happen at the outermost loop that leaves the operand's tile the same inside (see conv_schedule.py)."""
+    tiles_g, tiles_o = ceil_div(w.groups, t.groups), ceil_div(w.out_blocks, t.out_blocks)
+    inputs = np.where(t.weights_outer | (tiles_g > 1), tiles, tiles // tiles_o)
+    weights = np.where(t.weights_outer, tiles_g * tiles_o, np.where(tiles_g * tiles_o > 1, tiles, 1))
+    if w.uniform_weight:
+        return TileLoads(np.where(chunks > 1, tiles * chunks, inputs), np.ones_like(tiles))
+    return TileLoads(np.where(chunks > 1, tiles * chunks, inputs), np.where(chunks > 1, tiles * chunks, weights))

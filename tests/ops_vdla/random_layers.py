@@ -1,0 +1,119 @@
+"""Random layers of every kind that has a VDLA kernel, each alone in a graph, and random designs to run them on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.graph.opset import infer_type, with_defaults
+from vdla.design import Design, design_from_dict
+from vdla.isa.semantics import pack_scale
+
+Arrays = dict[str, np.ndarray]
+KINDS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d", "qadd", "requantize")
+
+
+def random_design(rng: np.random.Generator) -> Design:
+    """Small blocks, and SRAMs so small that few tilings fit."""
+    block, batch = int(rng.choice([2, 4, 8])), int(rng.choice([1, 1, 2]))
+    depths = [int(d) for d in rng.choice([16, 24, 40, 100], 3)]
+    data = {
+        "name": "random",
+        "about": "a design drawn at random",
+        "clock_mhz": 100,
+        "gemm": {"batch": batch, "block_in": block, "block_out": block},
+        "sram": {
+            "uop": 8 * int(rng.choice([16, 64, 256])),
+            "inp": depths[0] * batch * block,
+            "wgt": depths[1] * block * block,
+            "acc": depths[2] * batch * block * 4,
+        },
+        "memory": {"bus_bits": int(rng.choice([32, 64])), "ports": str(rng.choice(["shared", "separate"]))},
+    }
+    return design_from_dict(data, "random")
+
+
+def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays]:
+    """A node, its graph, and int8 values for the graph's inputs."""
+    n, c, size = int(rng.choice([1, 1, 2, 3])), int(rng.integers(1, 20)), tuple(int(e) for e in rng.integers(5, 10, 2))
+    bounds = {"low": int(rng.integers(-128, 0)), "high": int(rng.integers(0, 128))}
+    match op:
+        case "qconv2d":
+            return _convolution(rng, n, size, bounds)
+        case "qdense":
+            o = int(rng.integers(1, 20))
+            constants = {"w": _int8(rng, (o, c)), **_parameters(rng, o)}
+            return _graph(rng, op, {"x": (n, c)}, constants, bounds)
+        case "qavg_pool2d" | "qmax_pool2d":
+            kernel, strides = (tuple(int(e) for e in rng.integers(1, 4, 2)) for _ in range(2))
+            pads = tuple(int(rng.integers(0, extent)) for extent in kernel * 2)
+            attributes = {"kernel": kernel, "strides": strides, "pads": pads}
+            if op == "qmax_pool2d":
+                return _graph(rng, op, {"x": (n, c, *size)}, {}, attributes)
+            return _graph(rng, op, {"x": (n, c, *size)}, _parameters(rng, 1, shift=10), attributes | bounds)
+        case "qadd":
+            constants = {}
+            for name in ("a_", "b_"):
+                constants |= _parameters(rng, c, name, shift=9)
+            return _graph(rng, op, {"a": (n, c, *size), "b": (n, c, *size)}, constants | _parameters(rng, c), bounds)
+        case "requantize":
+            return _graph(rng, op, {"x": (n, c, *size)}, _parameters(rng, c, shift=16), bounds)
+    raise AssertionError(op)
+
+
+def _convolution(rng: np.random.Generator, n: int, size: tuple[int, ...], bounds: dict[str, int]) -> tuple[Node, Graph, Arrays]:
+    kernel = tuple(int(e) for e in rng.choice([1, 1, 2, 3], 2))
+    dilations = tuple(int(rng.choice([1, 1, 2])) if extent > 1 else 1 for extent in kernel)
+    groups = int(rng.choice([1, 1, 2, 5, 12]))
+    c, o = (groups * int(rng.integers(1, 4 if groups > 1 else 20)) for _ in range(2))
+    pads = tuple(int(rng.integers(0, extent)) for extent in kernel * 2)
+    attributes = {
+        "strides": tuple(int(e) for e in rng.integers(1, 3, 2)), "pads": pads, "dilations": dilations, "groups": groups,
+        "pad_value": int(rng.integers(-128, 128)), **bounds,
+    }  # fmt: skip
+    constants = {"w": _int8(rng, (o, c // groups, *kernel)), **_parameters(rng, o)}
+    activations: dict[str, tuple[int, ...]] = {"x": (n, c, *size)}
+    if rng.random() < 0.5:
+        types = (TensorType(activations["x"], "int8"), TensorType(constants["w"].shape, "int8"))
+        activations["residual"] = infer_type("qconv2d", types, with_defaults("qconv2d", attributes)).shape
+        constants |= _parameters(rng, o, "residual_", shift=9)
+    return _graph(rng, "qconv2d", activations, constants, attributes)
+
+
+ROLES = {
+    "qconv2d": ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale"),
+    "qdense": ("x", "w", "bias", "scale"),
+    "qavg_pool2d": ("x", "bias", "scale"),
+    "qmax_pool2d": ("x",),
+    "qadd": ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale"),
+    "requantize": ("x", "bias", "scale"),
+}
+"""Each operator's inputs in order, as compiler/graph/opset.py has them."""
+
+
+def _graph(
+    rng: np.random.Generator,
+    op: str,
+    activations: dict[str, tuple[int, ...]],
+    constants: Arrays,
+    attributes: dict[str, Any],
+) -> tuple[Node, Graph, Arrays]:
+    tensors = {name: TensorType(shape, "int8") for name, shape in activations.items()}
+    tensors |= {name: TensorType(value.shape, str(value.dtype)) for name, value in constants.items()}
+    node = Node("layer", op, tuple(name for name in ROLES[op] if name in tensors), ("y",), attributes)
+    tensors["y"] = infer_type(op, tuple(tensors[name] for name in node.inputs), with_defaults(op, attributes))
+    graph = Graph("random", tuple(activations), ("y",), (node,), tensors, constants)
+    return node, graph, {name: _int8(rng, shape) for name, shape in activations.items()}
+
+
+def _int8(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.integers(-128, 128, shape, np.int8)
+
+
+def _parameters(rng: np.random.Generator, channels: int, name: str = "", shift: int = 24) -> Arrays:
+    words = pack_scale(
+        rng.integers(1 << 14, 1 << 17, channels), rng.integers(shift - 3, shift + 3, channels), rng.integers(-20, 20, channels)
+    )
+    return {f"{name}bias": rng.integers(-1000, 1000, channels).astype(np.int32), f"{name}scale": words}

@@ -1,0 +1,203 @@
+"""The space of configurations of every kind of VDLA kernel: each point is a correct program, and what is refused cannot be one.
+
+`VDLA_LONG=1` draws hundreds of points.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+from random_layers import KINDS, random_design, random_layer
+
+from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.ops.configuration import Config, Space
+from vdla.compiler.ops.vdla.kernels import kernel, template_of
+from vdla.compiler.ops.vdla.layers import refusal, workload_of
+from vdla.compiler.ops.vdla.packing import pack_activation, unpack_activation
+from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload, Workload
+from vdla.compiler.program import build_program
+from vdla.compiler.quantise.integer_reference import run_integer_reference
+from vdla.compiler.targets.vdla_layout import quantised_name
+from vdla.design import Design
+from vdla.design_file import load_design
+from vdla.errors import CompileError
+from vdla.isa import check_program
+from vdla.sim.device import Simulator
+
+TINY = load_design("tiny")
+LONG = bool(os.environ.get("VDLA_LONG"))
+POINTS = range(400 if LONG else 40)
+CORNERS = range(400 if LONG else 64)
+
+
+def any_layer(seed: int, tiny: bool) -> tuple[Node, Graph, dict[str, np.ndarray], Design, np.random.Generator]:
+    """A layer that the design runs."""
+    rng = np.random.default_rng(seed)
+    while True:
+        design = TINY if tiny else random_design(rng)
+        node, graph, values = random_layer(rng, KINDS[seed % len(KINDS)])
+        if not refusal(node, graph, design):
+            return node, graph, values, design, rng
+
+
+def any_point(rng: np.random.Generator, space: Space) -> Config:
+    """Any combination of choices, valid or not."""
+    return Config(tuple((knob.name, knob.choices[rng.integers(len(knob.choices))]) for knob in space.knobs))
+
+
+def any_config(rng: np.random.Generator, space: Space) -> Config:
+    """Any valid one; where they are rare, the last knobs' smallest."""
+    for _ in range(200):
+        if (config := any_point(rng, space)) in space:
+            return config
+    return next(iter(space))
+
+
+@pytest.mark.parametrize("tiny", [True, False], ids=["tiny", "random_design"])
+@pytest.mark.parametrize("seed", POINTS)
+def test_any_configuration_is_a_correct_program(seed: int, tiny: bool) -> None:
+    node, graph, values, design, rng = any_layer(seed, tiny)
+    workload = workload_of(node, graph, design)
+    config = any_config(rng, template_of(workload).space(workload, design))
+    where = f"seed {seed}: {workload} under {config}"
+    program = build_program([node], graph, design, bool(rng.integers(2)), None, {workload: config})
+    check_program(program).require()
+    packed = {slot.name: pack_activation(values[quantised_name(slot.name)], design) for slot in program.inputs}
+    found = Simulator(design).run(program, packed).outputs[program.outputs[0].name]
+    expected = run_integer_reference(graph, values)["y"]
+    np.testing.assert_array_equal(unpack_activation(found, expected.shape), expected, err_msg=where)
+
+
+@pytest.mark.parametrize("seed", POINTS)
+def test_spaces(seed: int) -> None:
+    """The heuristic's choices and all neighbours are points; a point is its text; a neighbour differs in one knob."""
+    node, graph, _, design, rng = any_layer(seed, tiny=seed % 2 == 0)
+    workload = workload_of(node, graph, design)
+    template = template_of(workload)
+    space = template.space(workload, design)
+    config = any_config(rng, space)
+    for point in (template.default(workload, design), template.serial(workload, design), config):
+        assert not space.problem(point), f"seed {seed}"
+        assert Config.parse(str(point)) == point, f"seed {seed}"
+    for neighbour in space.neighbours(config):
+        assert neighbour in space, f"seed {seed}"
+        assert len(set(neighbour.settings) - set(config.settings)) == 1, f"seed {seed}"
+    assert all(point in space for point in islice(space, 10)), f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", CORNERS)
+def test_exactly_what_fits_is_valid(seed: int) -> None:
+    """At the border: where no knob can be raised further, this point is emitted, and those a step beyond cannot be."""
+    node, graph, _, design, rng = any_layer(seed, tiny=False)
+    workload = workload_of(node, graph, design)
+    space = template_of(workload).space(workload, design)
+    config = any_config(rng, space)
+    while inside := [step for step in raised(space, config) if not space.refusal(step)]:
+        config = inside[rng.integers(len(inside))]
+    kernel(workload, design, config)
+    for beyond in raised(space, config):
+        check_overflow(space.refusal(beyond))
+        print(f"seed {seed}: {workload} under {beyond}: {space.refusal(beyond)}")  # shown when it does fit
+        with pytest.raises(CompileError, match="need .* tiles of"):
+            kernel(workload, design, beyond)
+
+
+def raised(space: Space, config: Config) -> Iterator[Config]:
+    """Every point one step up in one knob, valid or not."""
+    for knob in space.knobs:
+        place = knob.choices.index(config[knob.name])
+        if place + 1 < len(knob.choices):
+            yield config.replace(**{knob.name: knob.choices[place + 1]})
+
+
+def check_overflow(problem: str) -> None:
+    """It names scratchpads and numbers that do not fit them."""
+    for part in problem.split("; "):
+        match = re.fullmatch(r"(inp|wgt|acc): ([\d,]+) tiles of ([\d,]+)", part)
+        assert match, problem
+        needed, depth = (int(number.replace(",", "")) for number in match.groups()[1:])
+        assert needed > depth, problem
+
+
+def with_acc(tiles: int) -> Design:
+    return TINY.varied(sram={"acc": tiles * TINY.acc_tile_bytes})
+
+
+CONV = ConvWorkload(1, 1, 2, 2, 6, 6, (3, 3), (1, 1), (1, 1, 1, 1))
+
+
+def test_the_whole_space_of_a_convolution() -> None:
+    """Every extent that cuts evenly, both orders, one or two buffers of each scratchpad."""
+    space = template_of(CONV).space(CONV, TINY)
+    choices = {knob.name: knob.choices for knob in space.knobs}
+    assert choices == {
+        "groups": (1,), "out_blocks": (1, 2), "in_blocks": (1, 2), "rows": (1, 2, 3, 6), "columns": (1, 2, 3, 6),
+        "weights_outer": (False, True), "inp_buffers": (1, 2), "wgt_buffers": (1, 2), "acc_buffers": (1, 2),
+    }  # fmt: skip
+    assert space.points == 2 * 2 * 4 * 4 * 2 * 8
+    assert len(list(space)) == space.points
+    outputs = [o * h * v for o in (1, 2) for h in (1, 2, 3, 6) for v in (1, 2, 3, 6)]
+    parameters = [2 * o for o in (1, 2) for _ in range(16)]
+    fitting = sum(b * tiles + p <= 40 for tiles, p in zip(outputs, parameters, strict=True) for b in (1, 2))
+    assert len(list(template_of(CONV).space(CONV, with_acc(40)))) == fitting * 2 * 2 * 4  # in_blocks, order, other buffers
+
+
+def convolution(size: int) -> tuple[Node, Graph]:
+    rng = np.random.default_rng(0)
+    while True:
+        node, graph, _ = random_layer(rng, "qconv2d")
+        if graph.type_of("y").shape[2:] == (size, size) and workload_of(node, graph, TINY).out_blocks > 2:
+            return node, graph
+
+
+def test_a_configuration_that_is_none_is_refused() -> None:
+    node, graph = convolution(8)
+    workload = workload_of(node, graph, TINY)
+    template = template_of(workload)
+    good = template.default(workload, TINY)
+    whole = {knob.name: knob.choices[-1] for knob in template.space(workload, TINY).knobs}
+    for config, message in (
+        (good.replace(rows=5), r"layer: .*rows is 5, not one of 1, 2, 3, 4, 8"),
+        (good.replace(weights_outer=1), "weights_outer is 1, not one of false, true"),
+        (good.replace(**whole), r"layer: .*acc: [\d,]+ tiles of 256"),
+        (Config.of(rows=8), "knobs are groups, out_blocks, in_blocks, rows"),
+    ):
+        with pytest.raises(CompileError, match=message):
+            build_program([node], graph, TINY, True, None, {workload: config})
+
+
+def test_a_program_is_built_under_the_configuration_given() -> None:
+    node, graph = convolution(8)
+    workload = workload_of(node, graph, TINY)
+    default = template_of(workload).default(workload, TINY)
+    plain, same, other = (
+        build_program([node], graph, TINY, True, None, configs).words
+        for configs in ({}, {workload: default}, {workload: default.replace(rows=1, columns=1)})
+    )
+    assert np.array_equal(plain, same)
+    assert len(other) > len(plain)
+
+
+@pytest.mark.parametrize(
+    ("workload", "design", "message"),
+    [
+        (
+            ConvWorkload(1, 1, 1, 1, 20, 20, (20, 20)),
+            TINY,
+            "output element's operands .* found 'inp 400, wgt 400, acc 3",
+        ),
+        (PoolWorkload(1, 1, 20, 20, (20, 20), (1, 1), (0,) * 4, 1, 1), TINY, "window's elements .* found 'inp 400, wgt 1, acc"),
+        (ElementwiseWorkload("qadd", 1, 1, 9), with_acc(3), "operands do not fit acc; found 8; expected at most 3 tiles"),
+    ],
+    ids=["convolution", "pool", "elementwise"],
+)
+def test_no_configuration_of_what_cannot_fit(workload: Workload, design: Design, message: str) -> None:
+    template = template_of(workload)
+    for function in (template.space, template.default, template.serial):
+        with pytest.raises(CompileError, match=message):
+            function(workload, design)

@@ -258,7 +258,7 @@ def test_operators_compile_for_a_board_without_this_machines_instructions():
     )
     board = Target("armv7-linux-gnueabihf", "cortex-a9", "+neon")
     func, _ = scheduled_function("qconv2d", types, {"pads": (1, 1, 1, 1)}, board)
-    assert emit_object(lower(func), board.triple, board.cpu, board.features)[:4] == b"\x7fELF"
+    assert emit_object(lower(func), board)[:4] == b"\x7fELF"
 
 
 def test_an_unknown_operator_is_refused_with_those_there_are():

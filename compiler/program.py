@@ -68,7 +68,7 @@ def lowered_kernel(
 ) -> Function:
     """The loop nest of a workload after scheduling and lowering."""
     scheduled = scheduled_kernel(workload, design, vdla_intrinsics(design), latency_hiding)
-    return lower(scheduled, dump, check=dump is not None)
+    return lower(scheduled, dump)
 
 
 def dump_kernel(name: str, workload: Workload, design: Design, latency_hiding: bool, dump: Dump) -> None:

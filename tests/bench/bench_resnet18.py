@@ -71,7 +71,7 @@ def retiled_serial_program(program: Program, size: int, ic: int, oc: int, kernel
     pad, block = kernel // 2, design.gemm.block_in
     workload = ConvWorkload(1, 1, ic // block, oc // block, size, size, (kernel, kernel), (stride, stride), (pad,) * 4)
     tiling = choose_tiling(workload, design, latency_hiding=False)
-    emission = emit(lower(conv2d_kernel(workload, tiling, design, vdla_intrinsics(design)), check=False), design)
+    emission = emit(lower(conv2d_kernel(workload, tiling, design, vdla_intrinsics(design))), design)
     places = {segment.name: segment.address for segment in program.segments}
     bindings = {"x": program.inputs[0].address, "y": program.outputs[0].address}
     bindings |= {"weight": places["conv.weight"], "parameters": places["conv.parameters"]}

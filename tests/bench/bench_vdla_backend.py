@@ -41,7 +41,7 @@ def main() -> None:
     for name, (size, inputs, outputs, k, stride, count) in LAYERS.items():
         blocks = [-(-channels // design.gemm.block_in) for channels in (inputs, outputs)]
         w = ConvWorkload(1, 1, *blocks, size, size, (k, k), (stride, stride), (k // 2,) * 4)
-        func = lower(scheduled_kernel(w, design, intrinsics, True), check=False)
+        func = lower(scheduled_kernel(w, design, intrinsics, True))
         begin = time.perf_counter()
         emission = emit(func, design)
         emit_seconds += time.perf_counter() - begin

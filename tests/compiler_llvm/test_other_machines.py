@@ -113,7 +113,7 @@ def groups_of(net: Net, name: str, target: Target, fused: bool) -> dict[str, Wor
         own = [value for _, _, value in composition.read_by([composition.output]) if value is not None]
         exact = output.dtype != np.float32 or all(node.op in ROUNDED_ALIKE for node in group.nodes)
         arrays = [a.reshape(p.shape) for a, p in zip([*inputs, *own], func.params, strict=False)]
-        found[f"{name} {i}: {[n.op for n in group.nodes]}"] = Work(lower(func), arrays, [output], exact)
+        found[f"{name} {i}: {[n.op for n in group.nodes]}"] = Work(lower(func, every_pass=True), arrays, [output], exact)
     return found
 
 

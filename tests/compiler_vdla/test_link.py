@@ -33,7 +33,7 @@ TILING = ConvTiling(1, 1, 1, 3, 4, True, 2, 2, 2)
 
 
 def conv_layer(tiling: ConvTiling = TILING, design: Design = TINY) -> Function:
-    return lower(conv2d_kernel(CONV, tiling, design, vdla_intrinsics(design)))
+    return lower(conv2d_kernel(CONV, tiling, design, vdla_intrinsics(design)), every_pass=True)
 
 
 class Chain:

@@ -59,7 +59,7 @@ def test_random_tiled_convolutions(seed: int) -> None:
     )
     residual = r.random() < 0.4
     func = conv2d(conv, residual, r.choice([0, -3]))
-    lowered = lower(schedule_conv2d(func, tiling, residual=residual).func)
+    lowered = lower(schedule_conv2d(func, tiling, residual=residual).func, every_pass=True)
     assert_exact(lowered, conv_arrays(func, seed), f"seed {seed}: {conv} {tiling} residual={residual}")
 
 
@@ -74,7 +74,7 @@ def test_random_convolution_layers(seed: int) -> None:
     residual, pad_value = r.random() < 0.4, r.choice([0, 5])
     w = ConvWorkload(r.randint(1, 2), groups, ins, outs, *size, kernel, strides, pads, residual=residual, pad_value=pad_value)
     t = random_tiling(r, w)
-    lowered = lower(conv2d_kernel(w, t, TINY, INTRINSICS))
+    lowered = lower(conv2d_kernel(w, t, TINY, INTRINSICS), every_pass=True)
     used, expected = sram_usage(lowered, TINY), footprint(w, t)
     assert used["inp"] <= expected.inp, f"seed {seed}: {w} {t}"
     assert used["wgt"] <= expected.wgt, f"seed {seed}: {w} {t}"
@@ -98,7 +98,7 @@ def test_random_elementwise_layers(seed: int) -> None:
     r = random.Random(2000 + seed)
     w = ElementwiseWorkload(r.choice(["qadd", "requantize"]), 1, r.randint(1, 3), r.randint(1, 12), -100, 90)
     t = ElementwiseTiling(r.randint(1, w.blocks), r.randint(1, min(4, w.positions)), r.randint(1, 2))
-    lowered = lower(schedules.schedule_elementwise(expressions.elementwise(w, TINY), t, INTRINSICS))
+    lowered = lower(schedules.schedule_elementwise(expressions.elementwise(w, TINY), t, INTRINSICS), every_pass=True)
     assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {t}")
 
 
@@ -110,5 +110,5 @@ def test_random_max_pools(seed: int) -> None:
     out = [(n + 2 * pad - k) // s + 1 for n, k, s in zip((height, width), kernel, stride, strict=True)]
     w = PoolWorkload(1, r.randint(1, 2), height, width, kernel, stride, (pad, pad, pad, pad), *out)
     t = PoolTiling(r.randint(1, w.blocks), r.randint(1, min(2, w.out_height)), r.randint(1, 2))
-    lowered = lower(schedules.schedule_max_pool2d(expressions.max_pool2d(w, TINY), w, t, INTRINSICS))
+    lowered = lower(schedules.schedule_max_pool2d(expressions.max_pool2d(w, TINY), w, t, INTRINSICS), every_pass=True)
     assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {t}")

@@ -140,7 +140,7 @@ def single_layer_program(node: Node, graph: Graph, design, tiling: ConvTiling) -
     for name, tensor in layer.activations.items():
         slots[name] = Slot(tensor, size, packed_shape(graph.type_of(tensor).shape, design), "int8")
         bindings[name], size = size, aligned(size + slots[name].bytes, design)
-    kernel = LinkedKernel(emit(lower(func), design), bindings, node.name, node.op, (slots["y"],), layer.macs)
+    kernel = LinkedKernel(emit(lower(func, every_pass=True), design), bindings, node.name, node.op, (slots["y"],), layer.macs)
     inputs = [slot for name, slot in slots.items() if name != "y"]
     return link([kernel], design, dram_bytes=size, segments=segments, inputs=inputs, outputs=[slots["y"]])
 

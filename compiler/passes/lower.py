@@ -33,21 +33,20 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
 )
 
 
-def lower(func: Function, dump: Callable[[str, Function], None] | None = None, *, check: bool = True) -> Function:
-    """`func` with no block, vthread loop or double_buffer annotation left.
+def lower(func: Function, dump: Callable[[str, Function], None] | None = None, *, every_pass: bool = False) -> Function:
+    """`func` with no block, vthread loop or double_buffer annotation left; verified before the first pass and after the last.
 
-    dump: called with ("input", func) and then each pass's name and result. check: verify between passes.
+    dump: called with ("input", func) and then each pass's name and result. every_pass: verify after each of them, which a dump
+    asks for too, being for someone who looks for the pass at fault. Raises `CompileError` for an illegal function.
     """
-    if check:
-        verify(func)
+    verify(func)
     if dump is not None:
         dump("input", func)
     for name, run in PIPELINE:
         func = run(func)
-        if check:
-            verify(func)
         if dump is not None:
             dump(name, func)
-    if check:
-        verify(func, lowered=True)
+        if every_pass or dump is not None:
+            verify(func)
+    verify(func, lowered=True)
     return func

@@ -42,7 +42,7 @@ def main() -> None:
         blocks = [ceil_div(channels, design.channel_block) for channels in (inputs, outputs)]
         w = ConvWorkload(1, 1, *blocks, size, size, (k, k), (stride, stride), (k // 2,) * 4)
         template = template_of(w)
-        func = lower(template.build(w, template.default(w, design), design), check=False)
+        func = lower(template.build(w, template.default(w, design), design))
         begin = time.perf_counter()
         emission = emit(func, design)
         emit_seconds += time.perf_counter() - begin

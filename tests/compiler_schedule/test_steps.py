@@ -107,7 +107,7 @@ def test_step(name: str) -> None:
     step(schedule)
     after = schedule.func
     golden(name, f"{to_text(before)}\n→\n\n{to_text(after)}")
-    for func in (after, parse(to_text(after)), lower(after)):
+    for func in (after, parse(to_text(after)), lower(after, every_pass=True)):
         np.testing.assert_array_equal(interpret(func, arguments(before))[0], interpret(before, arguments(before))[0])
 
 

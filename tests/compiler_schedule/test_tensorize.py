@@ -50,7 +50,7 @@ def test_split_loop_is_a_tile(reduction: int) -> None:
     s.tensorize("M", dot4())
     (call,) = intrinsics_in(s.func)
     assert to_text(call) == "test.dot4(M[M.i +: 1, M.j +: 1], x[M.i +: 1, M.k.outer * 4 +: 4], w[M.k.outer * 4 +: 4, M.j +: 1])"
-    for scheduled in (s.func, lower(s.func)):
+    for scheduled in (s.func, lower(s.func, every_pass=True)):
         got = interpret(scheduled, arguments(func), {"test.dot4": run_dot4})[0]
         np.testing.assert_array_equal(got, interpret(func, arguments(func))[0])
 
@@ -87,7 +87,7 @@ def test_holes_become_attributes() -> None:
     assert load.attributes == () == store.attributes
     assert to_text(store) == "vdla.store(y[y.i0 +: 1, y.i1 +: 1, 0 +: 1, 0 +: 4], out[y.i0 +: 1, y.i1 +: 1, 0 +: 1, 0 +: 4])"
     expected = interpret(func, arguments(func))[0]
-    np.testing.assert_array_equal(interpret(lower(s.func), arguments(func))[0], expected)
+    np.testing.assert_array_equal(interpret(lower(s.func, every_pass=True), arguments(func))[0], expected)
 
 
 def test_one_buffer_can_be_two_operands() -> None:
@@ -106,7 +106,7 @@ def test_tensorised_blocks_still_move() -> None:
     outer, _ = s.split(s.loops("y")[1], [None, 2])
     s.compute_at("out", outer)
     s.compute_at("wide", outer)
-    lowered = lower(s.func)
+    lowered = lower(s.func, every_pass=True)
     assert "allocate wide: int32[1, 2, 1, 4] in vdla.acc" in to_text(lowered)
     np.testing.assert_array_equal(interpret(lowered, arguments(func))[0], interpret(func, arguments(func))[0])
 
@@ -130,7 +130,7 @@ def test_padding_that_never_happens_is_no_predicate() -> None:
 def test_conv2d_lowered_text() -> None:
     """The whole kernel, tiled with tails, double-buffered and with a residual."""
     func = conv2d(Conv(), residual=True)
-    lowered = lower(schedule_conv2d(func, Tiling(double_buffer=True), residual=True).func)
+    lowered = lower(schedule_conv2d(func, Tiling(double_buffer=True), residual=True).func, every_pass=True)
     assert not any(isinstance(s, Block | Store) for s in walk_stmt(lowered.body))
     golden("conv2d_tensorised", to_text(lowered))
     arrays = conv_arrays(func, 0)

@@ -97,7 +97,7 @@ def test_expressions_reach_the_alu(key: str) -> None:
         s.tensorize(f"{x.name}_wide", TABLE["load.out"])
     s.tensorize("result", TABLE[key])
     s.tensorize("y", TABLE["store"])
-    lowered = lower(s.func)
+    lowered = lower(s.func, every_pass=True)
     rng = np.random.default_rng(11)
     assert_exact(lowered, {x.name: rng.integers(-128, 128, shape, dtype=np.int8) for x in operands}, key)
     columns = emit(lowered, TINY).columns

@@ -61,7 +61,7 @@ def test_random_tiled_convolutions(seed: int) -> None:
     )
     residual = r.random() < 0.4
     func = conv2d(conv, residual, r.choice([0, -3]))
-    lowered = lower(schedule_conv2d(func, tiling, residual=residual).func)
+    lowered = lower(schedule_conv2d(func, tiling, residual=residual).func, every_pass=True)
     assert_exact(lowered, conv_arrays(func, seed), f"seed {seed}: {conv} {tiling} residual={residual}")
 
 

@@ -24,6 +24,7 @@ class Lanes:
 class Emitter:
     """Emission into one LLVM function.
 
+    size: the target's `size_t`, which the C library's functions take; all arithmetic on indices is in 64 bits on any machine.
     variables: every loop variable in scope, as an int64 (for the vectorised variable, its first lane). ranges: its least and
     greatest value. depths: how many variables were bound before it. pointers: every buffer in scope.
     sums: index sums already computed and valid here. mask: lanes that are active; None when all are.
@@ -33,6 +34,7 @@ class Emitter:
     module: ir.Module
     builder: ir.IRBuilder
     vector_bytes: int
+    size: ir.IntType
     variables: dict[Var, ir.Value] = field(default_factory=dict)
     ranges: dict[Var, tuple[int, int]] = field(default_factory=dict)
     depths: dict[Var, int] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from llvmlite import ir
 from vdla.compiler.backends.llvm import jit
 from vdla.compiler.backends.llvm.emitter import Emitter
 from vdla.compiler.backends.llvm.statements import emit_stmt
-from vdla.compiler.backends.llvm.target import Target, host_target, object_code
+from vdla.compiler.backends.llvm.target import Target, data_layout, host_target, object_code
 from vdla.compiler.backends.llvm.types import POINTER, VOID
 from vdla.compiler.ir.nodes import Buffer, Function
 from vdla.errors import RunError
@@ -28,20 +28,21 @@ def emit_module(func: Function, target: Target) -> ir.Module:
     Raises `CompileError` for what lowering should have removed or LLVM cannot express.
     """
     module = ir.Module(symbol_name(func))
-    module.triple = target.triple
+    module.triple, layout = target.triple, data_layout(target)
+    module.data_layout = str(layout)
     function = ir.Function(module, ir.FunctionType(VOID, [POINTER] * len(func.params)), symbol_name(func))
     for argument in function.args:
         argument.add_attribute("noalias")
-    emitter = Emitter(module, ir.IRBuilder(function.append_basic_block("entry")), target.vector_bytes)
+    size = ir.IntType(8 * POINTER.get_abi_size(layout))
+    emitter = Emitter(module, ir.IRBuilder(function.append_basic_block("entry")), target.vector_bytes, size)
     emitter.pointers = dict(zip(func.params, function.args, strict=True))
     emit_stmt(emitter, func.body)
     emitter.builder.ret_void()
     return module
 
 
-def emit_object(func: Function, triple: str, cpu: str = "", features: str = "") -> bytes:
+def emit_object(func: Function, target: Target) -> bytes:
     """A relocatable object for another machine. It needs libc, libm and, if it has parallel loops, `vdla_parallel_for`."""
-    target = Target(triple, cpu, features)
     return object_code(str(emit_module(func, target)), target)
 
 

@@ -1,6 +1,6 @@
 """Parallel loops: the body becomes a function over a range of iterations, and the loop a call of `vdla_parallel_for`.
 
-    parallel i in 0..n: body      →      context = {pointers, outer loop variables}
+    parallel i in 0..n: body      →      context = {pointers, outer loop variables}, 8 bytes each on any machine
                                          vdla_parallel_for(&chunk, context, n)
 
     void chunk(context, begin, end)      unpacks the context and calls
@@ -55,7 +55,7 @@ def emit_parallel(e: Emitter, stmt: For, emit_stmt: EmitStmt) -> None:
     body = _emit_body(e, stmt, name, pointers, variables, emit_stmt)
     chunk = _emit_chunk(e, f"{name}.chunk", body, len(pointers), len(variables))
 
-    fields = [b.ptrtoint(e.pointers[x], I64) for x in pointers] + [e.variables[v] for v in variables]
+    fields = [e.pointers[x] for x in pointers] + [e.variables[v] for v in variables]
     context = e.stack_array(I64, max(len(fields), 1), ITEM_BYTES["int64"])
     for i, value in enumerate(fields):
         b.store(value, b.gep(context, [ir.Constant(I64, i)], source_etype=I64))

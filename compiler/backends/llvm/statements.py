@@ -113,13 +113,18 @@ def _emit_allocate(e: Emitter, stmt: Allocate) -> None:
         emit_stmt(e, stmt.body)
         return
     rounded = -(-size_bytes // ALIGNMENT) * ALIGNMENT
-    e.pointers[buffer] = e.builder.call(_allocator(e.module), [ir.Constant(I64, ALIGNMENT), ir.Constant(I64, rounded)])
+    if rounded >= 1 << (e.size.width - 1):
+        raise CompileError(
+            "a buffer that the target's memory cannot hold", where=buffer.name, found=f"{rounded:,} bytes",
+            expected=f"less than half of what {e.size.width} bits address",
+        )  # fmt: skip
+    e.pointers[buffer] = e.builder.call(_allocator(e), [ir.Constant(e.size, ALIGNMENT), ir.Constant(e.size, rounded)])
     emit_stmt(e, stmt.body)
     e.builder.call(_declare(e.module, "free", ir.FunctionType(VOID, [POINTER])), [e.pointers[buffer]])
 
 
-def _allocator(module: ir.Module) -> ir.Function:
-    function = _declare(module, "aligned_alloc", ir.FunctionType(POINTER, [I64, I64]))
+def _allocator(e: Emitter) -> ir.Function:
+    function = _declare(e.module, "aligned_alloc", ir.FunctionType(POINTER, [e.size, e.size]))
     function.return_value.add_attribute("noalias")
     return function
 

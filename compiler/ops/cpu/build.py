@@ -137,7 +137,7 @@ class CompiledGroup:
 
     def __init__(self, group: FusionGroup, type_of: TypeOf, fixed: frozenset[str]) -> None:
         func, self.composition = scheduled_group(group, type_of, fixed)
-        self.kernel = compile_function(lower(func, check=False))
+        self.kernel = compile_function(lower(func))
         self.types = [*(type_of(name) for name, _ in self.composition.inputs), type_of(group.output)]
         self.prepare = _prepare_kernel(self.composition)
 
@@ -160,7 +160,7 @@ def _prepare_kernel(composition: Composition) -> CpuKernel | None:
     inputs = [p for _, p, _ in composition.read_by(stages)]
     schedule = Schedule(te.create_function("constants", inputs, stages))
     schedule_separately(schedule)
-    return compile_function(lower(schedule.func, check=False))
+    return compile_function(lower(schedule.func))
 
 
 class HostKernel:

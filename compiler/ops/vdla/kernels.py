@@ -46,7 +46,7 @@ def kernel(
 
 @lru_cache(maxsize=1024)
 def _emission(workload: Workload, design: Design, config: Config) -> Emission:
-    return emit(lower(template_of(workload).build(workload, config, design), check=False), design)
+    return emit(lower(template_of(workload).build(workload, config, design)), design)
 
 
 @lru_cache(maxsize=64)

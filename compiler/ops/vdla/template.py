@@ -61,7 +61,7 @@ def fit_problem(apart: Footprint, together: Footprint, build: Callable[[], Funct
     if problem := together.problem(design):
         return problem
     try:
-        sram_usage(lower(build(), check=False), design)
+        sram_usage(lower(build()), design)
     except CompileError:
         return apart.problem(design)
     return ""

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from vdla.compiler.graph.flatten import MAP
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type
 from vdla.compiler.graph.placement import Run
+from vdla.compiler.operators.registry import infer_type
 from vdla.design import Design
 
 PACKED = ".packed"

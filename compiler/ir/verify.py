@@ -44,6 +44,7 @@ INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
 FLOATS = ("float32", "float64")
 DTYPES = ("bool", *INTEGERS, *FLOATS)
 TILE_DTYPES = {"vdla.inp": "int8", "vdla.wgt": "int8", "vdla.acc": "int32"}
+BINARY_CALLS = ("pow", "fmod")
 INT32_CALLS = {"requantise": (3, ("high", "low")), "rescale": (3, ())}
 """Calls on int32: how many arguments, and which attributes they must have."""
 
@@ -363,7 +364,7 @@ class Checker:
     def check_call(self, node: Call, stmt: Stmt) -> None:
         if node.op not in CALLS:
             raise self.error("call", stmt, node.op, "one of " + ", ".join(CALLS))
-        count, keys = INT32_CALLS.get(node.op, (2 if node.op == "pow" else 1, ()))
+        count, keys = INT32_CALLS.get(node.op, (2 if node.op in BINARY_CALLS else 1, ()))
         if len(node.args) != count:
             raise self.error(f"number of arguments of {node.op}", stmt, len(node.args), str(count))
         if tuple(key for key, _ in node.attributes) != keys:

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from vdla.compiler.graph import kernels
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type, with_defaults
-from vdla.compiler.quantise import integer_reference
+from vdla.compiler.graph.reference import run_node
+from vdla.compiler.operators.registry import infer_type, with_defaults
 from vdla.isa.semantics import pack_scale
 
 
@@ -184,6 +183,5 @@ def by_numpy(graph: Graph, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarra
         if node.op in LAYOUT:
             values[node.outputs[0]] = LAYOUT[node.op](arrays[0], a)
         else:
-            reference = integer_reference.KERNELS.get(node.op) or kernels.KERNELS[node.op]
-            values[node.outputs[0]] = np.asarray(reference(arrays, a))
+            values |= run_node(node, values)
     return values

@@ -18,7 +18,7 @@ from vdla.compiler.backends.vdla.emit import emit
 from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type
+from vdla.compiler.operators.registry import infer_type
 from vdla.compiler.ops.vdla.kernels import conv2d_kernel
 from vdla.compiler.ops.vdla.layers import layer_of
 from vdla.compiler.ops.vdla.packing import pack_activation, packed_shape, unpack_activation

@@ -106,9 +106,8 @@ class Module:
         kernel = self._kernels.get(group.output)
         if kernel is None:
             kernel = self._kernels[group.output] = build_group_kernel(group, graph.type_of, graph.constants)
-        output = np.empty(graph.type_of(group.output).shape, graph.type_of(group.output).dtype)
-        kernel(*(np.ascontiguousarray(values[name]) for name in varying_inputs(group, graph.constants)), output)
-        values[group.output] = output
+        inputs = [np.ascontiguousarray(values[name]) for name in varying_inputs(group, graph.constants)]
+        values.update(zip(group.outputs, kernel.run(*inputs), strict=True))
 
     def _run_program(
         self, step: VdlaStep, values: dict[str, np.ndarray], timing: bool, observe: LayerObserver | None

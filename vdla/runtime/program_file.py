@@ -164,7 +164,7 @@ def _check_group(graph: Graph, group: FusionGroup, known: set[str]) -> None:
     names = {node.name for node in group.nodes}
     if group not in fuse(graph, lambda node: node.name in names):
         raise RunError("operators that do not fuse share a step", found=", ".join(sorted(names)) or "none")
-    known.add(group.output)
+    known.update(group.outputs)
 
 
 def _step(m: Manifest, nodes: Mapping[str, Node], reader: Reader) -> Step:

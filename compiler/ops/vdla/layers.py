@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
-from vdla.compiler.graph.opset import with_defaults
+from vdla.compiler.operators.registry import with_defaults
 from vdla.compiler.ops.vdla.packing import blocks, pack_conv_weights, pack_parameters
 from vdla.compiler.ops.vdla.tiling import choose_elementwise_tiling, choose_pool_tiling, require_fit
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload

@@ -15,6 +15,7 @@ from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaul
 from vdla.errors import ModelError
 
 MAX_ELEMENTS = 1 << 31  # a larger tensor is a mistake or a damaged file; nothing here could run it
+MAX_FOLDED = 1 << 26  # elements; a damaged model must not fill the memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,11 +43,19 @@ def check_size(shape: tuple[int, ...], what: str, where: str = "") -> None:
         raise ModelError(what, where=where, found=shape, expected=f"1 to {MAX_ELEMENTS} elements")
 
 
+def limited(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a constant that may be computed. Raises `ModelError`."""
+    if prod(shape) > MAX_FOLDED or min(shape, default=0) < 0:
+        raise ModelError("a constant of impossible size", found=shape, expected=f"at most {MAX_FOLDED} elements")
+    return shape
+
+
 @dataclass
 class GraphBuilder:
     """Names handed out are provisional until `call` binds them to the model's own."""
 
     taken: set[str]  # every tensor name of the model, so that none is handed out twice
+    outputs: frozenset[str] = frozenset()  # the model's
     source: str = ""  # the ONNX node being imported
     inputs: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
@@ -62,8 +71,10 @@ class GraphBuilder:
         return Value(name, tensor_type)
 
     def constant(self, array: np.ndarray, name: str = "") -> Value:
-        """An array as a value; it enters the graph when a node reads it."""
-        return Value(name or self.fresh(f"{self.source}.constant"), TensorType(array.shape, str(array.dtype)), array)
+        """An array as a value; it enters the graph when a node reads it, not under a name that an output will have."""
+        if not name or name in self.outputs:
+            name = self.fresh(f"{name or self.source}.constant")
+        return Value(name, TensorType(array.shape, str(array.dtype)), array)
 
     def emit(self, op: str, inputs: Sequence[Value | None], *, suffix: str = "", **attributes: Any) -> Value:
         """Append a node of one output; `suffix` tells a helper node from the main one.

@@ -12,7 +12,8 @@ from vdla.compiler.frontend.builder import Value
 from vdla.errors import ModelError
 
 FLOAT = ("float32",)
-MOVABLE = ("float32", "int8")  # what shape operators carry
+EXACT = ("float32", "int32", "int64", "bool")  # what elements of tensors may be that are not quantised levels
+MOVABLE = (*EXACT, "int8")  # what shape operators carry
 Kind = onnx.AttributeProto
 
 
@@ -29,6 +30,10 @@ class OnnxNode:
     @property
     def op(self) -> str:
         return self.proto.op_type
+
+    @property
+    def output_count(self) -> int:
+        return len(self.proto.output)
 
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and self.inputs[index] is not None

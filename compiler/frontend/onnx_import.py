@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from vdla.compiler.frontend import convolution, dense, elementwise, microsoft, movement, normalisation, pooling, quantisation
 from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.compiler.frontend.constants import FOLDS
-from vdla.compiler.frontend.inputs import Shapes, model_inputs
+from vdla.compiler.frontend.inputs import ALLOWED, DTYPES, Shapes, model_inputs
 from vdla.compiler.frontend.loading import ModelSource, load_model, opset_of
 from vdla.compiler.frontend.node import OnnxNode
 from vdla.compiler.graph.graph import Graph
@@ -33,7 +33,7 @@ IMPORTERS: dict[str, Importer] = {
 
 
 def import_onnx(source: ModelSource, input_shapes: Shapes | None = None) -> Graph:
-    """The model as a Graph in float32 and int8, tensors keeping the model's names.
+    """The model as a Graph, tensors keeping the model's names.
 
     `source` is a path, the file's bytes or a `ModelProto`; `input_shapes` gives sizes for dimensions the model leaves open.
     Dropout, Identity and computations on shapes leave no node. Raises `ModelError` on anything it cannot import exactly.
@@ -54,7 +54,7 @@ def import_graph(model: onnx.ModelProto, where: str, input_shapes: Shapes) -> Gr
     proto = model.graph
     types = model_inputs(proto, input_shapes, where)
     check_order(proto, set(types))
-    builder = GraphBuilder(taken=tensor_names(proto))
+    builder = GraphBuilder(taken=tensor_names(proto), outputs=frozenset(info.name for info in proto.output))
     values: dict[str, Value | None] = {"": None}
     for tensor in proto.initializer:
         values[tensor.name] = builder.constant(stored_array(tensor), tensor.name)
@@ -69,11 +69,11 @@ def import_graph(model: onnx.ModelProto, where: str, input_shapes: Shapes) -> Gr
         value = values.get(info.name)
         if value is None:
             raise ModelError("an output is computed by no node", found=info.name, hint="the file may be truncated")
-        if value.dtype not in ("float32", "int8") or value.unsigned:
+        if value.dtype not in DTYPES.values() or value.unsigned:
             raise ModelError(
                 "unsupported dtype of an output",
                 found=f"{info.name}: {'uint8' if value.unsigned else value.dtype}",
-                expected="float32 or int8",
+                expected=ALLOWED,
             )
         builder.output(info.name, value)
     return builder.graph(proto.name or "model")

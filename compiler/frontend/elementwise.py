@@ -37,8 +37,8 @@ class Direct:
 
     def attributes(self, node: OnnxNode) -> dict[str, Any]:
         """Read as what their defaults are."""
-        operator, read = OPERATORS[self.op], {}
-        for name, attribute in operator.attributes.items():
+        read: dict[str, Any] = {}
+        for name, attribute in OPERATORS[self.op].attributes.items():
             theirs, default = self.renamed.get(name, name), attribute.default
             if isinstance(default, bool):
                 read[name] = node.int_(theirs, int(default)) != 0

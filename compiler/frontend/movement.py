@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from vdla.compiler.frontend.builder import GraphBuilder, Value
-from vdla.compiler.frontend.node import MOVABLE, OnnxNode
+from vdla.compiler.frontend.node import MOVABLE, Importer, OnnxNode
 from vdla.errors import ModelError
 
 Shape = tuple[int, ...]
@@ -120,7 +120,7 @@ def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     axis = node.axis(node.int_("axis", 0), len(x.shape))
     count = node.int_("num_outputs", node.output_count) if node.opset >= 18 else node.output_count
     if count != node.output_count:
-        raise ModelError("num_outputs of Split is another number than its outputs", found=count, expected=node.output_count)
+        raise ModelError("num_outputs of Split does not fit its outputs", found=count, expected=str(node.output_count))
     sizes = node.ints("split") if node.opset < 13 else node.integers(1, "split") if node.has(1) else None
     if sizes is None:
         each = -(-x.shape[axis] // count)
@@ -130,7 +130,7 @@ def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     return builder.emit_all("split", [x], axis=axis, sizes=sizes)
 
 
-IMPORTERS = {
+IMPORTERS: dict[str, Importer] = {
     "Reshape": reshape,
     "Split": split,
     "Flatten": flatten,

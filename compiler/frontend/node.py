@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from vdla.compiler.frontend.builder import Value
+from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.errors import ModelError
 
 FLOAT = ("float32",)
@@ -144,3 +145,7 @@ class OnnxNode:
         if len(axes) != len(found):
             raise ModelError(f"axes of {self.op} repeat", found=found)
         return tuple(axes)
+
+
+Importer = Callable[[GraphBuilder, OnnxNode], Value | tuple[Value, ...]]
+"""A node's outputs: one, or as many of the first as are supported. Raises `ModelError`."""

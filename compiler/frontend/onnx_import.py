@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
@@ -14,12 +13,11 @@ from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.compiler.frontend.constants import FOLDS
 from vdla.compiler.frontend.inputs import ALLOWED, DTYPES, Shapes, model_inputs
 from vdla.compiler.frontend.loading import ModelSource, load_model, opset_of
-from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.graph.graph import Graph
 from vdla.errors import ModelError
 
 MICROSOFT = "com.microsoft"
-Importer = Callable[[GraphBuilder, OnnxNode], Value | tuple[Value, ...]]
 
 IMPORTERS: dict[str, Importer] = {
     **convolution.IMPORTERS,

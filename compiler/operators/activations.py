@@ -82,41 +82,44 @@ def numpy_gelu(x: np.ndarray, a: Attributes) -> np.ndarray:
 FAMILY = (
     unary(
         "relu", relu, lambda x: np.maximum(x, np.float32(0)),
-        takes_clip=True, non_negative=True, clips=lambda a: (0.0, inf), slope=1,
+        takes_clip=True, non_negative=True, clips=lambda a: (0.0, inf), slope=1, monotone=True,
     ),
     unary(
         "clip", clip, lambda x, a: np.clip(x, np.float32(a["low"]), np.float32(a["high"])),
-        attributes={"low": real(), "high": real()}, takes_clip=True, clips=lambda a: (a["low"], a["high"]), slope=1,
+        attributes={"low": real(), "high": real()}, takes_clip=True,
+        clips=lambda a: (a["low"], a["high"]), slope=1, monotone=True,
     ),
-    unary("sigmoid", te.sigmoid, numpy_sigmoid, non_negative=True, slope=0.25),
-    unary("tanh", te.tanh, np.tanh, slope=1),
+    unary("sigmoid", te.sigmoid, numpy_sigmoid, non_negative=True, slope=0.25, monotone=True),
+    unary("tanh", te.tanh, np.tanh, slope=1, monotone=True),
     unary(
         "hard_sigmoid", hard_sigmoid, numpy_hard_sigmoid,
-        attributes={"alpha": real(0.2), "beta": real(0.5)}, non_negative=True, slope=0.2,
+        attributes={"alpha": real(0.2), "beta": real(0.5)}, non_negative=True, slope=0.2, monotone=True,
     ),
     unary("hard_swish", hard_swish, numpy_hard_swish, reads=2, slope=1.5),
-    unary("swish", lambda x, a: x * te.sigmoid(x * a["alpha"]), lambda x, a: x * numpy_sigmoid(np.float32(a["alpha"]) * x),
-          attributes={"alpha": real(1.0)}, reads=2, slope=1.1),
+    unary(
+        "swish", lambda x, a: x * te.sigmoid(x * a["alpha"]), lambda x, a: x * numpy_sigmoid(np.float32(a["alpha"]) * x),
+        attributes={"alpha": real(1.0)}, reads=2, slope=1.1,
+    ),
     unary(
         "leaky_relu", lambda x, a: below(x, x * a["alpha"], x), lambda x, a: np.where(x < 0, np.float32(a["alpha"]) * x, x),
-        attributes={"alpha": real(0.01)}, reads=3, slope=1,
+        attributes={"alpha": real(0.01)}, reads=3, slope=1, monotone=True,
     ),
     unary(
         "elu", lambda x, a: below(x, te.expm1(x) * a["alpha"], x), numpy_elu,
-        attributes={"alpha": real(1.0)}, reads=3, slope=1,
+        attributes={"alpha": real(1.0)}, reads=3, slope=1, monotone=True,
     ),
     unary(
         "selu", lambda x, a: below(x, te.expm1(x) * a["alpha"], x) * a["gamma"],
-        lambda x, a: np.float32(a["gamma"]) * numpy_elu(x, a), attributes=SELU, reads=3, slope=1.76,
+        lambda x, a: np.float32(a["gamma"]) * numpy_elu(x, a), attributes=SELU, reads=3, slope=1.76, monotone=True,
     ),
     unary(
         "thresholded_relu", lambda x, a: te.select(x > constant(x, a["alpha"]), x, constant(x, 0)),
         lambda x, a: np.where(x > a["alpha"], x, np.float32(0)), attributes={"alpha": real(1.0)}, reads=2,
     ),
-    unary("softplus", softplus, numpy_softplus, non_negative=True, reads=2, slope=1),
+    unary("softplus", softplus, numpy_softplus, non_negative=True, reads=2, slope=1, monotone=True),
     unary(
         "softsign", lambda x: x / (te.absolute(x) + constant(x, 1)), lambda x: x / (np.float32(1) + np.abs(x)),
-        reads=2, slope=1,
+        reads=2, slope=1, monotone=True,
     ),
     unary("mish", lambda x: x * te.tanh(softplus(x)), lambda x: x * np.tanh(numpy_softplus(x)), reads=3, slope=1.1),
     unary(

@@ -98,6 +98,8 @@ class Operator:
     """It is min(max(x, low), high), for these two."""
     slope: float = inf
     """The largest |∂y/∂x| at the default attributes: how much an error of an input can grow. Infinite where it jumps."""
+    monotone: bool = False
+    """y does not decrease as x grows, at the default attributes."""
     domain: tuple[float, float] = (-inf, inf)
     """The real inputs between which it gives real numbers."""
     host_reason: str = ""

@@ -99,13 +99,15 @@ def test_reads_are_those_of_the_expression(operator: Operator) -> None:
 
 @pytest.mark.parametrize("operator", [o for o in FLOATS if len(o.inputs) == 1 and not o.variadic], ids=lambda o: o.name)
 def test_claims_about_values(operator: Operator) -> None:
-    """Sign, slope, domain and interval, over a fine grid of the domain."""
+    """Sign, slope, monotony, domain and interval, over a fine grid of the domain."""
     complete = with_defaults(operator.name, GIVEN.get(operator.name, [{}])[0])
     low, high = max(operator.domain[0], -20.0), min(operator.domain[1], 20.0)
     x = np.linspace(low, high, 40_001, dtype=np.float32)
     with np.errstate(all="ignore"):
         y = np.asarray(operator.kernel([x], complete)).astype(np.float64)
     assert not np.isnan(y).any()
+    if operator.monotone:
+        assert (np.diff(y) >= -1e-6 * np.abs(y[1:])).all()  # but for rounding
     if operator.non_negative:
         assert y.min() >= 0
     if np.isfinite(operator.slope):
@@ -118,7 +120,7 @@ def test_claims_about_values(operator: Operator) -> None:
 
 def test_what_is_claimed_is_claimed_by_some_and_not_by_all() -> None:
     """The claims above would hold of nothing, were the fields never set."""
-    for trait in ("moves", "commutes", "integer_form", "takes_clip", "non_negative", "host_reason"):
+    for trait in ("moves", "commutes", "integer_form", "takes_clip", "non_negative", "monotone", "host_reason"):
         assert 1 <= sum(bool(getattr(o, trait)) for o in OPERATORS.values()) < len(OPERATORS) / 2, trait
     assert {o.name for o in OPERATORS.values() if o.channel_axis is not None} == {"conv2d", "dense"}
     assert {o.name for o in OPERATORS.values() if o.clips is not None} == {"relu", "clip"}

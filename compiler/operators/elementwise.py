@@ -2,7 +2,8 @@
 
     unary("exp", te.exp, np.exp, non_negative=True)
 
-is all there is to say about exp. Families that use them: `unary`, `activations`, `binary`, `comparison`.
+is all there is to say about exp, but for the line that imports it (compiler/frontend/elementwise.py). Families that use them:
+`unary`, `activations`, `binary`, `comparison`.
 """
 
 from __future__ import annotations

@@ -146,10 +146,8 @@ def check_input(operator: Operator, declared: Input, given: TensorType, known: M
         raise ModelError(f"unsupported dtype of {what}", found=given.dtype, expected=" or ".join(allowed))
     low, high = declared.rank
     if not low <= len(given.shape) <= high:
-        expected = (
-            f"{low} dimensions" if low == high else f"{low} to {high} dimensions" if high < MAX_RANK else f"{low} or more"
-        )
-        raise ModelError(f"unsupported shape of {what}", found=given.shape, expected=expected)
+        allowed_rank = str(low) if low == high else f"{low} or more" if high == MAX_RANK else f"{low} to {high}"
+        raise ModelError(f"unsupported shape of {what}", found=given.shape, expected=f"{allowed_rank} dimensions")
     if declared.channels is not None:
         source, axis = declared.channels
         shapes = [(known[source].shape[axis],), *([(1,)] if declared.or_one else [])]

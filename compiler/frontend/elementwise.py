@@ -75,6 +75,7 @@ ACTIVATIONS = {
     "HardSigmoid": Direct("hard_sigmoid"),
     "LeakyRelu": Direct("leaky_relu"),
     "Elu": Direct("elu"),
+    "Celu": Direct("celu"),
     "Selu": Direct("selu"),
     "PRelu": Direct("prelu"),
     "ThresholdedRelu": Direct("thresholded_relu"),

@@ -109,6 +109,11 @@ FAMILY = (
         attributes={"alpha": real(1.0)}, reads=3, slope=1, monotone=True,
     ),
     unary(
+        "celu", lambda x, a: below(x, te.expm1(x / constant(x, a["alpha"])) * a["alpha"], x),
+        lambda x, a: np.maximum(x, 0) + np.minimum(np.float32(a["alpha"]) * np.expm1(x / np.float32(a["alpha"])), 0),
+        attributes={"alpha": real(1.0)}, reads=3, slope=1, monotone=True,
+    ),
+    unary(
         "selu", lambda x, a: below(x, te.expm1(x) * a["alpha"], x) * a["gamma"],
         lambda x, a: np.float32(a["gamma"]) * numpy_elu(x, a), attributes=SELU, reads=3, slope=1.76, monotone=True,
     ),

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type, with_defaults
+from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaults
 from vdla.errors import ModelError
 
 MAX_ELEMENTS = 1 << 31  # a larger tensor is a mistake or a damaged file; nothing here could run it
-MOVEMENT = frozenset({"reshape", "transpose", "concat", "qmax_pool2d"})  # give out only values they were given
+MAX_FOLDED = 1 << 26  # elements; a damaged model must not fill the memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,11 +43,19 @@ def check_size(shape: tuple[int, ...], what: str, where: str = "") -> None:
         raise ModelError(what, where=where, found=shape, expected=f"1 to {MAX_ELEMENTS} elements")
 
 
+def limited(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a constant that may be computed. Raises `ModelError`."""
+    if prod(shape) > MAX_FOLDED or min(shape, default=0) < 0:
+        raise ModelError("a constant of impossible size", found=shape, expected=f"at most {MAX_FOLDED} elements")
+    return shape
+
+
 @dataclass
 class GraphBuilder:
     """Names handed out are provisional until `call` binds them to the model's own."""
 
     taken: set[str]  # every tensor name of the model, so that none is handed out twice
+    outputs: frozenset[str] = frozenset()  # the model's
     source: str = ""  # the ONNX node being imported
     inputs: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
@@ -63,24 +71,35 @@ class GraphBuilder:
         return Value(name, tensor_type)
 
     def constant(self, array: np.ndarray, name: str = "") -> Value:
-        """An array as a value; it enters the graph when a node reads it."""
-        return Value(name or self.fresh(f"{self.source}.constant"), TensorType(array.shape, str(array.dtype)), array)
+        """An array as a value; it enters the graph when a node reads it, not under a name that an output will have."""
+        if not name or name in self.outputs:
+            name = self.fresh(f"{name or self.source}.constant")
+        return Value(name, TensorType(array.shape, str(array.dtype)), array)
 
     def emit(self, op: str, inputs: Sequence[Value | None], *, suffix: str = "", **attributes: Any) -> Value:
-        """Append a node; `suffix` tells a helper node from the main one. Raises `ModelError` on inputs that do not fit `op`."""
+        """Append a node of one output; `suffix` tells a helper node from the main one.
+
+        Raises `ModelError` on inputs that do not fit `op`.
+        """
+        (output,) = self.emit_all(op, inputs, suffix=suffix, **attributes)
+        return output
+
+    def emit_all(self, op: str, inputs: Sequence[Value | None], *, suffix: str = "", **attributes: Any) -> tuple[Value, ...]:
+        """Append a node, and return all its outputs; further as `emit`."""
         read = [None if v is None else self.as_operand(v) for v in inputs]
         while read and read[-1] is None:
             read.pop()
         merged = with_defaults(op, attributes)
-        result = infer_type(op, tuple(None if v is None else v.type for v in read), merged)
-        check_size(result.shape, f"{op} gives a tensor of impossible size")
-        unsigned = op in MOVEMENT and self.same_sign(op, read)
-        output = self.fresh(f"{self.source}.{suffix or op}")
-        self.tensors[output] = result
+        results = infer_types(op, tuple(None if v is None else v.type for v in read), merged)
+        for result in results:
+            check_size(result.shape, f"{op} gives a tensor of impossible size")
+        unsigned = OPERATORS[op].commutes and self.same_sign(op, read)
+        outputs = tuple(self.fresh(f"{self.source}.{suffix or op}") for _ in results)
+        self.tensors.update(zip(outputs, results, strict=True))
         names = tuple("" if v is None else v.name for v in read)
-        self.nodes.append(Node(self.node_name(suffix), op, names, (output,), MappingProxyType(merged), self.source))
+        self.nodes.append(Node(self.node_name(suffix), op, names, outputs, MappingProxyType(merged), self.source))
         static = all(v is None or v.static or v.constant is not None for v in read)
-        return Value(output, result, unsigned=unsigned, static=static)
+        return tuple(Value(o, t, unsigned=unsigned, static=static) for o, t in zip(outputs, results, strict=True))
 
     def same_sign(self, op: str, read: Sequence[Value | None]) -> bool:
         signs = {v.unsigned for v in read if v is not None}

@@ -12,22 +12,17 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from vdla.compiler.frontend.builder import limited
+from vdla.compiler.frontend.elementwise import FUNCTIONS
 from vdla.compiler.frontend.movement import read_permutation, resolve_shape, squeezed, unsqueezed
 from vdla.compiler.frontend.node import OnnxNode
 from vdla.errors import ModelError
 
-MAX_FOLDED = 1 << 26  # elements; a damaged model must not fill the memory
 Fold = Callable[[OnnxNode], np.ndarray]
 
 
 def data(node: OnnxNode, index: int = 0) -> np.ndarray:
     return node.array(index, f"input {index}")
-
-
-def limited(shape: tuple[int, ...]) -> tuple[int, ...]:
-    if prod(shape) > MAX_FOLDED or min(shape, default=0) < 0:
-        raise ModelError("a constant of impossible size", found=shape, expected=f"at most {MAX_FOLDED} elements")
-    return shape
 
 
 def constant(node: OnnxNode) -> np.ndarray:
@@ -125,22 +120,10 @@ def expand(node: OnnxNode) -> np.ndarray:
     return np.broadcast_to(array, limited(np.broadcast_shapes(array.shape, node.integers(1, "shape")))).copy()
 
 
-def arithmetic(function: Callable[..., np.ndarray]) -> Fold:
-    def fold(node: OnnxNode) -> np.ndarray:
-        arrays = [data(node, i) for i in range(len(node.inputs))]
-        limited(np.broadcast_shapes(*(a.shape for a in arrays)))
-        return np.asarray(function(*arrays))
-
-    return fold
-
-
-def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Integers divide towards zero."""
-    if a.dtype.kind not in "iu":
-        return a / b
-    if not b.all():
+def divide(node: OnnxNode) -> np.ndarray:
+    if data(node).dtype.kind in "iu" and not data(node, 1).all():
         raise ModelError("division by zero")
-    return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype)
+    return FUNCTIONS["Div"].fold(node)
 
 
 FOLDS: dict[str, Fold] = {
@@ -157,13 +140,6 @@ FOLDS: dict[str, Fold] = {
     "Transpose": transpose,
     "Cast": cast,
     "Expand": expand,
-    "Add": arithmetic(np.add),
-    "Sub": arithmetic(np.subtract),
-    "Mul": arithmetic(np.multiply),
-    "Div": arithmetic(divide),
-    "Floor": arithmetic(np.floor),
-    "Neg": arithmetic(np.negative),
-    "Sqrt": arithmetic(np.sqrt),
-    "Equal": arithmetic(np.equal),
-    "Where": arithmetic(np.where),
+    **{name: direct.fold for name, direct in FUNCTIONS.items()},
+    "Div": divide,
 }

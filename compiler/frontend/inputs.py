@@ -10,15 +10,22 @@ from vdla.compiler.frontend.builder import check_size
 from vdla.compiler.graph.graph import TensorType
 from vdla.errors import ModelError
 
-DTYPES: dict[int, str] = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT8: "int8"}
+DTYPES: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.INT8: "int8",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.BOOL: "bool",
+}
+ALLOWED = " or ".join(DTYPES.values())
 Shapes = Mapping[str, Sequence[int]]
 
 
 def model_inputs(graph: onnx.GraphProto, shapes: Shapes, where: str) -> dict[str, TensorType]:
     """Name → type of every input that is not an initialiser (before IR version 4 those are listed too).
 
-    `shapes` fills in what the model leaves open. Raises `ModelError` on dimensions still open, dtypes other than float32 and
-    int8, and names in `shapes` that are no inputs.
+    `shapes` fills in what the model leaves open. Raises `ModelError` on dimensions still open, dtypes that tensors may
+    not have here, and names in `shapes` that are no inputs.
     """
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [info for info in graph.input if info.name not in stored]
@@ -35,9 +42,7 @@ def input_type(info: onnx.ValueInfoProto, given: Sequence[int] | None, where: st
     tensor = info.type.tensor_type
     if tensor.elem_type not in DTYPES:
         hint = "export with float32 inputs; quantised models keep QuantizeLinear as their first node"
-        raise ModelError(
-            "unsupported dtype", where=where, found=dtype_name(tensor.elem_type), expected="float32 or int8", hint=hint
-        )
+        raise ModelError("unsupported dtype", where=where, found=dtype_name(tensor.elem_type), expected=ALLOWED, hint=hint)
     declared = [declared_dim(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None
     shape = static_shape(info.name, declared, given, where)
     check_size(shape, "an input of impossible size", where)

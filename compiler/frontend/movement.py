@@ -1,11 +1,11 @@
-"""Operators that only move data: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Concat, Pad."""
+"""Operators that only move data: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Concat, Split, Pad."""
 
 from __future__ import annotations
 
 from math import prod
 
 from vdla.compiler.frontend.builder import GraphBuilder, Value
-from vdla.compiler.frontend.node import MOVABLE, OnnxNode
+from vdla.compiler.frontend.node import MOVABLE, Importer, OnnxNode
 from vdla.errors import ModelError
 
 Shape = tuple[int, ...]
@@ -114,8 +114,25 @@ def pad(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.emit("pad", [x], before=tuple(before), after=tuple(after), value=value) if any(pads) else x
 
 
-IMPORTERS = {
+def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
+    """Sizes are an attribute before opset 13, an input from then on; without them the parts are even, the last one smaller."""
+    x = node.input(0, MOVABLE)
+    axis = node.axis(node.int_("axis", 0), len(x.shape))
+    count = node.int_("num_outputs", node.output_count) if node.opset >= 18 else node.output_count
+    if count != node.output_count:
+        raise ModelError("num_outputs of Split does not fit its outputs", found=count, expected=str(node.output_count))
+    sizes = node.ints("split") if node.opset < 13 else node.integers(1, "split") if node.has(1) else None
+    if sizes is None:
+        each = -(-x.shape[axis] // count)
+        sizes = (*[each] * (count - 1), x.shape[axis] - each * (count - 1))
+    if len(sizes) != count or min(sizes) < 1:
+        raise ModelError("sizes of Split do not fit its outputs", found=sizes, expected=f"{count} positive numbers")
+    return builder.emit_all("split", [x], axis=axis, sizes=sizes)
+
+
+IMPORTERS: dict[str, Importer] = {
     "Reshape": reshape,
+    "Split": split,
     "Flatten": flatten,
     "Squeeze": squeeze,
     "Unsqueeze": unsqueeze,

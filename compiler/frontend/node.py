@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from vdla.compiler.frontend.builder import Value
+from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.errors import ModelError
 
 FLOAT = ("float32",)
-MOVABLE = ("float32", "int8")  # what shape operators carry
+EXACT = ("float32", "int32", "int64", "bool")  # what elements of tensors may be that are not quantised levels
+MOVABLE = (*EXACT, "int8")  # what shape operators carry
 Kind = onnx.AttributeProto
 
 
@@ -29,6 +31,10 @@ class OnnxNode:
     @property
     def op(self) -> str:
         return self.proto.op_type
+
+    @property
+    def output_count(self) -> int:
+        return len(self.proto.output)
 
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and self.inputs[index] is not None
@@ -139,3 +145,7 @@ class OnnxNode:
         if len(axes) != len(found):
             raise ModelError(f"axes of {self.op} repeat", found=found)
         return tuple(axes)
+
+
+Importer = Callable[[GraphBuilder, OnnxNode], Value | tuple[Value, ...]]
+"""A node's outputs: one, or as many of the first as are supported. Raises `ModelError`."""

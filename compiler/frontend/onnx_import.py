@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
@@ -12,14 +11,13 @@ from onnx import numpy_helper
 from vdla.compiler.frontend import convolution, dense, elementwise, microsoft, movement, normalisation, pooling, quantisation
 from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.compiler.frontend.constants import FOLDS
-from vdla.compiler.frontend.inputs import Shapes, model_inputs
+from vdla.compiler.frontend.inputs import ALLOWED, DTYPES, Shapes, model_inputs
 from vdla.compiler.frontend.loading import ModelSource, load_model, opset_of
-from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.graph.graph import Graph
 from vdla.errors import ModelError
 
 MICROSOFT = "com.microsoft"
-Importer = Callable[[GraphBuilder, OnnxNode], Value]
 
 IMPORTERS: dict[str, Importer] = {
     **convolution.IMPORTERS,
@@ -33,7 +31,7 @@ IMPORTERS: dict[str, Importer] = {
 
 
 def import_onnx(source: ModelSource, input_shapes: Shapes | None = None) -> Graph:
-    """The model as a Graph in float32 and int8, tensors keeping the model's names.
+    """The model as a Graph, tensors keeping the model's names.
 
     `source` is a path, the file's bytes or a `ModelProto`; `input_shapes` gives sizes for dimensions the model leaves open.
     Dropout, Identity and computations on shapes leave no node. Raises `ModelError` on anything it cannot import exactly.
@@ -54,7 +52,7 @@ def import_graph(model: onnx.ModelProto, where: str, input_shapes: Shapes) -> Gr
     proto = model.graph
     types = model_inputs(proto, input_shapes, where)
     check_order(proto, set(types))
-    builder = GraphBuilder(taken=tensor_names(proto))
+    builder = GraphBuilder(taken=tensor_names(proto), outputs=frozenset(info.name for info in proto.output))
     values: dict[str, Value | None] = {"": None}
     for tensor in proto.initializer:
         values[tensor.name] = builder.constant(stored_array(tensor), tensor.name)
@@ -62,19 +60,18 @@ def import_graph(model: onnx.ModelProto, where: str, input_shapes: Shapes) -> Gr
         values[name] = builder.input(name, tensor_type)
     read = {name for node in proto.node for name in node.input} | {info.name for info in proto.output}
     for index, node_proto in enumerate(proto.node):
-        check_outputs(node_proto, read)
-        import_node(builder, values, node_proto, index, opset_of(model))
+        import_node(builder, values, node_proto, index, opset_of(model), read)
     if not proto.output:
         raise ModelError("the model has no outputs")
     for info in proto.output:
         value = values.get(info.name)
         if value is None:
             raise ModelError("an output is computed by no node", found=info.name, hint="the file may be truncated")
-        if value.dtype not in ("float32", "int8") or value.unsigned:
+        if value.dtype not in DTYPES.values() or value.unsigned:
             raise ModelError(
                 "unsupported dtype of an output",
                 found=f"{info.name}: {'uint8' if value.unsigned else value.dtype}",
-                expected="float32 or int8",
+                expected=ALLOWED,
             )
         builder.output(info.name, value)
     return builder.graph(proto.name or "model")
@@ -89,13 +86,17 @@ def stored_array(tensor: onnx.TensorProto) -> np.ndarray:
         raise ModelError("an initialiser is malformed", where=f"initialiser {tensor.name!r}", found=found) from error
 
 
-def import_node(builder: GraphBuilder, values: dict[str, Value | None], proto: onnx.NodeProto, index: int, opset: int) -> None:
-    """Add what one ONNX node computes to the builder and its result to `values`."""
+def import_node(
+    builder: GraphBuilder, values: dict[str, Value | None], proto: onnx.NodeProto, index: int, opset: int, read: set[str]
+) -> None:
+    """Add what one ONNX node computes to the builder and its results to `values`; `read` are the tensors anything reads."""
+    if not proto.output or not any(proto.output):
+        raise ModelError("the node has no output", where=f"node {proto.name!r} ({proto.op_type})")
     name = proto.name or next((o for o in proto.output if o), f"{proto.op_type}_{index}")
     node = OnnxNode(proto, opset, name, [values[i] for i in proto.input])
     builder.source = name
     try:
-        value = evaluate(builder, node)
+        results = evaluate(builder, node)
         node.refuse_unread()
     except ModelError as error:
         raise relocated(error, f"node {name!r} ({proto.op_type}, opset {opset})") from None
@@ -104,34 +105,42 @@ def import_node(builder: GraphBuilder, values: dict[str, Value | None], proto: o
         raise ModelError(
             "the node is malformed", where=f"node {name!r} ({proto.op_type}, opset {opset})", found=found
         ) from error
-    values[proto.output[0]] = value
-    builder.bind(proto.output[0], value)
+    if extra := [output for output in proto.output[len(results) :] if output in read]:
+        few = "the first output" if len(results) == 1 else f"the first {len(results)} outputs"
+        raise ModelError(f"only {few} of {node.op} is supported", where=f"node {proto.name!r} ({node.op})", found=extra)
+    for output, value in zip(proto.output, results, strict=False):
+        if output:
+            values[output] = value
+            builder.bind(output, value)
 
 
-def evaluate(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """The node's first output: folded when its inputs are constants, else by its importer. Raises `ModelError`."""
+def evaluate(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
+    """The outputs that are supported: folded when its inputs are constants, else by its importer. Raises `ModelError`.
+
+    Masks, indices and running statistics are not.
+    """
+    importer = importer_of(node)
+    if importer is None:
+        return (builder.constant(np.asarray(FOLDS[node.op](node)), node.proto.output[0]),)
+    results = importer(builder, node)
+    return results if isinstance(results, tuple) else (results,)
+
+
+def importer_of(node: OnnxNode) -> Importer | None:
+    """None for what is to be folded. Raises `ModelError` on an operator that is not supported."""
     domain = node.proto.domain
     if domain == MICROSOFT and node.op in microsoft.IMPORTERS:
-        return microsoft.IMPORTERS[node.op](builder, node)
+        return microsoft.IMPORTERS[node.op]
     if domain not in ("", "ai.onnx"):
         raise unsupported(f"{domain}::{node.op}")
     known = all(v is None or (v.constant is not None and not v.unsigned) for v in node.inputs)
     if node.op in FOLDS and (known or node.op in ("Shape", "Size")):
-        return builder.constant(np.asarray(FOLDS[node.op](node)), node.proto.output[0])
+        return None
     if node.op not in IMPORTERS:
         if node.op in FOLDS:
             raise ModelError(f"{node.op} is supported on constants and shapes only", expected="inputs known at import")
         raise unsupported(node.op)
-    return IMPORTERS[node.op](builder, node)
-
-
-def check_outputs(node: onnx.NodeProto, read: set[str]) -> None:
-    """Only first outputs exist here: no masks, indices or running statistics, unless nothing reads them."""
-    where = f"node {node.name!r} ({node.op_type})"
-    if not node.output or not node.output[0]:
-        raise ModelError("the node has no output", where=where)
-    if extra := [output for output in node.output[1:] if output in read]:
-        raise ModelError(f"only the first output of {node.op_type} is supported", where=where, found=extra)
+    return IMPORTERS[node.op]
 
 
 def unsupported(op: str) -> ModelError:

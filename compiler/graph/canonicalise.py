@@ -6,9 +6,9 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.rewrite import Change, Context, Rules, joined, rewrite
+from vdla.compiler.operators.registry import OPERATORS
 
 FLOAT_LIMIT = float(np.finfo(np.float32).max)
-NON_NEGATIVE = ("relu", "sigmoid", "softmax", "hard_sigmoid")
 
 
 def canonicalise(graph: Graph) -> Graph:
@@ -149,7 +149,10 @@ def map_padding(context: Context, node: Node) -> tuple[Node, tuple[int, ...], fl
 
 def is_non_negative(context: Context, tensor: str) -> bool:
     node = context.producer.get(tensor)
-    return node is not None and (node.op in NON_NEGATIVE or (node.op == "clip" and context.attributes(node)["low"] >= 0))
+    if node is None:
+        return False
+    operator = OPERATORS[node.op]
+    return operator.non_negative or (operator.clips is not None and operator.clips(context.attributes(node))[0] >= 0)
 
 
 def empty_pad(context: Context, node: Node) -> Change:
@@ -169,10 +172,12 @@ def clip_as_relu(context: Context, node: Node) -> Change:
 
 def clip_of_clip(context: Context, node: Node) -> Change:
     """clip(clip(x, l, h), low, high) → clip(x, …), likewise with relu as clip(0, ∞), where the bounds nest"""
-    inner = context.source_of(node.inputs[0], "clip", "relu")
-    if inner is None or not context.only_use(node.inputs[0]):
+    inner = context.producer.get(node.inputs[0])
+    clips = OPERATORS[inner.op].clips if inner is not None else None
+    if inner is None or clips is None or not context.only_use(node.inputs[0]):
         return None
-    (inner_low, inner_high), (low, high) = bounds(context, inner), bounds(context, node)
+    (inner_low, inner_high), a = clips(context.attributes(inner)), context.attributes(node)
+    low, high = a["low"], a["high"]
     a = {"low": max(inner_low, low), "high": min(inner_high, high)}
     if a["low"] > a["high"]:
         return None
@@ -182,11 +187,6 @@ def clip_of_clip(context: Context, node: Node) -> Change:
 def relu_of_relu(context: Context, node: Node) -> Change:
     """relu(x) → x where x ≥ 0 already"""
     return node.inputs[0] if is_non_negative(context, node.inputs[0]) else None
-
-
-def bounds(context: Context, node: Node) -> tuple[float, float]:
-    a = context.attributes(node)
-    return (0.0, FLOAT_LIMIT) if node.op == "relu" else (a["low"], a["high"])
 
 
 def constant_last(context: Context, node: Node) -> Change:
@@ -213,9 +213,9 @@ def sub_as_add(context: Context, node: Node) -> Change:
 
 
 def div_as_mul(context: Context, node: Node) -> Change:
-    """div(x, constant) → mul(x, 1 / constant)"""
+    """div(x, constant) → mul(x, 1 / constant), of floats"""
     constant = context.constant(node.inputs[1])
-    if constant is None or not constant.all():
+    if constant is None or constant.dtype != np.float32 or not constant.all():
         return None
     inverse = context.add_constant(f"{node.inputs[1]}.inverse", (1 / constant.astype(np.float64)).astype(np.float32))
     return replaced(context, node, "mul", [node.inputs[0], inverse])

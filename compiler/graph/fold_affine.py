@@ -13,8 +13,7 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.rewrite import Change, Context, joined, rewrite
-
-CHANNEL_AXIS = {"conv2d": 1, "dense": -1}
+from vdla.compiler.operators.registry import OPERATORS
 
 
 def fold_affine(graph: Graph) -> Graph:
@@ -81,11 +80,11 @@ def merge(context: Context, layer: Node, node: Node, inputs: list[str]) -> Node:
 def weighted_operand(context: Context, node: Node) -> tuple[Node, np.ndarray] | None:
     """For `layer ∘ constant` in either order: the layer (used here alone) and float64[O], the constant for each channel."""
     for tensor, other in (node.inputs, reversed(node.inputs)):
-        layer = context.source_of(tensor, *CHANNEL_AXIS)
-        constant = context.constant(other)
-        if layer is None or constant is None or not context.only_use(tensor):
+        layer, constant = context.producer.get(tensor), context.constant(other)
+        axis = OPERATORS[layer.op].channel_axis if layer is not None else None
+        if layer is None or axis is None or constant is None or not context.only_use(tensor):
             continue
-        vector = channel_vector(constant, context.shape(tensor), CHANNEL_AXIS[layer.op])
+        vector = channel_vector(constant, context.shape(tensor), axis)
         if vector is not None:
             return layer, vector
     return None

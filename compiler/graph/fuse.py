@@ -16,23 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.operators.operator import Fusion
+from vdla.compiler.operators.registry import OPERATORS
 
-ELEMENTWISE = frozenset(
-    {
-        "relu", "clip", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "add", "sub", "mul", "div", "batch_norm",
-        "quantize", "dequantize", "requantize", "qadd",
-    }
-)  # fmt: skip
-INJECTIVE = ELEMENTWISE | {"reshape", "transpose", "concat", "pad", "pack_nchwc", "unpack_nchwc", "im2col"}
-REDUCTION = frozenset({"reduce_mean", "global_avg_pool"})
-COMPLEX = frozenset(
-    {
-        "conv2d", "dense", "matmul", "max_pool2d", "avg_pool2d", "lrn",
-        "qconv2d", "qdense", "qmax_pool2d", "qavg_pool2d",
-    }
-)  # fmt: skip
-READS = {"hard_swish": 2, "lrn": 2}
-"""How often an operator's expression has its input in it, where more than once."""
 TREE_LIMIT = 32
 """Operators in a group's expression, written out as a tree: what is read twice counts twice. Bounds the code of a kernel."""
 
@@ -53,8 +39,14 @@ class FusionGroup:
         return kind_of(self.anchor.op)
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the last node computes: one tensor, but for a node of several, which is alone in its group."""
+        return self.nodes[-1].outputs
+
+    @property
     def output(self) -> str:
-        return self.nodes[-1].outputs[0]
+        """The only output, or the first."""
+        return self.outputs[0]
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -64,26 +56,31 @@ class FusionGroup:
 
 
 def kind_of(op: str) -> str:
-    """The fusion class of an operator."""
-    for kind, members in (("injective", INJECTIVE), ("reduction", REDUCTION), ("complex", COMPLEX)):
-        if op in members:
-            return kind
-    return "opaque"
+    """The fusion class of an operator: one of the paper's four."""
+    kind = OPERATORS[op].fusion
+    return Fusion.INJECTIVE if kind is Fusion.ELEMENTWISE else kind
 
 
 def fuse(graph: Graph, fusible: Callable[[Node], bool] = lambda node: True) -> tuple[FusionGroup, ...]:
-    """The graph's nodes as groups, in an order in which they can run. Nodes that are not `fusible` stay alone."""
+    """The graph's nodes as groups, in an order in which they can run.
+
+    Nodes that are not `fusible`, and those of several outputs, stay alone.
+    """
+
+    def joins(node: Node) -> bool:
+        return len(node.outputs) == 1 and fusible(node)
+
     readers = {name: {node.name for node in nodes} for name, nodes in graph.consumers().items()}
     position = {node.name: index for index, node in enumerate(graph.nodes)}
     ending: dict[str, FusionGroup] = {}  # output tensor → the group that ends there
     for node in graph.nodes:
         group = FusionGroup((node,))
-        while fusible(node):
+        while joins(node):
             names = {member.name for member in group.nodes}
             takers = [
                 whole
                 for name in group.inputs
-                if name in ending and readers[name] <= names and name not in graph.outputs and fusible(ending[name].nodes[-1])
+                if name in ending and readers[name] <= names and name not in graph.outputs and joins(ending[name].nodes[-1])
                 if (whole := joined(ending[name], group, graph, position)) is not None
             ]
             if not takers:
@@ -121,7 +118,7 @@ def may_join(producer: FusionGroup, group: FusionGroup, graph: Graph) -> bool:
 def _is_elementwise(nodes: tuple[Node, ...], shape: tuple[int, ...], graph: Graph) -> bool:
     """Whether each node computes one element of `shape` from the same one of its operands."""
     return all(
-        (node.op in ELEMENTWISE or kind_of(node.op) == "complex") and graph.type_of(node.outputs[0]).shape == shape
+        (OPERATORS[node.op].is_elementwise or kind_of(node.op) == "complex") and graph.type_of(node.outputs[0]).shape == shape
         for node in nodes
     )
 
@@ -131,5 +128,5 @@ def tree_size(group: FusionGroup) -> int:
     copies: dict[str, int] = {group.output: 1}
     for node in reversed(group.nodes):
         for name in node.inputs:
-            copies[name] = copies.get(name, 0) + copies[node.outputs[0]] * READS.get(node.op, 1)
+            copies[name] = copies.get(name, 0) + copies[node.outputs[0]] * OPERATORS[node.op].reads
     return sum(copies[node.outputs[0]] for node in group.nodes)

@@ -1,7 +1,7 @@
 """The graph IR: a whole network as immutable nodes over named tensors. Layout NCHW, as ONNX has it.
 
 A graph is in one of two dialects, or a mixture: float operators, and quantised ones (names beginning with `q`) whose
-arithmetic is integer and exact (see `opset`). Passes are pure functions Graph → Graph.
+arithmetic is integer and exact (see vdla.compiler.operators.quantised). Passes are pure functions Graph → Graph.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TensorType:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operator. `op` names an entry of `opset.OPERATORS`; an absent optional input is ""."""
+    """One operator. `op` names an entry of `registry.OPERATORS`; an absent optional input is ""."""
 
     name: str
     op: str

@@ -1,4 +1,4 @@
-"""The reference executor: runs a graph node by node in NumPy."""
+"""The reference executor: runs a graph, float or quantised, node by node in NumPy."""
 
 from __future__ import annotations
 
@@ -7,26 +7,22 @@ from collections.abc import Mapping
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
-from vdla.compiler.graph.kernels import KERNELS, Kernel
-from vdla.compiler.graph.opset import with_defaults
+from vdla.compiler.operators.registry import OPERATORS, with_defaults
 from vdla.errors import RunError
 
 Arrays = dict[str, np.ndarray]
 
 
-def run_reference(
-    graph: Graph, inputs: Mapping[str, np.ndarray], *, keep: str = "outputs", kernels: Mapping[str, Kernel] = KERNELS
-) -> Arrays:
+def run_reference(graph: Graph, inputs: Mapping[str, np.ndarray], *, keep: str = "outputs") -> Arrays:
     """The graph's outputs by name, or every tensor but the constants with `keep="all"`.
 
-    `kernels` maps operators to what they compute. Raises `RunError` when the inputs are not those the graph takes, or a node's
-    operator has no kernel.
+    Raises `RunError` when the inputs are not those the graph takes, or there is no such operator as a node names.
     """
     values: Arrays = {**graph.constants, **checked_inputs(graph, inputs)}
     last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
     kept = set(graph.outputs)
     for index, node in enumerate(graph.nodes):
-        values[node.outputs[0]] = run_node(node, values, kernels)
+        values |= run_node(node, values)
         if keep != "all":
             for name in {name for name in node.inputs if last_use.get(name) == index} - kept - {""}:
                 del values[name]
@@ -35,17 +31,16 @@ def run_reference(
     return {name: values[name] for name in graph.outputs}
 
 
-def run_node(node: Node, values: Mapping[str, np.ndarray], kernels: Mapping[str, Kernel] = KERNELS) -> np.ndarray:
-    """One node's output. Raises `RunError` when its operator has no kernel."""
-    kernel = kernels.get(node.op)
-    if kernel is None:
-        raise RunError(
-            "the reference executor has no such operator", where=node.name, found=node.op, expected=", ".join(sorted(kernels))
-        )
+def run_node(node: Node, values: Mapping[str, np.ndarray]) -> Arrays:
+    """One node's outputs by name. Raises `RunError` when there is no such operator."""
+    if node.op not in OPERATORS:
+        expected = ", ".join(sorted(OPERATORS))
+        raise RunError("the reference executor has no such operator", where=node.name, found=node.op, expected=expected)
+    inputs = [values[name] if name else None for name in node.inputs]
     with np.errstate(all="ignore"):  # a model's infinities are its own affair
-        return np.asarray(
-            kernel([values[name] if name else None for name in node.inputs], with_defaults(node.op, node.attributes))
-        )
+        result = OPERATORS[node.op].kernel(inputs, with_defaults(node.op, node.attributes))
+    outputs = result if isinstance(result, tuple) else (result,)
+    return {name: np.asarray(output) for name, output in zip(node.outputs, outputs, strict=True)}
 
 
 def checked_inputs(graph: Graph, inputs: Mapping[str, np.ndarray]) -> Arrays:

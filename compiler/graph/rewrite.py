@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type, with_defaults
+from vdla.compiler.operators.registry import infer_type, with_defaults
 
 Change = None | str | Sequence[Node]
 
@@ -94,7 +94,7 @@ def rewrite(graph: Graph, rules: Rules) -> Graph:
         change = first_change(context, node, rules.get(node.op, ()))
         if change is None:
             nodes.append(node)
-            context.producer[node.outputs[0]] = node
+            context.producer |= dict.fromkeys(node.outputs, node)
             continue
         changes += 1
         assert changes <= PATIENCE * len(graph.nodes), f"rules for {node.op} do not settle at {node.name}"
@@ -109,7 +109,10 @@ def rewrite(graph: Graph, rules: Rules) -> Graph:
 
 
 def first_change(context: Context, node: Node, rules: Sequence[Rule]) -> Change:
-    """What the first rule that applies makes of the node. An output of the graph keeps a node of its own."""
+    """What the first rule that applies makes of the node. An output of the graph keeps a node of its own.
+
+    Rules are for operators of one output.
+    """
     for rule in rules:
         change = rule(context, node)
         if change is not None and not (isinstance(change, str) and node.outputs[0] in context.outputs):

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import OPERATORS
+from vdla.compiler.operators.registry import OPERATORS
 
 
 def graph_text(graph: Graph) -> str:
@@ -37,16 +37,24 @@ def type_text(tensor_type: TensorType) -> str:
 def node_text(graph: Graph, node: Node, digests: dict[str, str]) -> str:
     operands = ", ".join(f"{name}:{digests[name]}" if name in digests else name or "-" for name in node.inputs)
     attributes = ", ".join(f"{key}: {value_text(value)}" for key, value in changed_attributes(node).items())
-    output = node.outputs[0]
-    text = f"{output}: {type_text(graph.type_of(output))} = {node.op}({operands})"
+    text = f"{outputs_text(graph, node)} = {node.op}({operands})"
     text += f" {{{attributes}}}" if attributes else ""
     return f"{text}  # {node.source}" if node.source else text
+
+
+def types_text(graph: Graph, node: Node) -> str:
+    return ", ".join(type_text(graph.type_of(name)) for name in node.outputs)
+
+
+def outputs_text(graph: Graph, node: Node) -> str:
+    return ", ".join(f"{name}: {type_text(graph.type_of(name))}" for name in node.outputs)
 
 
 def changed_attributes(node: Node) -> dict[str, Any]:
     """Attributes that are not at their default, in the operator's order."""
     known = OPERATORS[node.op].attributes
-    return {key: node.attributes[key] for key in known if key in node.attributes and node.attributes[key] != known[key]}
+    given = {key: node.attributes[key] for key in known if key in node.attributes}
+    return {key: value for key, value in given.items() if value != known[key].default}
 
 
 def value_text(value: Any) -> str:
@@ -68,7 +76,6 @@ def graph_summary(graph: Graph) -> dict[str, Any]:
         "operators": dict(sorted(operators.items())),
         "constant_bytes": sum(array.nbytes for array in graph.constants.values()),
         "nodes": [
-            {"name": node.name, "op": node.op, "source": node.source, "output": type_text(graph.type_of(node.outputs[0]))}
-            for node in graph.nodes
+            {"name": node.name, "op": node.op, "source": node.source, "output": types_text(graph, node)} for node in graph.nodes
         ],
     }

@@ -85,6 +85,12 @@ def power(x: float, y: float) -> float:
         return float(np.power(np.float64(x), np.float64(y)))
 
 
+def remainder(x: float, y: float) -> float:
+    """C's fmod: the sign of the dividend; NaN where there is none."""
+    with np.errstate(all="ignore"):
+        return float(np.fmod(np.float64(x), np.float64(y)))
+
+
 FLOAT_CALLS: dict[str, Callable[..., float]] = {
     "exp": ieee(np.exp),
     "log": ieee(np.log),
@@ -94,6 +100,20 @@ FLOAT_CALLS: dict[str, Callable[..., float]] = {
     "sigmoid": sigmoid,
     "erf": math.erf,
     "pow": power,
+    "fmod": remainder,
+    "expm1": ieee(np.expm1),
+    "log1p": ieee(np.log1p),
+    "sin": ieee(np.sin),
+    "cos": ieee(np.cos),
+    "tan": ieee(np.tan),
+    "asin": ieee(np.arcsin),
+    "acos": ieee(np.arccos),
+    "atan": ieee(np.arctan),
+    "sinh": ieee(np.sinh),
+    "cosh": ieee(np.cosh),
+    "asinh": ieee(np.arcsinh),
+    "acosh": ieee(np.arccosh),
+    "atanh": ieee(np.arctanh),
     "floor": ieee(np.floor),
     "ceil": ieee(np.ceil),
     "round_even": ieee(np.rint),

@@ -52,6 +52,7 @@ OPERANDS: dict[str, tuple[str, ...]] = {
     "div": FLOATS,
 }
 """Binary operation → the dtypes it takes."""
+BINARY_CALLS = ("pow", "fmod")
 INT32_CALLS = {"requantise": (3, ("high", "low")), "rescale": (3, ())}
 """Calls on int32: how many arguments, and which attributes they must have."""
 
@@ -372,7 +373,7 @@ class Checker:
     def check_call(self, node: Call, stmt: Stmt) -> None:
         if node.op not in CALLS:
             raise self.error("call", stmt, node.op, "one of " + ", ".join(CALLS))
-        count, keys = INT32_CALLS.get(node.op, (2 if node.op == "pow" else 1, ()))
+        count, keys = INT32_CALLS.get(node.op, (2 if node.op in BINARY_CALLS else 1, ()))
         if len(node.args) != count:
             raise self.error(f"number of arguments of {node.op}", stmt, len(node.args), str(count))
         if tuple(key for key, _ in node.attributes) != keys:

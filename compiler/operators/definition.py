@@ -19,14 +19,14 @@ Attributes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Definition:
-    """inputs: a placeholder for each present input, then one for each constant. output: the last stage, named "y".
+    """inputs: a placeholder for each present input, then one for each constant. outputs: a stage each, a lone one named "y".
 
     A placeholder may have its input's elements in another shape, such as weights as a matrix.
     constants: arrays the kernel is always called with, such as a scale for each channel.
     """
 
     inputs: tuple[te.Tensor, ...]
-    output: te.Tensor
+    outputs: tuple[te.Tensor, ...]
     constants: tuple[np.ndarray, ...] = ()
 
 

@@ -1,24 +1,74 @@
-"""Operators that only move elements."""
+"""Operators that only move elements of any dtype about."""
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
+from math import prod
+
+import numpy as np
+
 from vdla.compiler import te
-from vdla.compiler.graph.opset import OPERATORS, window_output
-from vdla.compiler.ir.nodes import Const, Expr
+from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.ir.nodes import Expr
+from vdla.compiler.operators.attribute import integer, integers, real
 from vdla.compiler.operators.definition import (
     Attributes,
     Definition,
     Types,
     flatten,
     inside,
-    phased_image,
     placeholders,
     required,
     unflatten,
 )  # fmt: skip
+from vdla.compiler.operators.operator import ANY, MAX_RANK, Fusion, Input, Operator
+from vdla.compiler.operators.shapes import axis_in, present
+from vdla.errors import ModelError
+
+HOST_MOVES = "no VDLA kernel: elements change places, and the host moves them"
 
 
-def pad(types: Types, a: Attributes) -> Definition:
+def infer_pad(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    (x,) = present(types)
+    if not len(a["before"]) == len(a["after"]) == len(x.shape):
+        found = f"{len(a['before'])} and {len(a['after'])} for {x.shape}"
+        raise ModelError("pads do not fit the input", found=found, expected="one before and one after each dimension")
+    return (TensorType(tuple(b + s + e for s, b, e in zip(x.shape, a["before"], a["after"], strict=True)), x.dtype),)
+
+
+def infer_concat(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    shapes = [t.shape for t in present(types)]
+    axis = axis_in(a["axis"], len(shapes[0]))
+    if len({(*s[:axis], 0, *s[axis + 1 :]) for s in shapes}) != 1:
+        raise ModelError("concatenated shapes disagree off the axis", found=shapes)
+    return (TensorType((*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1 :]), present(types)[0].dtype),)
+
+
+def infer_split(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    (x,) = present(types)
+    axis = axis_in(a["axis"], len(x.shape))
+    if not a["sizes"] or sum(a["sizes"]) != x.shape[axis]:
+        raise ModelError("the parts are not the whole", found=a["sizes"], expected=f"sizes that sum to {x.shape[axis]}")
+    return tuple(TensorType((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype) for size in a["sizes"])
+
+
+def infer_reshape(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    (x,) = present(types)
+    if prod(a["shape"]) != x.elements:
+        raise ModelError("element counts disagree", found=f"{x.shape} to {a['shape']}")
+    return (TensorType(tuple(a["shape"]), x.dtype),)
+
+
+def infer_transpose(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    (x,) = present(types)
+    if sorted(a["permutation"]) != list(range(len(x.shape))):
+        raise ModelError(
+            "not a permutation of the axes", found=a["permutation"], expected=f"each of 0..{len(x.shape) - 1} once"
+        )
+    return (TensorType(tuple(x.shape[i] for i in a["permutation"]), x.dtype),)
+
+
+def define_pad(types: Types, a: Attributes) -> Definition:
     (x,) = required(*placeholders(types, "x"))
     before, after = a["before"], a["after"]
     shape = [b + s + e for s, b, e in zip(x.shape, before, after, strict=True)]
@@ -27,10 +77,10 @@ def pad(types: Types, a: Attributes) -> Definition:
         checks = list(zip(at, x.shape, before, after, strict=True))
         return inside(checks, x[tuple(i - b if b else i for i, b in zip(at, before, strict=True))], a["value"])
 
-    return Definition((x,), te.compute(shape, element, "y"))
+    return Definition((x,), (te.compute(shape, element, "y"),))
 
 
-def concat(types: Types, a: Attributes) -> Definition:
+def define_concat(types: Types, a: Attributes) -> Definition:
     axis = a["axis"]
     inputs = required(*placeholders(types, *(f"x{i}" for i in range(len(types)))))
     axis += len(inputs[0].shape) if axis < 0 else 0
@@ -48,82 +98,102 @@ def concat(types: Types, a: Attributes) -> Definition:
         assert value is not None
         return value
 
-    return Definition(inputs, te.compute(shape, element, "y"))
+    return Definition(inputs, (te.compute(shape, element, "y"),))
 
 
-def reshape(types: Types, a: Attributes) -> Definition:
+def define_reshape(types: Types, a: Attributes) -> Definition:
     """A copy in order."""
     (x,) = required(*placeholders(types, "x"))
     shape = tuple(a["shape"])
-    return Definition((x,), te.compute(shape, lambda *at: x[unflatten(flatten(at, shape), x.shape)], "y"))
+    return Definition((x,), (te.compute(shape, lambda *at: x[unflatten(flatten(at, shape), x.shape)], "y"),))
 
 
-def transpose(types: Types, a: Attributes) -> Definition:
+def define_transpose(types: Types, a: Attributes) -> Definition:
     (x,) = required(*placeholders(types, "x"))
     permutation = a["permutation"]
     source = lambda at: tuple(at[permutation.index(d)] for d in range(len(permutation)))  # noqa: E731
     permutation = list(permutation)
-    return Definition((x,), te.compute([x.shape[p] for p in permutation], lambda *at: x[source(at)], "y"))
+    return Definition((x,), (te.compute([x.shape[p] for p in permutation], lambda *at: x[source(at)], "y"),))
 
 
-def pack_nchwc(types: Types, a: Attributes) -> Definition:
-    """x[N, C(, H, W)] → y[N/batch, C/block, H, W, batch, block], zeros beyond N and C."""
+def define_split(types: Types, a: Attributes) -> Definition:
+    """A stage for each part."""
     (x,) = required(*placeholders(types, "x"))
-    batch, block = a["batch"], a["block"]
-    n, c = x.shape[:2]
+    axis = a["axis"] % len(x.shape)
 
-    def element(nb: Expr, cb: Expr, h: Expr, w: Expr, b: Expr, k: Expr) -> Expr:
-        image, channel = nb * batch + b, cb * block + k
-        rest = (h, w) if len(x.shape) == 4 else ()
-        there = x[(clamped(image, n, batch), clamped(channel, c, block), *rest)]
-        return inside([(image, n, 0, n % batch), (channel, c, 0, c % block)], there, 0)
+    def part(start: int, end: int, name: str) -> te.Tensor:
+        shape = (*x.shape[:axis], end - start, *x.shape[axis + 1 :])
+        return te.compute(shape, lambda *at: x[(*at[:axis], at[axis] + start, *at[axis + 1 :])], name)
 
-    shape = OPERATORS["pack_nchwc"].infer(tuple(types), a).shape
-    return Definition((x,), te.compute(shape, element, "y"))
+    bounds = list(pairwise(accumulate(a["sizes"], initial=0)))
+    names = [f"y{i}" for i in range(len(bounds))] if len(bounds) > 1 else ["y"]
+    return Definition((x,), tuple(part(*bound, name) for bound, name in zip(bounds, names, strict=True)))
 
 
-def clamped(index: Expr, size: int, step: int) -> Expr:
-    """An index that is never past the end, so that reading there needs no branch."""
-    return te.minimum(index, te.const(size - 1, "int32")) if size % step else index
-
-
-def unpack_nchwc(types: Types, a: Attributes) -> Definition:
-    """x[N/batch, C/block, H, W, batch, block] → y[N, C(, H, W)]."""
-    (x,) = required(*placeholders(types, "x"))
-    batch, block = x.shape[4:]
-
-    def element(*at: Expr) -> Expr:
-        n, c = at[:2]
-        rest = at[2:] or (Const(0), Const(0))
-        return x[(n // batch, c // block, *rest, n % batch, c % block)]
-
-    return Definition((x,), te.compute(a["shape"], element, "y"))
-
-
-def im2col(types: Types, a: Attributes) -> Definition:
-    """Kernel columns, or whole windows, laid along the channels."""
-    (x,) = required(*placeholders(types, "x"))
-    n, c, height, width = x.shape
-    (kh, kw), (sy, sx), (dy, dx), pads = a["kernel"], a["strides"], a["dilations"], a["pads"]
-    ow = window_output(width, kw, sx, pads[1] + pads[3], dx)
-    if a["fold"] == "columns":
-        pads, kh, sy, dy = (0, pads[1], 0, pads[3]), 1, 1, 1
-    oh = window_output(height, kh, sy, pads[0] + pads[2], dy)
-    padded = phased_image(x, pads, sx, ow + (kw - 1) * dx // sx, a["pad_value"])
-
-    def window(n: Expr, k: Expr, h: Expr, w: Expr) -> Expr:
-        row, column = k // (kw * c) * dy, k // c % kw * dx
-        return padded[n, k % c, h * sy + row, column % sx, w + column // sx]
-
-    return Definition((x,), te.compute((n, kh * kw * c, oh, ow), window, "y"))
-
-
-MOVEMENT = {
-    "pad": pad,
-    "concat": concat,
-    "reshape": reshape,
-    "transpose": transpose,
-    "pack_nchwc": pack_nchwc,
-    "unpack_nchwc": unpack_nchwc,
-    "im2col": im2col,
-}
+FAMILY = (
+    Operator(
+        name="pad",
+        inputs=(Input("x", ANY),),
+        attributes={"before": integers(low=0), "after": integers(low=0), "value": real(0.0)},
+        infer=infer_pad,
+        define=define_pad,
+        kernel=lambda i, a: np.pad(i[0], tuple(zip(a["before"], a["after"], strict=True)), constant_values=a["value"]),
+        fusion=Fusion.INJECTIVE,
+        moves=True,
+        commutes=True,
+        slope=1,
+        host_reason=HOST_MOVES,
+    ),
+    Operator(
+        name="concat",
+        inputs=(Input("x", ANY, rank=(1, MAX_RANK)),),
+        variadic=True,
+        attributes={"axis": integer()},
+        infer=infer_concat,
+        define=define_concat,
+        kernel=lambda i, a: np.concatenate(i, axis=a["axis"]),
+        fusion=Fusion.INJECTIVE,
+        moves=True,
+        commutes=True,
+        slope=1,
+    ),
+    Operator(
+        name="split",
+        inputs=(Input("x", ANY, rank=(1, MAX_RANK)),),
+        attributes={"axis": integer(), "sizes": integers(low=1)},
+        infer=infer_split,
+        define=define_split,
+        kernel=lambda i, a: tuple(map(np.ascontiguousarray, np.split(i[0], np.cumsum(a["sizes"])[:-1], axis=a["axis"]))),
+        fusion=Fusion.INJECTIVE,
+        moves=True,
+        commutes=True,
+        slope=1,
+        host_reason=HOST_MOVES,
+    ),
+    Operator(
+        name="reshape",
+        inputs=(Input("x", ANY),),
+        attributes={"shape": integers(low=1)},
+        infer=infer_reshape,
+        define=define_reshape,
+        kernel=lambda i, a: i[0].reshape(a["shape"]),
+        fusion=Fusion.INJECTIVE,
+        moves=True,
+        commutes=True,
+        slope=1,
+        host_reason=HOST_MOVES,
+    ),
+    Operator(
+        name="transpose",
+        inputs=(Input("x", ANY),),
+        attributes={"permutation": integers()},
+        infer=infer_transpose,
+        define=define_transpose,
+        kernel=lambda i, a: np.ascontiguousarray(i[0].transpose(a["permutation"])),
+        fusion=Fusion.INJECTIVE,
+        moves=True,
+        commutes=True,
+        slope=1,
+        host_reason=HOST_MOVES,
+    ),
+)

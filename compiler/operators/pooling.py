@@ -1,23 +1,45 @@
-"""Windows and other reductions that are not products."""
+"""Pools over windows, in float32 and in exact integers.
+
+qavg_pool2d y = requantise(Σ over the window of pad(x), bias, scale, low, high)
+qmax_pool2d y = max over the window; padding is -128
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import prod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from vdla.compiler import te
-from vdla.compiler.graph.opset import window_output
+from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Expr
+from vdla.compiler.operators.attribute import flag, integers
+from vdla.compiler.operators.convolution import PADS, PAIR
 from vdla.compiler.operators.definition import (
     Attributes,
     Definition,
     Types,
-    inside,
     of_channel,
     padded_image,
     placeholders,
     required,
 )  # fmt: skip
+from vdla.compiler.operators.integer_arithmetic import LEVELS, PAD_LEVEL, parameters_of, requantise_channels, window_sums
+from vdla.compiler.operators.operator import IMAGE, INT8, Fusion, Input, Operator
+from vdla.compiler.operators.shapes import present, window_output
+from vdla.compiler.operators.windows import pad_image, taps
+
+POOL = {"kernel": integers(2, low=1), "strides": PAIR, "pads": PADS, "ceil": flag()}
+
+
+def infer_pool2d(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    x = present(types)[0]
+    (kh, kw), (sy, sx), (top, left, bottom, right) = a["kernel"], a["strides"], a["pads"]
+    ceil = bool(a["ceil"])
+    oh = window_output(x.shape[2], kh, sy, top + bottom, ceil=ceil)
+    ow = window_output(x.shape[3], kw, sx, left + right, ceil=ceil)
+    return (TensorType((*x.shape[:2], oh, ow), x.dtype),)
 
 
 def window_geometry(x: te.Tensor, a: Attributes) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
@@ -43,11 +65,11 @@ def pooled(x: te.Tensor, a: Attributes, reduce: Callable, pad_value: float, name
     )
 
 
-def max_pool2d(types: Types, a: Attributes) -> Definition:
+def define_max_pool2d(types: Types, a: Attributes) -> Definition:
     """Padding never wins: it is the identity of max, the lowest value of the dtype."""
     (x,) = required(*placeholders(types, "x"))
     lowest = float("-inf") if x.dtype.startswith("float") else -128
-    return Definition((x,), pooled(x, a, te.max, lowest, "y"))
+    return Definition((x,), (pooled(x, a, te.max, lowest, "y"),))
 
 
 def covered(position: Expr, stride: int, kernel: int, before: int, size: int, after: int) -> Expr:
@@ -63,7 +85,7 @@ def exposed(position: Expr, stride: int, kernel: int, before: int, size: int) ->
     return te.minimum(start + kernel, te.const(size, "int32")) - te.maximum(start, te.const(0, "int32"))
 
 
-def avg_pool2d(types: Types, a: Attributes) -> Definition:
+def define_avg_pool2d(types: Types, a: Attributes) -> Definition:
     """The mean of each window's real elements; with count_include_pad, of those and of `pads`, but never of ceil mode's."""
     (x,) = required(*placeholders(types, "x"))
     (kh, kw), (sy, sx), (top, left, bottom, right) = a["kernel"], a["strides"], a["pads"]
@@ -77,10 +99,10 @@ def avg_pool2d(types: Types, a: Attributes) -> Definition:
             count = exposed(h, sy, kh, top, height) * exposed(w, sx, kw, left, width)
         return total[n, c, h, w] / te.cast(count, x.dtype)
 
-    return Definition((x,), te.compute(total.shape, mean, "y"))
+    return Definition((x,), (te.compute(total.shape, mean, "y"),))
 
 
-def qavg_pool2d(types: Types, a: Attributes) -> Definition:
+def define_qavg_pool2d(types: Types, a: Attributes) -> Definition:
     """y = requantise(Σ over the window of pad(x), bias, scale)."""
     x, bias, scale = required(*placeholders(types, "x", "bias", "scale"))
     total = pooled(x, a, te.sum, a["pad_value"], "total", "int32")
@@ -92,73 +114,102 @@ def qavg_pool2d(types: Types, a: Attributes) -> Definition:
         ),
         "y",
     )
-    return Definition((x, bias, scale), y)
+    return Definition((x, bias, scale), (y,))
 
 
-def mean_over(x: te.Tensor, axes: tuple[int, ...], shape: tuple[int, ...], keep: bool) -> te.Tensor:
-    """The mean over `axes`, to `shape`, which has them as 1 or (not keep) not at all."""
-    reduced = {axis: te.reduce_axis(x.shape[axis], f"r{axis}") for axis in sorted(axes)}
-    kept = [d for d in range(len(x.shape)) if keep or d not in reduced]
-
-    def total_at(*at: Expr) -> Expr:
-        index = {**dict(zip(kept, at, strict=False)), **reduced}  # without kept axes, the one of shape (1,) is no index
-        return te.sum(x[tuple(index[d] for d in range(len(x.shape)))], tuple(reduced.values()))
-
-    total = te.compute(shape, total_at, "total")
-    count = te.const(prod(x.shape[axis] for axis in reduced), x.dtype)
-    return te.compute(shape, lambda *at: total[at] / count, "y")
+def pooled_size(x: np.ndarray, a: Attributes) -> tuple[list[int], list[int]]:
+    """Output size, and pads grown to what the last windows reach in ceil mode."""
+    pads, kernel, strides = list(a["pads"]), a["kernel"], a["strides"]
+    size = [window_output(x.shape[2 + i], kernel[i], strides[i], pads[i] + pads[i + 2], ceil=bool(a["ceil"])) for i in (0, 1)]
+    for i in (0, 1):
+        reach = (size[i] - 1) * strides[i] + kernel[i]
+        pads[i + 2] = max(pads[i + 2], reach - x.shape[2 + i] - pads[i])
+    return size, pads
 
 
-def global_avg_pool(types: Types, a: Attributes) -> Definition:
-    (x,) = required(*placeholders(types, "x"))
-    return Definition((x,), mean_over(x, tuple(range(2, len(x.shape))), (*x.shape[:2], *([1] * (len(x.shape) - 2))), True))
+def max_pool2d(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
+    """Padding never wins: it is -∞, or the lowest int8."""
+    x = inputs[0]
+    size, pads = pooled_size(x, a)
+    padded = pad_image(x, pads, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min)
+    y = None
+    for view in taps(padded, a["kernel"], a["strides"], (1, 1), size):
+        y = view.copy() if y is None else np.maximum(y, view, out=y)
+    assert y is not None
+    return y
 
 
-def reduce_mean(types: Types, a: Attributes) -> Definition:
-    """Axes may be negative; a mean over every axis, none kept, has shape (), for which te has (1,)."""
-    (x,) = required(*placeholders(types, "x"))
-    axes = tuple(sorted({axis % len(x.shape) for axis in a["axes"]}))
-    keep = bool(a["keepdims"])
-    shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape) if keep or d not in axes)
-    return Definition((x,), mean_over(x, axes, shape or (1,), keep))
+def avg_pool2d(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
+    """The mean of each window's real elements; with count_include_pad, of those and of `pads`, but never of ceil mode's."""
+    x = inputs[0]
+    size, pads = pooled_size(x, a)
+    ones = np.ones((1, 1, *x.shape[2:]), x.dtype)
+    if a["count_include_pad"]:
+        ones = pad_image(ones, a["pads"], 1)
+        more = [0, 0, pads[2] - a["pads"][2], pads[3] - a["pads"][3]]
+        counted = pad_image(ones, more, 0)
+    else:
+        counted = pad_image(ones, pads, 0)
+    total, count = window_sum(pad_image(x, pads, 0), a, size), window_sum(counted, a, size)
+    return total / count
 
 
-def softmax(types: Types, a: Attributes) -> Definition:
-    """exp(x - max) / Σ exp(x - max) along `axis`."""
-    (x,) = required(*placeholders(types, "x"))
-    axis = a["axis"] % len(x.shape)
-    rest = tuple(1 if d == axis else n for d, n in enumerate(x.shape))
-    along = te.reduce_axis(x.shape[axis], "k"), te.reduce_axis(x.shape[axis], "k")
-    at_axis = lambda at, index: tuple(index if d == axis else i for d, i in enumerate(at))  # noqa: E731
-    greatest = te.compute(rest, lambda *at: te.max(x[at_axis(at, along[0])], along[0]), "greatest")
-    exponent = te.compute(x.shape, lambda *at: te.exp(x[at] - greatest[at_axis(at, 0)]), "exponent")
-    total = te.compute(rest, lambda *at: te.sum(exponent[at_axis(at, along[1])], along[1]), "total")
-    return Definition((x,), te.compute(x.shape, lambda *at: exponent[at] / total[at_axis(at, 0)], "y"))
+def window_sum(padded: np.ndarray, a: Attributes, size: Sequence[int]) -> np.ndarray:
+    total = np.zeros((*padded.shape[:2], *size), padded.dtype)
+    for view in taps(padded, a["kernel"], a["strides"], (1, 1), size):
+        total += view
+    return total
 
 
-def lrn(types: Types, a: Attributes) -> Definition:
-    """x / (bias + alpha/size · Σ x² over `size` neighbouring channels)^beta."""
-    (x,) = required(*placeholders(types, "x"))
-    size, channels = a["size"], x.shape[1]
-    before = (size - 1) // 2
-    k = te.reduce_axis(size, "k")
-
-    def squares(n: Expr, c: Expr, *at: Expr) -> Expr:
-        neighbour = x[(n, c + k - before, *at)]
-        return te.sum(inside([(c + k, channels, before, size - 1 - before)], neighbour * neighbour, 0), k)
-
-    total = te.compute(x.shape, squares, "total", axes=("n", "c", *(f"s{i}" for i in range(len(x.shape) - 2))))
-    scale, bias = te.const(a["alpha"] / size, "float32"), te.const(a["bias"], "float32")
-    return Definition((x,), te.compute(x.shape, lambda *at: x[at] / raised(bias + scale * total[at], a["beta"]), "y"))
+def qavg_pool2d(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
+    x, bias, scale = inputs
+    size, pads = pooled_size(x, a)
+    acc = window_sums(pad_image(x, pads, a["pad_value"]), a["kernel"], a["strides"], size)
+    return requantise_channels(acc, bias, scale, a["low"], a["high"])
 
 
-def raised(base: Expr, exponent: float) -> Expr:
-    """base^exponent; the usual 3/4 by square roots, which vectorise."""
-    if exponent == 0.75:
-        root = te.sqrt(base)
-        return root * te.sqrt(root)
-    return te.power(base, te.const(exponent, base.dtype))
-
-
-WINDOWS = {"max_pool2d": max_pool2d, "qmax_pool2d": max_pool2d, "avg_pool2d": avg_pool2d, "qavg_pool2d": qavg_pool2d}
-REDUCTIONS = {"global_avg_pool": global_avg_pool, "reduce_mean": reduce_mean, "softmax": softmax, "lrn": lrn}
+FAMILY = (
+    Operator(
+        name="max_pool2d",
+        inputs=(Input("x", rank=IMAGE),),
+        attributes=POOL,
+        infer=infer_pool2d,
+        define=define_max_pool2d,
+        kernel=max_pool2d,
+        fusion=Fusion.COMPLEX,
+        commutes=True,
+        integer_form="qmax_pool2d",
+        slope=1,
+    ),
+    Operator(
+        name="avg_pool2d",
+        inputs=(Input("x", rank=IMAGE),),
+        attributes={**POOL, "count_include_pad": flag()},
+        infer=infer_pool2d,
+        define=define_avg_pool2d,
+        kernel=avg_pool2d,
+        fusion=Fusion.COMPLEX,
+        takes_clip=True,
+        slope=1,
+        host_reason="no VDLA kernel: windows at the border divide by another number",
+    ),
+    Operator(
+        name="qmax_pool2d",
+        inputs=(Input("x", INT8, rank=IMAGE),),
+        attributes=POOL,
+        infer=infer_pool2d,
+        define=define_max_pool2d,
+        kernel=max_pool2d,
+        fusion=Fusion.COMPLEX,
+        commutes=True,
+    ),
+    Operator(
+        name="qavg_pool2d",
+        inputs=(Input("x", INT8, rank=IMAGE), *parameters_of(("x", 1))),
+        attributes={**POOL, **LEVELS, "pad_value": PAD_LEVEL},
+        infer=infer_pool2d,
+        define=define_qavg_pool2d,
+        kernel=qavg_pool2d,
+        fusion=Fusion.COMPLEX,
+    ),
+)

@@ -1,4 +1,4 @@
-"""Convolutions and matrix products, in float32 and in exact integers.
+"""The tensor expressions of convolutions and matrix products, in float32 and in exact integers.
 
 Convolution has three forms. "direct" sums over windows of the padded image; "columns" first lays the windows out as a
 matrix of C·KH·KW rows and OH·OW columns (im2col), for outputs too narrow to fill vectors and for 1×1 kernels, and takes the
@@ -15,24 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
-
-import numpy as np
 
 from vdla.compiler import te
-from vdla.compiler.graph.opset import window_output
 from vdla.compiler.ir.nodes import Const, Expr
-from vdla.compiler.operators.definition import (
-    Attributes,
-    Definition,
-    Types,
-    broadcast_index,
-    of_channel,
-    padded_image,
-    phased_image,
-    placeholders,
-    required,
-)  # fmt: skip
+from vdla.compiler.operators.definition import Attributes, Types, of_channel, padded_image, phased_image
+from vdla.compiler.operators.shapes import window_output
 
 At = Callable[[Expr, Expr, Expr, Expr], Expr]
 """(n, o, h, w) → a value there."""
@@ -136,26 +123,6 @@ def at_position(acc: te.Tensor, g: Geometry) -> At:
     return (lambda n, o, h, w: acc[n, o, h * g.output[1] + w]) if g.form == "columns" else (lambda *at: acc[at])
 
 
-def conv2d(types: Types, a: Attributes) -> Definition:
-    x, w, b = placeholders(types, "x", "w", "b")
-    assert x is not None
-    assert w is not None
-    g = geometry(types, a)
-    acc = accumulated(x, w, g, 0, "float32")
-    total = at_position(acc, g)
-    biased = lambda n, o, h, w: total(n, o, h, w) + b[o] if b is not None else total(n, o, h, w)  # noqa: E731
-    return Definition(required(x, w, b), te.compute((g.n, g.groups * g.o, *g.output), biased, "y"))
-
-
-def qconv2d(types: Types, a: Attributes) -> Definition:
-    """y = requantise(Σ pad(x)·w [+ rescale(residual)], bias, scale), int32 accumulation wrapping."""
-    names = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
-    x, w, *parameters = inputs = required(*placeholders(types, *names))
-    g = geometry(types, a)
-    total = at_position(accumulated(x, w, g, a["pad_value"], "int32"), g)
-    return Definition(inputs, requantised(g, total, parameters, a))
-
-
 def requantised(g: Geometry, total: At, parameters: Sequence[te.Tensor], a: Attributes) -> te.Tensor:
     """ "y" from the sums at (n, o, h, w). parameters: bias, scale and, with a residual, itself and its bias and scale."""
     bias, scale, *extra = parameters
@@ -183,69 +150,3 @@ def dot_products(x: te.Tensor, w: te.Tensor, wide: str) -> te.Tensor:
 
     partial = te.compute((*shape, lanes), products, "partial")
     return te.compute(shape, lambda *at: te.sum(partial[(*at, lane)], lane), "acc")
-
-
-def dense(types: Types, a: Attributes) -> Definition:
-    x, w, b = placeholders(types, "x", "w", "b")
-    assert x is not None
-    assert w is not None
-    acc = dot_products(x, w, "float32")
-    y = te.compute(acc.shape, lambda *at: acc[at] + b[at[-1]] if b is not None else acc[at], "y")
-    return Definition(required(x, w, b), y)
-
-
-def qdense(types: Types, a: Attributes) -> Definition:
-    x, w, bias, scale = required(*placeholders(types, "x", "w", "bias", "scale"))
-    acc = dot_products(x, w, "int32")
-
-    def element(*at: Expr) -> Expr:
-        channel = at[-1]
-        return te.cast(
-            te.requantise(acc[at], of_channel(bias, channel), of_channel(scale, channel), a["low"], a["high"]), "int8"
-        )
-
-    return Definition((x, w, bias, scale), te.compute(acc.shape, element, "y"))
-
-
-def matmul(types: Types, a: Attributes) -> Definition:
-    """(…, M, K) · (…, K, N), batch dimensions broadcast."""
-    x, y = required(*placeholders(types, "a", "b"))
-    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    k = te.reduce_axis(x.shape[-1], "k")
-
-    def element(*at: Expr) -> Expr:
-        left, right = broadcast_index(x.shape[:-2], at[:-2]), broadcast_index(y.shape[:-2], at[:-2])
-        return te.sum(x[(*left, at[-2], k)] * y[(*right, k, at[-1])], k)
-
-    acc = te.compute((*batch, x.shape[-2], y.shape[-1]), element, "acc")
-    return Definition((x, y), te.compute(acc.shape, lambda *at: acc[at], "y"))
-
-
-def qadd(types: Types, a: Attributes) -> Definition:
-    """y = requantise(rescale(a, a_bias, a_scale) + rescale(b, b_bias, b_scale), bias, scale) along axis 1."""
-    names = ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")
-    x, y, *parameters = required(*placeholders(types, *names))
-
-    def element(*at: Expr) -> Expr:
-        x_bias, x_scale, y_bias, y_scale, bias, scale = (of_channel(p, at[1]) for p in parameters)
-        left = te.rescale(te.cast(x[at], "int32"), x_bias, x_scale)
-        right = te.rescale(te.cast(y[at], "int32"), y_bias, y_scale)
-        return te.cast(te.requantise(left + right, bias, scale, a["low"], a["high"]), "int8")
-
-    return Definition((x, y, *parameters), te.compute(x.shape, element, "y"))
-
-
-def requantize(types: Types, a: Attributes) -> Definition:
-    x, bias, scale = required(*placeholders(types, "x", "bias", "scale"))
-
-    def element(*at: Expr) -> Expr:
-        wide = te.cast(x[at], "int32")
-        return te.cast(te.requantise(wide, of_channel(bias, at[1]), of_channel(scale, at[1]), a["low"], a["high"]), "int8")
-
-    return Definition((x, bias, scale), te.compute(x.shape, element, "y"))
-
-
-def macs(types: Types, a: Attributes) -> int:
-    """Multiply-adds of a convolution."""
-    g = geometry(types, a)
-    return g.n * g.groups * g.o * g.c * prod(g.kernel) * prod(g.output)

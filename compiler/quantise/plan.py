@@ -8,22 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-import numpy as np
-
 from vdla.compiler.graph.graph import Graph, Node
-from vdla.compiler.graph.opset import with_defaults
+from vdla.compiler.operators.registry import OPERATORS, with_defaults
 from vdla.compiler.quantise.emit import UNCLIPPED
 
 MAX_POOL_WINDOW = 1 << 23
 """An average over more elements could overflow int32."""
 
-INHERITS = frozenset({"max_pool2d", "reshape", "transpose", "pad"})
-"""Operators whose int8 output means what their input means."""
 
-STARTS = frozenset({"conv2d", "dense"})
-"""Worth quantising wherever they are; all other operators only where an input is int8 already."""
+def inherits(node: Node) -> bool:
+    """Whether the node's int8 output means what its one input means."""
+    operator = OPERATORS[node.op]
+    return operator.commutes and not operator.variadic and len(node.outputs) == 1
 
-FUSES_CLIP = frozenset({"conv2d", "dense", "batch_norm", "add", "avg_pool2d", "global_avg_pool", "reduce_mean", "relu", "clip"})
+
+def is_layer(node: Node) -> bool:
+    """Worth quantising wherever it is; all other operators only where an input is int8 already."""
+    return OPERATORS[node.op].channel_axis is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def plan(graph: Graph, fuse_residual: bool = True) -> list[Group]:
     groups: list[Group] = []
     int8: set[str] = set()
     for group in _order(graph, _grow(graph, fuse_residual)):
-        quantised = can_quantise(graph, group) and (group.anchor.op in STARTS or any(name in int8 for name in group.inputs))
+        quantised = can_quantise(graph, group) and (is_layer(group.anchor) or any(name in int8 for name in group.inputs))
         groups.append(replace(group, quantised=quantised))
         if quantised:
             int8.add(group.output)
@@ -80,7 +81,7 @@ def _grow(graph: Graph, fuse_residual: bool) -> list[Group]:
         if node.name in taken:
             continue
         group = Group((node,))
-        if node.op in FUSES_CLIP:
+        if OPERATORS[node.op].takes_clip:
             group = _extend(graph, group, consumers, taken, fuse_residual)
         taken |= {member.name for member in group.members}
         groups.append(group)
@@ -89,15 +90,14 @@ def _grow(graph: Graph, fuse_residual: bool) -> list[Group]:
 
 def _extend(graph: Graph, group: Group, consumers: dict[str, list[Node]], taken: set[str], fuse_residual: bool) -> Group:
     """Take over the sole consumer while it is an add (once, before any clip), relu or clip."""
-    if group.anchor.op in ("relu", "clip"):
-        group = replace(group, clip=clip_interval(group.anchor))
+    if interval := clip_interval(group.anchor):
+        group = replace(group, clip=interval)
     while True:
         users = consumers.get(group.output, [])
         if len(users) != 1 or group.output in graph.outputs or users[0].name in taken:
             return group
         node = users[0]
-        if node.op in ("relu", "clip"):
-            interval = clip_interval(node)
+        if interval := clip_interval(node):
             clip = (within(group.clip[0], *interval), within(group.clip[1], *interval))
             group = replace(group, members=(*group.members, node), clip=clip)
         elif (
@@ -136,9 +136,13 @@ def _order(graph: Graph, groups: list[Group]) -> list[Group]:
     return sorted(groups, key=lambda group: position[group.members[-1].name])
 
 
-def clip_interval(node: Node) -> tuple[float, float]:
-    """What a relu or clip node clips to."""
-    return (0.0, np.inf) if node.op == "relu" else (float(node.attributes["low"]), float(node.attributes["high"]))
+def clip_interval(node: Node) -> tuple[float, float] | None:
+    """What a node clips to that does nothing else."""
+    clips = OPERATORS[node.op].clips
+    if clips is None:
+        return None
+    low, high = clips(node.attributes)
+    return float(low), float(high)
 
 
 def can_quantise(graph: Graph, group: Group) -> bool:
@@ -165,7 +169,7 @@ def can_quantise(graph: Graph, group: Group) -> bool:
         case "pad":
             return a["value"] == 0
         case _:
-            return node.op in ("relu", "clip", "concat", *INHERITS)
+            return node.op == "concat" or inherits(node) or clip_interval(node) is not None
 
 
 def counts_all(a: dict) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import with_defaults
+from vdla.compiler.operators.registry import OPERATORS, with_defaults
 from vdla.compiler.quantise.emit import (
     UNCLIPPED,
     Emitted,
@@ -36,7 +36,7 @@ from vdla.compiler.quantise.emit import (
     uniquely_named,
     unused_name,
 )
-from vdla.compiler.quantise.plan import INHERITS, MAX_POOL_WINDOW, clip_interval, counts_all, within
+from vdla.compiler.quantise.plan import MAX_POOL_WINDOW, clip_interval, counts_all, inherits, within
 from vdla.compiler.quantise.scales import ACC_LIMIT, BIAS_LIMIT, MAX_MULTIPLIER, Affine, QuantisedWeights, accumulator_reach
 
 Array = np.ndarray
@@ -86,11 +86,7 @@ class QdqRewriter:
             self._add_dequantize(node)
         elif node.op == "quantize":
             self._add_quantize(node)
-        elif (
-            node.op in INHERITS
-            and node.inputs[0] in self.levels
-            and (node.op != "pad" or node.attributes.get("value", 0.0) == 0)
-        ):
+        elif inherits(node) and node.inputs[0] in self.levels and (node.op != "pad" or node.attributes.get("value", 0.0) == 0):
             self._add_inheriting(node)
         else:
             self.nodes.append(node)
@@ -118,7 +114,7 @@ class QdqRewriter:
         attributes = with_defaults(node.op, node.attributes)
         if node.op == "pad":
             attributes["value"] = x.affine.zero_point
-        op = "qmax_pool2d" if node.op == "max_pool2d" else node.op
+        op = OPERATORS[node.op].integer_form or node.op
         self.nodes.append(Node(node.name, op, (x.name,), (output.name,), MappingProxyType(attributes), node.source))
         self.nodes.append(emit_dequantize(f"{node.name}.dequantize", node.source, output, node.outputs[0]))
         self.levels[node.outputs[0]] = output
@@ -154,8 +150,8 @@ class QdqRewriter:
     def _tail(self, name: str) -> Tail:
         """Walk up from a quantize's input over clips that nobody else reads."""
         clip, sources = UNCLIPPED, []
-        while (node := self._sole_producer(name)) and node.op in ("relu", "clip") and name not in self.levels:
-            low, high = clip_interval(node)
+        while (node := self._sole_producer(name)) and (interval := clip_interval(node)) and name not in self.levels:
+            low, high = interval
             clip = (within(low, *clip), within(high, *clip))  # the later clip has the last word
             sources.append(node.source or node.name)
             name = node.inputs[0]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import with_defaults
+from vdla.compiler.operators.registry import OPERATORS, with_defaults
 from vdla.compiler.quantise.calibrate import Inputs, Method, Range, calibrate
 from vdla.compiler.quantise.emit import (
     UNCLIPPED,
@@ -36,7 +36,7 @@ from vdla.compiler.quantise.emit import (
     uniquely_named,
     unused_name,
 )
-from vdla.compiler.quantise.plan import INHERITS, Group, plan, within
+from vdla.compiler.quantise.plan import Group, clip_interval, inherits, plan, within
 from vdla.compiler.quantise.scales import Affine, affine_from_range, quantise_weights
 
 Array = np.ndarray
@@ -86,7 +86,7 @@ def quantise_with_report(graph: Graph, calibration: Sequence[Inputs], options: Q
 def tensors_to_observe(groups: Sequence[Group]) -> tuple[str, ...]:
     """Every float tensor that will exist as int8 under a scale of its own."""
     chosen = [group for group in groups if group.quantised]
-    inherited = {group.output for group in chosen if group.anchor.op in INHERITS}
+    inherited = {group.output for group in chosen if inherits(group.anchor)}
     names = dict.fromkeys(name for group in chosen for name in (*group.inputs, group.output))
     return tuple(name for name in names if name not in inherited)
 
@@ -95,7 +95,7 @@ def assign_affines(graph: Graph, groups: Sequence[Group], ranges: Mapping[str, R
     """Tensor → what its int8 levels mean.
 
     Its own range; but a tensor that only a concat reads takes the concat's, so that concat needs no arithmetic, and
-    what `INHERITS` keeps its input's.
+    what inherits its meaning keeps its input's.
     """
     clips = {group.output: group.clip for group in groups}
     affines = {}
@@ -109,7 +109,7 @@ def assign_affines(graph: Graph, groups: Sequence[Group], ranges: Mapping[str, R
             alone = [name for name in group.inputs if len(consumers[name]) == 1 and name not in graph.outputs]
             affines.update(dict.fromkeys(alone, affines[group.output]))
     for group in chosen_groups:
-        if group.anchor.op in INHERITS:
+        if inherits(group.anchor):
             affines[group.output] = affines[group.inputs[0]]
     return affines
 
@@ -203,20 +203,18 @@ class Rewriter:
                 return emit_avg_pool2d(target, x, {"kernel": self.graph.tensors[anchor.inputs[0]].shape[2:]})
             case "reduce_mean":
                 return self._reduce_mean(anchor, target, x)
-            case "relu" | "clip":
-                return emit_requantize(target, x)
             case "concat":
                 inputs = [
                     self._at_affine(name, operand, target.output.affine)
                     for name, operand in zip(group.inputs, operands, strict=True)
                 ]
                 return _same_op(target, "concat", inputs, attributes)
-            case "max_pool2d":
-                return _same_op(target, "qmax_pool2d", [x], attributes)
             case "pad":
                 return _same_op(target, "pad", [x], {**attributes, "value": x.affine.zero_point})
+            case _ if clip_interval(anchor):
+                return emit_requantize(target, x)
             case _:
-                return _same_op(target, anchor.op, [x], attributes)
+                return _same_op(target, OPERATORS[anchor.op].integer_form or anchor.op, [x], attributes)
 
     def _weights(self, anchor: Node) -> tuple[Array, Array]:
         """The weights [O, …] of a conv2d or dense and its bias [O], zero when absent."""

@@ -9,7 +9,6 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.reference import run_reference
-from vdla.compiler.quantise.integer_reference import run_integer_reference
 from vdla.compiler.quantise.quantise import Quantised
 
 Array = np.ndarray
@@ -53,7 +52,7 @@ class QuantiseReport:
 def quantise_report(graph: Graph, quantised: Quantised, inputs: Mapping[str, Array]) -> QuantiseReport:
     """Run one input through the float `graph` and its quantised form, and compare every int8 tensor and output."""
     exact = run_reference(graph, inputs, keep="all")
-    found = run_integer_reference(quantised.graph, inputs, keep="all")
+    found = run_reference(quantised.graph, inputs, keep="all")
     layers = []
     for node in quantised.graph.nodes:
         if node.outputs[0] not in quantised.int8:

@@ -29,7 +29,7 @@ def build(placed: Placed) -> Callable[[Run], list[Step]]:
 
 
 def check(step: Step, graph: Graph, known: set[str]) -> None:
-    """A group's operators against the graph, and that they may be one group; adds its output to `known`."""
+    """A group's operators against the graph, and that they may be one group; adds its outputs to `known`."""
     inside = set(known)
     for node in step.nodes:
         verify_node(graph, node, inside, f"operator {node.name}")
@@ -38,7 +38,7 @@ def check(step: Step, graph: Graph, known: set[str]) -> None:
     group = FusionGroup(step.nodes)
     if group not in fuse(graph, lambda node: node.name in names):
         raise RunError("operators that do not fuse share a step", found=", ".join(sorted(names)) or "none")
-    known.add(group.output)
+    known.update(group.outputs)
 
 
 def constants(step: Step) -> tuple[str, ...]:
@@ -50,12 +50,11 @@ def runner(step: Step, bound: Bound) -> Runner:
 
     group, graph = FusionGroup(step.nodes), bound.placed
     kernel = build_group_kernel(group, graph.type_of, graph.constants)
-    names, kind = varying_inputs(group, graph.constants), graph.type_of(group.output)
+    names = varying_inputs(group, graph.constants)
 
     def run(values: Mapping[str, np.ndarray], timing: bool, observe: Observe | None) -> StepResult:
-        output = np.empty(kind.shape, kind.dtype)
-        kernel(*(np.ascontiguousarray(values[name]) for name in names), output)
-        return StepResult({group.output: output})
+        outputs = kernel.run(*(np.ascontiguousarray(values[name]) for name in names))
+        return StepResult(dict(zip(group.outputs, outputs, strict=True)))
 
     return run
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vdla.compiler.graph.flatten import MAP
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type
+from vdla.compiler.operators.registry import infer_type
 from vdla.compiler.targets.backend import Run
 from vdla.compiler.targets.placement import joined
 from vdla.design import Design

@@ -12,15 +12,26 @@
 from vdla.compiler.te.function_builder import create_function
 from vdla.compiler.te.functions import (
     absolute,
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atanh,
     cast,
     ceil,
     clip,
     const,
+    cos,
+    cosh,
     equal,
     erf,
     exp,
+    expm1,
     floor,
+    fmod,
     log,
+    log1p,
     logical_and,
     logical_or,
     maximum,
@@ -35,15 +46,19 @@ from vdla.compiler.te.functions import (
     shift_left,
     shift_right,
     sigmoid,
+    sin,
+    sinh,
     sqrt,
+    tan,
     tanh,
 )
 from vdla.compiler.te.reductions import max, min, prod, reduction, sum
 from vdla.compiler.te.tensor import ReduceAxis, Reduction, Tensor, compute, placeholder, reduce_axis
 
 __all__ = [
-    "ReduceAxis", "Reduction", "Tensor", "absolute", "cast", "ceil", "clip", "compute", "const", "create_function", "equal",
-    "erf", "exp", "floor", "log", "logical_and", "logical_or", "max", "maximum", "min", "minimum", "not_equal",
-    "placeholder", "power", "prod", "reduce_axis", "reduction", "requantise", "rescale", "round_even", "rsqrt", "select",
-    "shift_left", "shift_right", "sigmoid", "sqrt", "sum", "tanh",
+    "ReduceAxis", "Reduction", "Tensor", "absolute", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cast", "ceil",
+    "clip", "compute", "const", "cos", "cosh", "create_function", "equal", "erf", "exp", "expm1", "floor", "fmod", "log",
+    "log1p", "logical_and", "logical_or", "max", "maximum", "min", "minimum", "not_equal", "placeholder", "power", "prod",
+    "reduce_axis", "reduction", "requantise", "rescale", "round_even", "rsqrt", "select", "shift_left", "shift_right",
+    "sigmoid", "sin", "sinh", "sqrt", "sum", "tan", "tanh",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 
 from vdla.compiler.ir.nodes import Binary, Call, Const, Expr, Scalar, Select, as_expr, binary
@@ -68,47 +69,36 @@ def logical_or(*conditions: Expr) -> Expr:
     return reduce(lambda a, b: Binary("or", a, b), conditions)
 
 
-def exp(x: Expr) -> Expr:
-    return float_call("exp", x)
+def float_function(op: str, about: str = "") -> Callable[[Expr], Call]:
+    """A function of one float, under its name in the IR."""
+
+    def call(x: Expr) -> Call:
+        return float_call(op, x)
+
+    call.__name__, call.__doc__ = op, about or f"{op}(x), in radians where that is a question."
+    return call
 
 
-def log(x: Expr) -> Expr:
-    return float_call("log", x)
+exp = float_function("exp", "eˣ.")
+expm1 = float_function("expm1", "eˣ - 1, without cancellation near 0.")
+log = float_function("log", "The natural logarithm.")
+log1p = float_function("log1p", "log(1 + x), without cancellation near 0.")
+sqrt = float_function("sqrt", "√x.")
+rsqrt = float_function("rsqrt", "1 / √x.")
+sigmoid = float_function("sigmoid", "1 / (1 + e⁻ˣ).")
+erf = float_function("erf", "2/√π · ∫₀ˣ e^(-t²) dt.")
+floor = float_function("floor", "The greatest whole number not above x.")
+ceil = float_function("ceil", "The least whole number not below x.")
+round_even = float_function("round_even", "The nearest whole number, halves to the even one.")
+sin, cos, tan = (float_function(name) for name in ("sin", "cos", "tan"))
+asin, acos, atan = (float_function(name) for name in ("asin", "acos", "atan"))
+sinh, cosh, tanh = (float_function(name) for name in ("sinh", "cosh", "tanh"))
+asinh, acosh, atanh = (float_function(name) for name in ("asinh", "acosh", "atanh"))
 
 
-def sqrt(x: Expr) -> Expr:
-    return float_call("sqrt", x)
-
-
-def rsqrt(x: Expr) -> Expr:
-    """1 / sqrt(x)."""
-    return float_call("rsqrt", x)
-
-
-def tanh(x: Expr) -> Expr:
-    return float_call("tanh", x)
-
-
-def sigmoid(x: Expr) -> Expr:
-    """1 / (1 + exp(-x))."""
-    return float_call("sigmoid", x)
-
-
-def erf(x: Expr) -> Expr:
-    return float_call("erf", x)
-
-
-def floor(x: Expr) -> Expr:
-    return float_call("floor", x)
-
-
-def ceil(x: Expr) -> Expr:
-    return float_call("ceil", x)
-
-
-def round_even(x: Expr) -> Expr:
-    """To the nearest whole number, halves to the even one."""
-    return float_call("round_even", x)
+def fmod(x: Expr, divisor: Scalar) -> Expr:
+    """The remainder of x / divisor with the sign of x."""
+    return float_call("fmod", *same_dtype("fmod", x, divisor))
 
 
 def power(x: Expr, exponent: Scalar) -> Expr:

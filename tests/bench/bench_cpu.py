@@ -23,8 +23,8 @@ from onnx import helper, numpy_helper
 from vdla.compiler.backends.llvm import compile_function, host_target
 from vdla.compiler.backends.llvm.thread_pool import thread_count
 from vdla.compiler.graph.graph import TensorType
-from vdla.compiler.graph.opset import infer_type, with_defaults
 from vdla.compiler.ir.nodes import Buffer, Const, For, Function, Store, Var, seq
+from vdla.compiler.operators.registry import infer_type, with_defaults
 from vdla.compiler.ops.cpu import build_cpu_kernel
 from vdla.compiler.ops.cpu.byte_products import FEATURE
 
@@ -85,7 +85,7 @@ def float_pair(op: str, shapes: list[tuple[int, ...]], attributes: dict, threads
     types = tuple(TensorType(s, "float32") for s in shapes)
     merged = with_defaults(op, attributes)
     kernel = build_cpu_kernel(op, types, (infer_type(op, types, merged),), merged)
-    y = kernel.run(*arrays)
+    (y,) = kernel.run(*arrays)
     if op == "conv2d":
         node = helper.make_node("Conv", ["x", "w", "b"], ["y"], **{ONNX_NAMES[k]: v for k, v in attributes.items()})
     else:
@@ -104,7 +104,7 @@ def integer_pair(shapes: list[tuple[int, ...]], attributes: dict, threads: int) 
     types = tuple(TensorType(a.shape, str(a.dtype)) for a in (x, w, bias, scale))
     merged = with_defaults("qconv2d", attributes)
     kernel = build_cpu_kernel("qconv2d", types, (infer_type("qconv2d", types, merged),), merged)
-    y = kernel.run(x, w, bias, scale)
+    (y,) = kernel.run(x, w, bias, scale)
     one, half = np.array(1, "float32"), np.array(2.0 ** (10 - shift), "float32")
     middle, zero = np.array(128, "uint8"), np.array(0, "int8")  # activations are uint8 there: the same numbers, shifted
     shifted = (x.astype(int) + 128).astype("uint8")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type
+from vdla.compiler.operators.registry import infer_type, with_defaults
 from vdla.compiler.ops.vdla.conv_template import best
 from vdla.compiler.ops.vdla.layers import workload_of
 from vdla.compiler.program import build_program
@@ -57,8 +57,8 @@ def convolution(size: int, ic: int, oc: int, kernel: int, stride: int) -> tuple[
     }
     tensors = {k: TensorType(v.shape, str(v.dtype)) for k, v in constants.items()}
     tensors["x"] = TensorType((1, ic, size, size), "int8")
-    tensors["y"] = infer_type("qconv2d", (tensors["x"], tensors["w"]), {**attributes, "dilations": (1, 1), "groups": 1})
     node = Node("conv", "qconv2d", ("x", "w", "bias", "scale"), ("y",), attributes)
+    tensors["y"] = infer_type("qconv2d", tuple(tensors[name] for name in node.inputs), with_defaults("qconv2d", attributes))
     return node, Graph("g", ("x",), ("y",), (node,), tensors, constants)
 
 

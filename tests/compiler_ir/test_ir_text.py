@@ -222,7 +222,7 @@ ERRORS = {
     HEAD + "    y[0] = x[0] +": "line 2, column 18: syntax; found 'the end of the line'; expected an expression",
     HEAD + "    y[0] = (x[0]": "line 2, column 17: syntax; found 'the end of the line'; expected ')'",
     HEAD + "    y[0 = x[0]": "line 2, column 9: syntax; found '='; expected ',' or ']'",
-    HEAD + "    y[0] = sin(x[0])": "line 2, column 12: unknown function; found 'sin'; expected one of min, max, exp",
+    HEAD + "    y[0] = gamma(x[0])": "line 2, column 12: unknown function; found 'gamma'; expected one of min, max, exp",
     HEAD + "    y[0] = min(x[0])": "line 2, column 12: number of arguments; found '1'; expected 2",
     HEAD + "    y[0] = 1 < 2 < 3": "line 2, column 18: syntax; found '<'; expected the end of the line",
     HEAD + "    y[0] = x[0] ?": "line 2, column 17: unreadable text; found '?'; expected a name, number, string or symbol",

@@ -42,15 +42,15 @@ def check(net: Net, message: str) -> tuple[FusionGroup, ...]:
     """Fused, unfused and NumPy agree on every tensor that leaves a group, integers bit for bit. Returns the groups."""
     graph = net.graph()
     groups = fuse(graph)
-    visible = net.graph(*(group.output for group in groups))
+    visible = net.graph(*(name for group in groups for name in group.outputs))
     verify_graph(visible)
     inputs = net.samples()
     expected = by_numpy(visible, inputs)
     fused = module_of(visible, groups).run(inputs).outputs
     alone = module_of(visible, tuple(FusionGroup((node,)) for node in visible.nodes)).run(inputs).outputs
     for group in groups:
-        name, where = group.output, f"{message}: {[n.op for n in group.nodes]}"
-        for other in (alone[name], expected[name]):
+        where = f"{message}: {[n.op for n in group.nodes]}"
+        for name, other in ((name, other[name]) for name in group.outputs for other in (alone, expected)):
             assert fused[name].dtype == other.dtype, where
             if other.dtype == np.float32:
                 largest = float(np.abs(other).max())

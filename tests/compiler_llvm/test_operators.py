@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from vdla.compiler.backends.llvm import Target, emit_object
-from vdla.compiler.graph import kernels
 from vdla.compiler.graph.graph import TensorType
-from vdla.compiler.graph.opset import OPERATORS, infer_type, with_defaults
+from vdla.compiler.operators.registry import OPERATORS, infer_type, infer_types, with_defaults
 from vdla.compiler.ops.cpu import OPERATORS as CPU_OPERATORS
 from vdla.compiler.ops.cpu import build, build_cpu_kernel, operators, scheduled_function
 from vdla.compiler.passes.lower import lower
-from vdla.compiler.quantise import integer_reference
 from vdla.errors import CompileError, RunError
 from vdla.isa.semantics import pack_scale
 
@@ -96,9 +94,9 @@ def run(op, arrays, attributes):
     """The CPU's answer and the reference's."""
     types = tuple(None if x is None else TensorType(x.shape, str(x.dtype)) for x in arrays)
     attributes = with_defaults(op, attributes)
-    kernel = build_cpu_kernel(op, types, (infer_type(op, types, attributes),), attributes)
-    reference = integer_reference.KERNELS.get(op) or kernels.KERNELS[op]
-    return kernel.run(*(x for x in arrays if x is not None)), np.asarray(reference(arrays, attributes))
+    kernel = build_cpu_kernel(op, types, infer_types(op, types, attributes), attributes)
+    (found,) = kernel.run(*(x for x in arrays if x is not None))
+    return found, np.asarray(OPERATORS[op].kernel(arrays, attributes))
 
 
 @pytest.mark.parametrize(("op", "shapes", "attributes"), FLOAT_CASES, ids=lambda v: str(v).replace(" ", ""))
@@ -225,14 +223,14 @@ def kernel_of(op, x, attributes):
 @pytest.mark.parametrize(("batch", "block"), [(1, 16), (2, 8), (1, 4)])
 def test_packing_is_the_layout_of_the_accelerator_and_comes_back(shape, batch, block):
     x = operands(5, [shape], "int8")[0]
-    packed = kernel_of("pack_nchwc", x, {"batch": batch, "block": block}).run(x)
+    (packed,) = kernel_of("pack_nchwc", x, {"batch": batch, "block": block}).run(x)
     wide = x.reshape(*shape, *([1] * (4 - len(shape))))
     n, c, h, w = wide.shape
     padded = np.zeros((-(-n // batch) * batch, -(-c // block) * block, h, w), "int8")
     padded[:n, :c] = wide
     expected = padded.reshape(-1, batch, padded.shape[1] // block, block, h, w).transpose(0, 2, 4, 5, 1, 3)
     np.testing.assert_array_equal(packed, expected)
-    np.testing.assert_array_equal(kernel_of("unpack_nchwc", packed, {"shape": shape}).run(packed), x)
+    np.testing.assert_array_equal(kernel_of("unpack_nchwc", packed, {"shape": shape}).run(packed)[0], x)
 
 
 @pytest.mark.parametrize("fold", ["columns", "window"])
@@ -240,7 +238,7 @@ def test_im2col(fold):
     """Against the definition, element by element."""
     x = operands(6, [(2, 3, 8, 9)], "int8")[0]
     a = {"kernel": (3, 2), "strides": (2, 2), "pads": (1, 2, 1, 1), "dilations": (1, 2), "pad_value": 6, "fold": fold}
-    y = kernel_of("im2col", x, a).run(x)
+    (y,) = kernel_of("im2col", x, a).run(x)
     (_, kw), (sy, sx), (dy, dx), (top, left, bottom, right) = a["kernel"], a["strides"], a["dilations"], a["pads"]
     vertical = (top, bottom) if fold == "window" else (0, 0)
     padded = np.pad(x, ((0, 0), (0, 0), vertical, (left, right)), constant_values=6)

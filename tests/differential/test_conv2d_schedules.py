@@ -15,7 +15,7 @@ import pytest
 from vdla import load_design
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type
+from vdla.compiler.operators.registry import infer_type
 from vdla.compiler.ops.configuration import Config
 from vdla.compiler.ops.vdla.conv_template import footprint
 from vdla.compiler.ops.vdla.conv_tiling import ConvTiling
@@ -61,7 +61,8 @@ def random_layer(random: np.random.Generator, largest: int) -> tuple[Node, Graph
         return pack_scale(random.integers(low, high, o), random.integers(18, 26, o), random.integers(-20, 20, o))
 
     constants = {"w": w, "bias": random.integers(-(1 << 12), 1 << 12, o).astype(np.int32), "scale": scales(1 << 14, 1 << 17)}
-    y = infer_type("qconv2d", (x, TensorType(w.shape, "int8")), {**attributes})
+    types = tuple(TensorType(value.shape, str(value.dtype)) for value in constants.values())
+    y = infer_type("qconv2d", (x, *types), attributes)
     tensors, inputs, names = {"x": x, "y": y}, ["x"], ["x", "w", "bias", "scale"]
     if random.random() < 0.4:
         constants["rbias"] = random.integers(-100, 100, o).astype(np.int32)

@@ -14,7 +14,23 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from vdla.compiler.frontend.elementwise import ACTIVATIONS, FUNCTIONS
+from vdla.compiler.operators.registry import OPERATORS
+
 Shape = tuple[int, ...]
+OPSET = 17
+
+
+def is_gentle(name: str, op: str) -> bool:
+    """Whether ONNX has the operator in this opset, of one float, and it neither multiplies errors nor goes to and fro."""
+    operator = OPERATORS[op]
+    known = onnx.defs.has(name) and any(
+        s.name == name and s.since_version <= OPSET for s in onnx.defs.get_all_schemas_with_history() if s.domain == ""
+    )
+    return known and operator.arity == (1, 1) and operator.monotone and operator.slope <= 2
+
+
+GENTLE = tuple(name for name, direct in (ACTIVATIONS | FUNCTIONS).items() if is_gentle(name, direct.op))
 
 
 @dataclass
@@ -93,7 +109,7 @@ class Network:
         return self.add(op, [x, *others], self.shapes[x], **attributes)
 
     def activation(self, x: str) -> str:
-        match self.pick("relu", "relu", "relu", "relu6", "clip", "hard_swish", "sigmoid", "none", "tanh", "batch_norm"):
+        match self.pick("relu", "relu", "relu", "relu6", "clip", "hard_swish", "gentle", "gentle", "none", "batch_norm"):
             case "relu":
                 return self.same("Relu", x)
             case "relu6":
@@ -102,10 +118,8 @@ class Network:
                 return self.same("Clip", x, *(self.constant(np.float32(v)) for v in (-0.7, 1.1)))
             case "hard_swish":
                 return self.same("HardSwish", x)
-            case "sigmoid":
-                return self.same("Sigmoid", x)
-            case "tanh":
-                return self.same("Tanh", x)
+            case "gentle":
+                return self.same(self.pick(*GENTLE), x)
             case "batch_norm":
                 return self.batch_norm(x)
         return x
@@ -318,6 +332,6 @@ def model_of(net: Network, name: str) -> onnx.ModelProto:
     constants = [numpy_helper.from_array(value, constant) for constant, value in net.constants.items()]
     outputs = [declared(tensor) for tensor in dict.fromkeys(net.outputs)]
     graph = helper.make_graph(net.nodes, name, [declared(t) for t in net.inputs], outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -16,7 +16,7 @@ import pytest
 
 from vdla.compiler.backends.vdla.link import UOP_SEGMENT
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import OPERATORS, infer_type
+from vdla.compiler.operators.registry import infer_type
 from vdla.compiler.program import build_program
 from vdla.design_file import load_design
 from vdla.isa.program_text import disassemble_program
@@ -64,7 +64,7 @@ def code_of(layer: Layer) -> str:
     tensors = {name: TensorType(shape, "int8") for name, shape in activations.items()}
     tensors |= {name: TensorType(value.shape, str(value.dtype)) for name, value in constants.items()}
     node = Node("layer", op, inputs, ("y",), attributes)
-    tensors["y"] = infer_type(op, tuple(tensors[name] for name in inputs), {**OPERATORS[op].attributes, **attributes})
+    tensors["y"] = infer_type(op, tuple(tensors[name] for name in inputs), attributes)
     graph = Graph("golden", tuple(activations), ("y",), (node,), tensors, constants)
     program = build_program([node], graph, TINY, True, None)
     return disassemble_program(replace(program, segments=tuple(s for s in program.segments if s.name == UOP_SEGMENT)))

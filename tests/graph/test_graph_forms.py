@@ -58,7 +58,7 @@ BROKEN = {
     "reads a tensor not yet computed; found 'z'": graph_of(
         replace(RELU, inputs=("z",)), Node("s", "relu", ("x",), ("z",)), z=X
     ),
-    "has several outputs, or one already computed": graph_of(RELU, replace(RELU, name="s")),
+    "an output is computed already": graph_of(RELU, replace(RELU, name="s")),
     "relu has no attribute ['alpha']": graph_of(replace(RELU, attributes=MappingProxyType({"alpha": 1}))),
     "softmax needs attribute ['axis']": graph_of(replace(RELU, op="softmax")),
     "output type is wrong": graph_of(RELU, y=TensorType((2, 1), "float32")),

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import LATEST_OPSET, model_of, node, opsets_of, random, run_onnxruntime
 
+from vdla.compiler.frontend.elementwise import ACTIVATIONS, FUNCTIONS
 from vdla.compiler.frontend.onnx_import import FOLDS, IMPORTERS, import_onnx
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.graph.reference import run_reference
@@ -211,7 +212,8 @@ def test_operator(case: Case, opset: int) -> None:
 
 def test_every_importer_is_tested() -> None:
     quantised = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"}  # test_import_quantised.py
-    assert set(IMPORTERS) == {case.op for case in CASES} | quantised
+    elementwise = {*ACTIVATIONS, *FUNCTIONS, "Split"}  # test_import_elementwise.py
+    assert set(IMPORTERS) == {case.op for case in CASES} | quantised | elementwise
 
 
 def test_exported_reshape() -> None:
@@ -290,7 +292,7 @@ def test_folded_while_importing(name: str) -> None:
 
 def test_every_fold_is_tested() -> None:
     tested = {n.op_type for nodes in FOLDED.values() for n in nodes} | {"Reshape"}
-    assert set(FOLDS) == tested
+    assert set(FOLDS) == tested | set(FUNCTIONS)  # test_import_elementwise.py
 
 
 def test_outputs_keep_their_names() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type, with_defaults
+from vdla.compiler.operators.registry import infer_type, with_defaults
 from vdla.design import Design
 from vdla.design_file import design_from_dict
 from vdla.isa.semantics import pack_scale
@@ -77,7 +77,7 @@ def _convolution(rng: np.random.Generator, n: int, size: tuple[int, ...], bounds
     constants = {"w": _int8(rng, (o, c // groups, *kernel)), **_parameters(rng, o)}
     activations: dict[str, tuple[int, ...]] = {"x": (n, c, *size)}
     if rng.random() < 0.5:
-        types = (TensorType(activations["x"], "int8"), TensorType(constants["w"].shape, "int8"))
+        types = (TensorType(activations["x"], "int8"), *(TensorType(v.shape, str(v.dtype)) for v in constants.values()))
         activations["residual"] = infer_type("qconv2d", types, with_defaults("qconv2d", attributes)).shape
         constants |= _parameters(rng, o, "residual_", shift=9)
     return _graph(rng, "qconv2d", activations, constants, attributes)
@@ -91,7 +91,7 @@ ROLES = {
     "qadd": ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale"),
     "requantize": ("x", "bias", "scale"),
 }
-"""Each operator's inputs in order, as compiler/graph/opset.py has them."""
+"""Each operator's inputs in order, as compiler/operators has them."""
 
 
 def _graph(

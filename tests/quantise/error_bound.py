@@ -55,13 +55,13 @@ class ErrorBound:
                 + self.quantised.int8[node.outputs[0]][1].scale * 2.0**-8
             )
         if node.op == "qmax_pool2d":  # |max x̂ - max x| ≤ max |x̂ - x|
-            return run_node(original, {original.inputs[0]: self._of(original.inputs[0])})
+            return run_node(original, {original.inputs[0]: self._of(original.inputs[0])})[original.outputs[0]]
         if node.op == "concat":
             half = self.quantised.int8[node.outputs[0]][1].scale * 0.51  # where an input had to be rescaled
             parts = [self._of(name) + half for name in original.inputs]
             return np.concatenate(parts, axis=original.attributes["axis"])
         return (
-            run_node(original, {original.inputs[0]: self._of(original.inputs[0])})
+            run_node(original, {original.inputs[0]: self._of(original.inputs[0])})[original.outputs[0]]
             if original.op not in ("relu", "clip")
             else self._of(original.inputs[0])
         )
@@ -78,7 +78,7 @@ class ErrorBound:
         w_error = np.abs(levels * unit.reshape(along) - w)
 
         def run(data: np.ndarray, weights: np.ndarray) -> np.ndarray:
-            return run_node(Node("", original.op, ("x", "w"), ("y",), original.attributes), {"x": data, "w": weights})
+            return run_node(Node("", original.op, ("x", "w"), ("y",), original.attributes), {"x": data, "w": weights})["y"]
 
         x_scale = next(affine.scale for tensor, affine in self.quantised.int8.values() if tensor == original.inputs[0])
         error = run(x_error, np.abs(w)) + run(np.abs(x) + x_error, w_error)

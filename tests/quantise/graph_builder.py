@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type, with_defaults
+from vdla.compiler.operators.registry import infer_type, with_defaults
 
 
 class GraphBuilder:

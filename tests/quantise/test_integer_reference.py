@@ -12,13 +12,13 @@ import pytest
 from onnx import TensorProto, helper
 from quantise_naive import at, pool2d, qconv2d, requantise_one, rescale_one, wrap
 
-from vdla.compiler.graph.opset import with_defaults
-from vdla.compiler.quantise.integer_reference import FLOAT32_EXACT, KERNELS, conv_accumulate, exact_matmul
+from vdla.compiler.operators.integer_arithmetic import FLOAT32_EXACT, conv_accumulate, exact_matmul
+from vdla.compiler.operators.registry import OPERATORS, with_defaults
 from vdla.compiler.quantise.scales import scale_words
 
 
 def execute(op: str, operands: list[np.ndarray], **attributes: Any) -> np.ndarray:
-    return KERNELS[op](operands, with_defaults(op, attributes))
+    return OPERATORS[op].kernel(operands, with_defaults(op, attributes))
 
 
 def int8(generator: np.random.Generator, *shape: int) -> np.ndarray:

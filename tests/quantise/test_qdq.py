@@ -20,8 +20,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import optimise
+from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.verify import verify_graph
-from vdla.compiler.quantise.integer_reference import run_integer_reference
 from vdla.compiler.quantise.qdq import from_qdq, has_qdq
 
 MAY_DIFFER = 0.01
@@ -91,7 +91,7 @@ def imported(model: onnx.ModelProto, optimised: bool = True) -> Graph:
 def compare(model: onnx.ModelProto, x: np.ndarray, levels: list[float]) -> Graph:
     """Within one level everywhere and equal nearly everywhere, for onnxruntime's integer kernels and its float ones."""
     graph = imported(model)
-    found = run_integer_reference(graph, {graph.inputs[0]: x}, keep="outputs")
+    found = run_reference(graph, {graph.inputs[0]: x}, keep="outputs")
     for optimised in (False, True):
         for name, expected, level in zip(graph.outputs, onnxruntime_outputs(model, x, optimised), levels, strict=True):
             difference = np.rint((found[name] - expected) / level)
@@ -280,7 +280,7 @@ def test_network_quantised_by_onnxruntime(tmp_path: Path, kind: QuantType) -> No
     assert float_ops == {"qconv2d", "qadd", "qmax_pool2d", "qavg_pool2d", "qdense"} | ({"requantize"} & float_ops)
     for _ in range(20):
         x = b.generator.standard_normal((1, 3, 16, 16), np.float32)
-        found, expected = run_integer_reference(graph, {"x": x})[graph.outputs[0]], onnxruntime_outputs(quantised, x)[0]
+        found, expected = run_reference(graph, {"x": x}, keep="all")[graph.outputs[0]], onnxruntime_outputs(quantised, x)[0]
         assert np.abs(found - expected).max() <= 2.01 * level
 
 

@@ -11,7 +11,6 @@ from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.verify import verify_graph
 from vdla.compiler.quantise.calibrate import Method, generate_calibration
-from vdla.compiler.quantise.integer_reference import run_integer_reference
 from vdla.compiler.quantise.quantise import QuantiseOptions, quantise, quantise_with_report
 from vdla.compiler.quantise.report import quantise_report, relative_error
 from vdla.errors import RunError
@@ -152,7 +151,7 @@ def test_averages() -> None:
         "reshape",
         "reduce_mean",
     ]
-    exact, found = run_reference(b.graph(*pools), sample[0]), run_integer_reference(quantised.graph, sample[0])
+    exact, found = run_reference(b.graph(*pools), sample[0]), run_reference(quantised.graph, sample[0], keep="all")
     step = max(affine.scale for _, affine in quantised.int8.values())
     for pool in pools:
         assert np.abs(exact[pool] - found[pool]).max() < 3 * step, pool
@@ -167,7 +166,7 @@ def test_batch_norm_left_alone_becomes_depthwise() -> None:
     sample = b.sample()
     quantised = quantise(graph, sample)
     assert [node.op for node in quantised.nodes] == ["quantize", "qconv2d", "qconv2d", "dequantize"]
-    found, exact = run_integer_reference(quantised, sample[0]), run_reference(graph, sample[0])
+    found, exact = run_reference(quantised, sample[0], keep="all"), run_reference(graph, sample[0])
     assert relative_error(exact[graph.outputs[0]], found[graph.outputs[0]]) < 0.02
 
 
@@ -237,7 +236,7 @@ def test_random_graph_is_within_the_bound(seed: int) -> None:
     sample = b.sample()
     quantised = quantise_with_report(graph, sample, MINMAX)
     verify_graph(quantised.graph)
-    exact, found = run_reference(graph, sample[0], keep="all"), run_integer_reference(quantised.graph, sample[0])
+    exact, found = run_reference(graph, sample[0], keep="all"), run_reference(quantised.graph, sample[0], keep="all")
     bound = ErrorBound(graph, quantised, exact).bound
     for name, (tensor, affine) in quantised.int8.items():
         error = np.abs(affine.to_real(found[name]) - exact[tensor])
@@ -254,7 +253,7 @@ def test_random_graph_on_new_inputs(seed: int) -> None:
     b, graph = random_graph(seed)
     quantised = quantise_with_report(graph, b.sample(32))
     new = b.sample()[0]
-    exact, found = run_reference(graph, new), run_integer_reference(quantised.graph, new, keep="outputs")
+    exact, found = run_reference(graph, new), run_reference(quantised.graph, new, keep="outputs")
     level = {tensor: affine.scale for tensor, affine in quantised.int8.values()}
     for name in graph.outputs:
         assert np.sqrt(np.mean((exact[name] - found[name]) ** 2)) < 5 * level[name], f"seed {seed}, {name}"
@@ -271,7 +270,7 @@ def test_dead_channels_and_constant_activations() -> None:
     constant = b.op("conv2d", b.op("relu", zero), b.constant(0 * w[:, :, :1, :1]), b.constant([1.5, 1.5, 1.5, 1.5]))
     graph = b.graph(y, constant)
     quantised = quantise_with_report(graph, sample := b.sample(), MINMAX)
-    exact, found = run_reference(graph, sample[0]), run_integer_reference(quantised.graph, sample[0])
+    exact, found = run_reference(graph, sample[0]), run_reference(quantised.graph, sample[0], keep="all")
     assert np.abs(exact[y] - found[y])[:, :2].max() < 0.55 * max(
         affine.scale for t, affine in quantised.int8.values() if t == y
     )
@@ -288,7 +287,7 @@ def test_scales_far_from_one(factor: float) -> None:
 
     def error(size: float) -> float:
         scaled = [{"x": sample["x"] * np.float32(size)} for sample in samples]
-        exact, found = run_reference(graph, scaled[0]), run_integer_reference(quantise(graph, scaled[1:]), scaled[0])
+        exact, found = run_reference(graph, scaled[0]), run_reference(quantise(graph, scaled[1:]), scaled[0], keep="all")
         return relative_error(exact[graph.outputs[0]], found[graph.outputs[0]])
 
     assert error(factor) == pytest.approx(error(1.0), rel=0.01)
@@ -305,7 +304,7 @@ def test_branches_of_very_different_size() -> None:
         graph = b.graph(b.op("add", y, b.conv2d(x, 4, 1)))
         exact_sample = b.sample()
         for options in (MINMAX, QuantiseOptions(method=Method.MINMAX, fuse_residual=False)):
-            found = run_integer_reference(quantise(graph, exact_sample, options), exact_sample[0])
+            found = run_reference(quantise(graph, exact_sample, options), exact_sample[0], keep="all")
             exact = run_reference(graph, exact_sample[0])
             assert relative_error(exact[graph.outputs[0]], found[graph.outputs[0]]) < 0.02, (factor, options)
 

@@ -10,7 +10,6 @@ from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.verify import verify_graph
-from vdla.compiler.quantise.integer_reference import run_integer_reference
 from vdla.compiler.quantise.quantise import quantise
 from vdla.compiler.quantise.report import relative_error
 from vdla.zoo import build, digits_test, sample_inputs
@@ -32,7 +31,7 @@ def test_relative_error(name: str, limit: float) -> None:
     graph, quantised = network(name)
     image = next(iter(sample_inputs(name, 1, seed=1).values()))
     exact = run_reference(graph, {graph.inputs[0]: image})[graph.outputs[0]]
-    found = run_integer_reference(quantised, {graph.inputs[0]: image}, keep="outputs")[graph.outputs[0]]
+    found = run_reference(quantised, {graph.inputs[0]: image}, keep="outputs")[graph.outputs[0]]
     assert relative_error(exact, found) < limit
 
 
@@ -62,6 +61,6 @@ def test_digits_accuracy() -> None:
         return float(np.mean(np.concatenate(logits).argmax(axis=1) == labels))
 
     exact = accuracy(lambda inputs: run_reference(graph, inputs))
-    found = accuracy(lambda inputs: run_integer_reference(quantised, inputs, keep="outputs"))
+    found = accuracy(lambda inputs: run_reference(quantised, inputs, keep="outputs"))
     assert exact > 0.95
     assert abs(exact - found) <= 0.005, f"float {exact:.4f}, int8 {found:.4f}"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from quantise_naive import requantise_one, rescale_one
 
-from vdla.compiler.quantise.integer_reference import requantise_channels, rescale_channels, rescale_int32
+from vdla.compiler.operators.integer_arithmetic import requantise_channels, rescale_channels, rescale_int32
 from vdla.compiler.quantise.scales import (
     ACC_LIMIT,
     BIAS_LIMIT,

@@ -18,6 +18,7 @@ FOLDERS = ("isa", "sim", "hw", "designs", "compiler")
 
 MODULES = (
     "vdla",
+    "vdla.archive",
     "vdla.design",
     "vdla.device",
     "vdla.hw.driver",
@@ -27,6 +28,7 @@ MODULES = (
     "vdla.isa.program",
     "vdla.isa.registers",
     "vdla.isa.semantics",
+    "vdla.runtime",
     "vdla.sim",
 )
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.reference import run_node
-from vdla.compiler.quantise.integer_reference import KERNELS
 from vdla.compiler.targets import Backend, Bound, Placed, Run, Runner, Step, StepResult
 from vdla.design import Design
 
@@ -32,7 +31,9 @@ def runner(step: Step, bound: Bound) -> Runner:
         known = dict(values)
         made: dict[str, np.ndarray] = {}
         for node in step.nodes:
-            made[node.outputs[0]] = known[node.outputs[0]] = run_node(node, known, KERNELS)
+            results = run_node(node, known)
+            made.update(results)
+            known.update(results)
         return StepResult(made)
 
     return run

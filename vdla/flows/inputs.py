@@ -95,12 +95,14 @@ def require_samples(samples: Sequence[Inputs], types: Mapping[str, TensorType]) 
 
 
 def generated_inputs(types: Mapping[str, TensorType], seed: int) -> Inputs:
-    """Standard normal values (floats) or the whole range (integers) for each input."""
+    """Standard normal values (floats), the whole range (integers), or either (bool) for each input."""
     random = np.random.default_rng(seed)
     inputs: Inputs = {}
     for name, t in types.items():
         if np.issubdtype(np.dtype(t.dtype), np.floating):
             inputs[name] = random.standard_normal(t.shape).astype(t.dtype)
+        elif t.dtype == "bool":
+            inputs[name] = random.integers(0, 2, t.shape).astype(bool)
         else:
             limits = np.iinfo(t.dtype)
             inputs[name] = random.integers(limits.min, limits.max, t.shape, t.dtype, endpoint=True)

@@ -15,7 +15,7 @@ from vdla import __version__
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.reference import run_node, run_reference
 from vdla.compiler.model import CompiledModel
-from vdla.compiler.quantise.integer_reference import KERNELS
+from vdla.compiler.operators.registry import OPERATORS
 from vdla.compiler.targets.vdla_layout import quantised_name
 from vdla.design import Design
 from vdla.flows.compilation import CompileOptions, Prepared, compile_to_model, model_name, simulated
@@ -110,10 +110,6 @@ def default_inputs(model: object, compiled: CompiledModel, options: CompileOptio
     return generated_inputs(compiled.inputs, options.seed)
 
 
-MOVES = ("quantize", "concat", "reshape", "transpose", "pad")
-"""What turns the host's floats into levels, or moves levels about."""
-
-
 def integer_values(graph: Graph, inputs: Inputs, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every tensor of the integer reference, given the levels that the host made of floats it had computed.
 
@@ -122,10 +118,11 @@ def integer_values(graph: Graph, inputs: Inputs, found: Mapping[str, np.ndarray]
     """
     values = {**graph.constants, **inputs}
     for node in graph.nodes:
-        value, output = run_node(node, values, KERNELS), node.outputs[0]
-        if node.op in MOVES and output in found and np.abs(found[output].astype(np.int16) - value).max(initial=0) <= 1:
-            value = found[output]
-        values[output] = value
+        for output, value in run_node(node, values).items():
+            passes_levels = node.op == "quantize" or OPERATORS[node.op].moves
+            if passes_levels and output in found and np.abs(found[output].astype(np.int16) - value).max(initial=0) <= 1:
+                value = found[output]
+            values[output] = value
     return values
 
 

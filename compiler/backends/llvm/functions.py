@@ -1,15 +1,16 @@
 """The IR's pure functions (`nodes.CALLS`) as LLVM code, on scalars and vectors alike.
 
-float32 exp, tanh and sigmoid are our own branch-free code, so they stay in vector registers; their errors (measured on a
-million floats of every kind, in tests/compiler_llvm/test_functions.py) are at most 1 ulp for exp, 2.5 for tanh, 2 for sigmoid.
-sqrt, floor, ceil, round_even and abs are single instructions and exact (rsqrt: two roundings). log, pow, erf and every
-float64 function call the C library (below 1 ulp with glibc), one lane at a time.
+float32 exp, expm1, log, log1p, tanh, sigmoid and erf are our own branch-free code, so they stay in vector registers; their
+errors (measured on a million floats of every kind, in tests/compiler_llvm/test_functions.py) are at most 1 ulp for exp and
+log, 1.1 for erf, 1.5 for log1p, 2 for expm1 and sigmoid, 2.5 for tanh. sqrt, floor, ceil, round_even and abs are single
+instructions and exact (rsqrt: two roundings). pow, fmod, the trigonometric and the other hyperbolic functions, and every
+float64 function call the C library (at most 2.5 ulp with glibc), one lane at a time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
@@ -23,6 +24,18 @@ LOG2_HIGH = 0.693359375  # the leading 9 bits of ln 2, so that n · LOG2_HIGH is
 LOG2_LOW = math.log(2.0) - LOG2_HIGH
 EXP_TERMS = [1 / math.factorial(k) for k in range(7, 1, -1)]
 """Taylor coefficients of (exp(r) - 1 - r) / r²: for |r| <= ln(2)/2 the first one left out is below 2⁻²⁷ of the result."""
+
+
+LOG_TERMS = [2 / k for k in range(11, 1, -2)]
+"""Taylor coefficients of log(1 + f) - 2s in s = f / (2 + f), over s³: for s² <= 0.0295 the first one left out is below 2⁻²⁸."""
+ROOT_HALF = 0x3F3504F3
+"""The bits of √½ as a float32."""
+NORMAL = 2.0**-126
+ERF_SEAM = 0.85
+ERF_NEAR = [2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) - (k == 0) for k in range(9, -1, -1)]
+"""Taylor coefficients of erf(x) / x - 1 in x²: for |x| < 0.85 the first one left out is below 2⁻³⁰."""
+ERF_FAR = [-2.03536109e-4, 3.11679409e-3, -2.25161061e-2, 0.104522421, 0.636520071, 1.12806194, 1.03941873e-4]
+"""-log(1 - erf(x)) on 0.85 … 4 as a polynomial in x: a least-squares fit in float64 whose error in erf is below 2⁻²⁹."""
 
 
 def fma(b: Builder, x: Value, y: Value, z: Value) -> Value:
@@ -65,11 +78,69 @@ def exp_float32(b: Builder, x: Value) -> Value:
 def tanh_float32(b: Builder, x: Value) -> Value:
     """tanh(x) = -e / (2 + e) for e = exp(-2|x|) - 1, found without cancellation; the sign of x."""
     magnitude = intrinsic("fabs")(b, x)
-    q, n = _reduced_exp(b, _clamped(b, b.fmul(magnitude, like(x, -2.0)), -40.0, 0.0))
-    power = _power_of_two(b, n, x)
-    e = fma(b, q, power, b.fsub(power, like(x, 1.0)))
+    e = _small_expm1(b, _clamped(b, b.fmul(magnitude, like(x, -2.0)), -40.0, 0.0))
     result = b.fdiv(b.fneg(e), b.fadd(e, like(x, 2.0)))
     return _keep_nan(b, x, intrinsic("copysign")(b, result, x))
+
+
+def polynomial(b: Builder, x: Value, coefficients: Sequence[float]) -> Value:
+    """Horner's rule, the highest power's coefficient first."""
+    total = like(x, coefficients[0])
+    for c in coefficients[1:]:
+        total = fma(b, total, x, like(x, c))
+    return total
+
+
+def _small_expm1(b: Builder, x: Value) -> Value:
+    """exp(x) - 1 without cancellation, for x in [-40, 30]."""
+    q, n = _reduced_exp(b, x)
+    power = _power_of_two(b, n, x)
+    return fma(b, q, power, b.fsub(power, like(x, 1.0)))
+
+
+def expm1_float32(b: Builder, x: Value) -> Value:
+    """Above 30, where the 1 is lost anyway, exp."""
+    small = _small_expm1(b, _clamped(b, x, -40.0, 30.0))
+    return _keep_nan(b, x, b.select(b.fcmp_ordered(">", x, like(x, 30.0)), exp_float32(b, x), small))
+
+
+def log_float32(b: Builder, x: Value) -> Value:
+    """x = (1 + f) · 2ᵏ with 1 + f in √½ … √2; log(1 + f) = f - (f²/2 - s·(f²/2 + R)), s = f / (2 + f), R a series in s².
+
+    k · LOG2_HIGH is exact and added last. Subnormal numbers are scaled up first.
+    """
+    integers = with_lanes(I32, lanes_of(x.type))
+    subnormal = b.fcmp_ordered("<", x, like(x, NORMAL))
+    bits = b.bitcast(b.select(subnormal, b.fmul(x, like(x, 2.0**23)), x), integers)
+    exponent = b.ashr(b.sub(bits, like(bits, ROOT_HALF)), like(bits, 23))
+    f = b.fsub(b.bitcast(b.sub(bits, b.shl(exponent, like(bits, 23))), x.type), like(x, 1.0))
+    k = b.fadd(b.sitofp(exponent, x.type), b.select(subnormal, like(x, -23.0), like(x, 0.0)))
+    s = b.fdiv(f, b.fadd(like(x, 2.0), f))
+    z = b.fmul(s, s)
+    half = b.fmul(like(x, 0.5), b.fmul(f, f))
+    series = b.fmul(z, polynomial(b, z, LOG_TERMS))
+    tail = fma(b, s, b.fadd(half, series), b.fmul(k, like(x, LOG2_LOW)))
+    finite = b.fsub(b.fmul(k, like(x, LOG2_HIGH)), b.fsub(b.fsub(half, tail), f))
+    result = b.select(b.fcmp_ordered("==", x, like(x, math.inf)), x, finite)
+    result = b.select(b.fcmp_ordered("==", x, like(x, 0.0)), like(x, -math.inf), result)
+    return b.select(b.fcmp_unordered("<", x, like(x, 0.0)), like(x, math.nan), result)
+
+
+def log1p_float32(b: Builder, x: Value) -> Value:
+    """log(u) for u = 1 + x as rounded, plus what was rounded off over u."""
+    u = b.fadd(x, like(x, 1.0))
+    lost = b.fsub(x, b.fsub(u, like(x, 1.0)))
+    extreme = b.or_(b.fcmp_ordered("==", u, like(x, 0.0)), b.fcmp_ordered("==", u, like(x, math.inf)))
+    return b.fadd(log_float32(b, u), b.select(extreme, like(x, 0.0), b.fdiv(lost, u)))
+
+
+def erf_float32(b: Builder, x: Value) -> Value:
+    """A series near 0; from ERF_SEAM on, 1 - exp(-p(|x|))."""
+    magnitude = intrinsic("fabs")(b, x)
+    near = fma(b, x, polynomial(b, b.fmul(x, x), ERF_NEAR), x)
+    exponent = polynomial(b, _clamped(b, magnitude, 0.0, 4.0), ERF_FAR)
+    far = b.fneg(_small_expm1(b, b.fneg(exponent)))
+    return b.select(b.fcmp_unordered("<", magnitude, like(x, ERF_SEAM)), near, intrinsic("copysign")(b, far, x))
 
 
 def sigmoid_float32(b: Builder, x: Value) -> Value:
@@ -109,19 +180,22 @@ def _abs(b: Builder, x: Value) -> Value:
     return intrinsic("fabs")(b, x)
 
 
+LIBRARY = (
+    "exp", "expm1", "log", "log1p", "erf", "pow", "fmod", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
+    "asinh", "acosh", "atanh",
+)  # fmt: skip
+"""Functions the C library has for both dtypes."""
+
 FUNCTIONS: dict[tuple[str, str], Callable[..., Value]] = {
+    **{(name, dtype): library(name) for name in LIBRARY for dtype in ("float32", "float64")},
     ("exp", "float32"): exp_float32,
-    ("exp", "float64"): library("exp"),
-    ("log", "float32"): library("log"),
-    ("log", "float64"): library("log"),
+    ("expm1", "float32"): expm1_float32,
+    ("log", "float32"): log_float32,
+    ("log1p", "float32"): log1p_float32,
     ("tanh", "float32"): tanh_float32,
-    ("tanh", "float64"): library("tanh"),
+    ("erf", "float32"): erf_float32,
     ("sigmoid", "float32"): sigmoid_float32,
     ("sigmoid", "float64"): sigmoid_float64,
-    ("erf", "float32"): library("erf"),
-    ("erf", "float64"): library("erf"),
-    ("pow", "float32"): library("pow"),
-    ("pow", "float64"): library("pow"),
     **{(name, dtype): intrinsic(name) for name in ("sqrt", "floor", "ceil") for dtype in ("float32", "float64")},
     **{("round_even", dtype): intrinsic("roundeven") for dtype in ("float32", "float64")},
     **{("rsqrt", dtype): _rsqrt for dtype in ("float32", "float64")},

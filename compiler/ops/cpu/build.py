@@ -16,10 +16,10 @@ from vdla.compiler import te
 from vdla.compiler.backends.llvm import CpuKernel, Target, compile_function, host_target
 from vdla.compiler.graph.fuse import FusionGroup
 from vdla.compiler.graph.graph import Node, TensorType
-from vdla.compiler.graph.opset import OPERATORS as GRAPH_OPERATORS
-from vdla.compiler.graph.opset import with_defaults
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.operators.definition import Attributes, Definition, Types
+from vdla.compiler.operators.registry import OPERATORS as GRAPH_OPERATORS
+from vdla.compiler.operators.registry import infer_types, with_defaults
 from vdla.compiler.ops.cpu.compose import as_words, inlined, placeholders_below, wired, without_constant_parts
 from vdla.compiler.ops.cpu.operators import CpuOperator, operator_for, schedule_separately
 from vdla.compiler.passes.lower import lower
@@ -34,7 +34,7 @@ SHORT_ROW = 4
 
 @dataclass(frozen=True)
 class Composition:
-    """A group's tensor expressions, `output` last.
+    """A group's tensor expressions, `outputs` last.
 
     inputs: what changes from call to call, by tensor. constants: what does not, with its value where the definition gives it.
     parts: placeholders, each with the stage over constants alone that it holds the value of.
@@ -43,12 +43,12 @@ class Composition:
     inputs: tuple[tuple[str, te.Tensor], ...]
     constants: tuple[tuple[str, te.Tensor, np.ndarray | None], ...]
     parts: tuple[tuple[te.Tensor, te.Tensor], ...]
-    output: te.Tensor
+    outputs: tuple[te.Tensor, ...]
 
     @property
     def parameters(self) -> list[te.Tensor]:
         """The kernel's inputs: what changes, the constants it reads itself, the parts."""
-        return [*(p for _, p in self.inputs), *(p for _, p, _ in self.read_by([self.output])), *(p for p, _ in self.parts)]
+        return [*(p for _, p in self.inputs), *(p for _, p, _ in self.read_by(self.outputs)), *(p for p, _ in self.parts)]
 
     def read_by(self, stages: Sequence[te.Tensor]) -> list[tuple[str, te.Tensor, np.ndarray | None]]:
         """The constants that `stages` read."""
@@ -94,7 +94,10 @@ def compose(group: FusionGroup, members: Sequence[Member], fixed: frozenset[str]
                 known[name] = placeholder
         own = definition.inputs[len(names) :]
         constants += [("", p, value) for p, value in zip(own, definition.constants, strict=True)]
-        known[member.node.outputs[0]] = named(wired(definition.output, feeds), member.node, group)
+        for name, output in zip(member.node.outputs, definition.outputs, strict=True):
+            known[name] = named(wired(output, feeds), member.node, group)
+    if len(group.outputs) > 1:  # such a node is alone: nothing is to be inlined
+        return Composition(tuple(inputs), tuple(constants), (), tuple(known[name] for name in group.outputs))
     boundaries = [known[node.outputs[0]] for node in group.nodes[:-1]]
     candidates = [stage for stage in boundaries if not stage.reduction]
     output = known[group.output]
@@ -104,7 +107,7 @@ def compose(group: FusionGroup, members: Sequence[Member], fixed: frozenset[str]
     if in_words:
         output = as_words(output)
     output, parts = without_constant_parts(output, [p for _, p, _ in constants])
-    return Composition(tuple(inputs), tuple(constants), tuple(parts), output)
+    return Composition(tuple(inputs), tuple(constants), tuple(parts), (output,))
 
 
 def fills_words(packed: Sequence[int]) -> bool:
@@ -126,7 +129,7 @@ def scheduled_group(
     members = [member_of(node, type_of, target or host_target()) for node in group.nodes]
     composition = compose(group, members, fixed)
     name = "_".join(node.op for node in group.nodes)[:NAME_LENGTH]
-    schedule = Schedule(te.create_function(name, composition.parameters, [composition.output]))
+    schedule = Schedule(te.create_function(name, composition.parameters, composition.outputs))
     anchor = next(m for m in members if m.node is group.anchor)
     anchor.operator.schedule(schedule, anchor.definition, anchor.types, anchor.attributes)
     return schedule.func, composition
@@ -138,7 +141,7 @@ class CompiledGroup:
     def __init__(self, group: FusionGroup, type_of: TypeOf, fixed: frozenset[str]) -> None:
         func, self.composition = scheduled_group(group, type_of, fixed)
         self.kernel = compile_function(lower(func))
-        self.types = [*(type_of(name) for name, _ in self.composition.inputs), type_of(group.output)]
+        self.types = [*(type_of(name) for name, _ in self.composition.inputs), *map(type_of, group.outputs)]
         self.prepare = _prepare_kernel(self.composition)
 
     def bound(self, constants: Mapping[str, np.ndarray]) -> HostKernel:
@@ -150,7 +153,7 @@ class CompiledGroup:
 
         stages = [stage for _, stage in self.composition.parts]
         parts = self.prepare.run(*values(stages)) if self.prepare else []
-        return HostKernel(self.kernel, self.types, (*values([self.composition.output]), *parts))
+        return HostKernel(self.kernel, self.types, (*values(self.composition.outputs), *parts))
 
 
 def _prepare_kernel(composition: Composition) -> CpuKernel | None:
@@ -164,11 +167,12 @@ def _prepare_kernel(composition: Composition) -> CpuKernel | None:
 
 
 class HostKernel:
-    """Call it with the arrays that change from call to call, in order, then its output."""
+    """Call it with the arrays that change from call to call, in order, then its outputs."""
 
     def __init__(self, kernel: CpuKernel, types: Sequence[TensorType], constants: tuple[np.ndarray, ...]) -> None:
         self.kernel, self.types, self.constants = kernel, types, constants
-        self.shapes = [p.shape for p in kernel.params[: len(types) - 1]]
+        self.count = len(types) - kernel.output_count
+        self.shapes = [p.shape for p in kernel.params[: self.count]]
 
     def __call__(self, *arrays: np.ndarray) -> None:
         """Raises `RunError` when an array's shape, dtype or layout is not the kernel's."""
@@ -176,22 +180,23 @@ class HostKernel:
             found = [f"{a.dtype}{list(a.shape)}{'' if a.flags.c_contiguous else ', not contiguous'}" for a in arrays]
             expected = ", ".join(f"{t.dtype}{list(t.shape)}" for t in self.types)
             raise RunError("arrays do not fit the operator", where=self.kernel.name, found=found, expected=expected)
-        *inputs, output = arrays
+        inputs, outputs = arrays[: self.count], arrays[self.count :]
         views = [a.reshape(shape) for a, shape in zip(inputs, self.shapes, strict=True)]
-        written = self.kernel.params[-1]
-        self.kernel(*views, *self.constants, output.view(written.dtype).reshape(written.shape))
+        written = self.kernel.params[-self.kernel.output_count :]
+        results = [a.view(p.dtype).reshape(p.shape) for a, p in zip(outputs, written, strict=True)]
+        self.kernel(*views, *self.constants, *results)
 
-    def run(self, *inputs: np.ndarray) -> np.ndarray:
-        """Call with a new output, and return it."""
-        output = np.empty(self.types[-1].shape, self.types[-1].dtype)
-        self(*inputs, output)
-        return output
+    def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Call with new outputs, and return them."""
+        outputs = [np.empty(t.shape, t.dtype) for t in self.types[self.count :]]
+        self(*inputs, *outputs)
+        return outputs
 
 
 def build_group_kernel(group: FusionGroup, type_of: TypeOf, constants: Mapping[str, np.ndarray]) -> HostKernel:
     """The kernel of a group, its constants in it; groups equal but for these share machine code.
 
-    Its arrays are those of `varying_inputs`, then the output. Raises `CompileError` for operators the CPU does not have.
+    Its arrays are those of `varying_inputs`, then the outputs. Raises `CompileError` for operators the CPU does not have.
     """
     numbers: dict[str, str] = {"": ""}
     nodes = tuple(_renamed(node, numbers) for node in group.nodes)
@@ -223,8 +228,9 @@ def build_cpu_kernel(
     attributes: Mapping[str, Any],
 ) -> HostKernel:
     """The kernel of one node, none of its inputs constant. An absent optional input has type None and is left out of calls."""
-    group, types = _single(op, input_types, attributes)
-    return build_group_kernel(group, {**types, "y": output_types[0]}.__getitem__, {})
+    group, types = _single(op, input_types, attributes, len(output_types))
+    types |= zip(group.outputs, output_types, strict=True)
+    return build_group_kernel(group, types.__getitem__, {})
 
 
 def scheduled_function(
@@ -234,14 +240,17 @@ def scheduled_function(
 
     Raises `CompileError` for an operator the CPU does not have, `ModelError` for attributes it does not have.
     """
-    group, types_by_name = _single(op, types, attributes)
+    count = len(infer_types(op, types, attributes)) if op in GRAPH_OPERATORS else 1
+    group, types_by_name = _single(op, types, attributes, count)
     return scheduled_group(group, types_by_name.__getitem__, target=target)
 
 
-def _single(op: str, types: Types, attributes: Mapping[str, Any]) -> tuple[FusionGroup, dict[str, TensorType]]:
+def _single(op: str, types: Types, attributes: Mapping[str, Any], count: int) -> tuple[FusionGroup, dict[str, TensorType]]:
+    """One node of `count` outputs, alone, and its inputs' types by name."""
     named_types = {f"x{k}": t for k, t in enumerate(types) if t is not None}
     inputs = tuple("" if t is None else f"x{k}" for k, t in enumerate(types))
-    return FusionGroup((Node("y", op, inputs, ("y",), attributes),)), named_types
+    outputs = ("y",) if count == 1 else tuple(f"y{k}" for k in range(count))
+    return FusionGroup((Node("y", op, inputs, outputs, attributes),)), named_types
 
 
 _kernels: dict[tuple[Any, ...], CompiledGroup] = {}

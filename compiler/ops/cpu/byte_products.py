@@ -83,7 +83,7 @@ def qconv2d(types: Types, a: Attributes) -> Definition:
         position = h * width + w
         return acc[n, o, position // LANES, position % LANES] - sums[o] * OFFSET
 
-    return Definition((x, w, *parameters), requantised(g, total, parameters, a))
+    return Definition((x, w, *parameters), (requantised(g, total, parameters, a),))
 
 
 def schedule(s: Schedule, types: Types, a: Attributes) -> None:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from vdla.compiler.backends.llvm import Target
 from vdla.compiler.operators import products
 from vdla.compiler.operators.definition import Attributes, Definition, Types
-from vdla.compiler.operators.elementwise import CHANNELWISE, ELEMENTWISE
-from vdla.compiler.operators.movement import MOVEMENT
-from vdla.compiler.operators.pooling import REDUCTIONS, WINDOWS
+from vdla.compiler.operators.registry import OPERATORS as GRAPH_OPERATORS
 from vdla.compiler.ops.cpu import byte_products, schedules
 from vdla.compiler.schedule import Schedule
 from vdla.compiler.schedule.locate import written_buffer
@@ -62,17 +60,17 @@ def convolution(s: Schedule, d: Definition, types: Types, a: Attributes) -> None
     schedules.schedule_convolution(s, g.form, g.o)
 
 
+SCHEDULES: dict[str, Callable[[Schedule, Definition, Types, Attributes], None]] = {
+    **dict.fromkeys(("max_pool2d", "qmax_pool2d", "avg_pool2d", "qavg_pool2d"), window),
+    **dict.fromkeys(("conv2d", "qconv2d"), convolution),
+    **dict.fromkeys(("dense", "qdense"), lambda s, d, t, a: schedules.schedule_dense(s)),
+    "matmul": lambda s, d, t, a: schedules.schedule_matmul(s),
+    "pack_nchwc": packing,
+}
+"""All others have each stage scheduled by itself."""
+
 OPERATORS: dict[str, CpuOperator] = {
-    **{name: CpuOperator(define, separate) for name, define in (ELEMENTWISE | CHANNELWISE | MOVEMENT | REDUCTIONS).items()},
-    **{name: CpuOperator(define, window) for name, define in WINDOWS.items()},
-    "conv2d": CpuOperator(products.conv2d, convolution),
-    "qconv2d": CpuOperator(products.qconv2d, convolution),
-    "dense": CpuOperator(products.dense, lambda s, d, t, a: schedules.schedule_dense(s)),
-    "qdense": CpuOperator(products.qdense, lambda s, d, t, a: schedules.schedule_dense(s)),
-    "pack_nchwc": CpuOperator(MOVEMENT["pack_nchwc"], packing),
-    "matmul": CpuOperator(products.matmul, lambda s, d, t, a: schedules.schedule_matmul(s)),
-    "qadd": CpuOperator(products.qadd, separate),
-    "requantize": CpuOperator(products.requantize, separate),
+    name: CpuOperator(operator.define, SCHEDULES.get(name, separate)) for name, operator in GRAPH_OPERATORS.items()
 }
 
 BYTE_CONVOLUTION = CpuOperator(byte_products.qconv2d, lambda s, d, t, a: byte_products.schedule(s, t, a))

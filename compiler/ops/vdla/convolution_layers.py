@@ -12,7 +12,7 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node
-from vdla.compiler.graph.opset import with_defaults
+from vdla.compiler.operators.registry import with_defaults
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters
 from vdla.compiler.ops.vdla.packing import pack_conv_weights
 from vdla.compiler.ops.vdla.workload import ConvWorkload

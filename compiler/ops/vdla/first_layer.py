@@ -15,7 +15,7 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.graph.opset import infer_type, with_defaults
+from vdla.compiler.operators.registry import infer_type, with_defaults
 from vdla.design import Design
 
 

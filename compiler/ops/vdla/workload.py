@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vdla.compiler.graph.opset import window_output
+from vdla.compiler.operators.shapes import window_output
 from vdla.design import Design
 
 

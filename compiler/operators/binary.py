@@ -1,0 +1,95 @@
+"""Arithmetic and logic on two operands or more."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vdla.compiler import te
+from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.ir.nodes import Expr
+from vdla.compiler.operators.attribute import flag
+from vdla.compiler.operators.definition import Attributes, Types
+from vdla.compiler.operators.elementwise import binary, broadcasting, constant, variadic
+from vdla.compiler.operators.operator import BOOL, NUMBER, Fusion, Input, Operator
+from vdla.compiler.operators.shapes import broadcast_shape, present
+from vdla.errors import ModelError
+
+
+def divide(x: Expr, y: Expr) -> Expr:
+    """Integers divide towards zero, and by zero give zero: a processor would trap."""
+    if x.dtype == "float32":
+        return x / y
+    zero = constant(x, 0)
+    quotient = te.absolute(x) // te.absolute(te.select(te.equal(y, zero), constant(y, 1), y))
+    signed = te.select(te.not_equal(x < zero, y < zero), zero - quotient, quotient)
+    return te.select(te.equal(y, zero), zero, signed)
+
+
+def numpy_divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if x.dtype.kind == "f":
+        return x / y
+    quotient = np.floor_divide(np.abs(x), np.abs(y))
+    return np.where(y == 0, 0, np.where((x < 0) == (y < 0), quotient, -quotient)).astype(x.dtype)
+
+
+def modulo(x: Expr, y: Expr, a: Attributes) -> Expr:
+    """The remainder with the sign of the divisor, or (fmod) of the dividend. Of a division by zero: 0; of floats, NaN."""
+    if x.dtype == "float32":
+        return te.fmod(x, y)
+    zero, one = constant(x, 0), constant(x, 1)
+    safe = te.select(te.logical_or(te.equal(y, zero), te.equal(y, constant(y, -1))), one, y)  # neither traps nor overflows
+    remainder = x % safe
+    if not a["fmod"]:
+        return remainder
+    return te.select(
+        te.logical_and(te.not_equal(remainder, zero), te.not_equal(x < zero, safe < zero)), remainder - safe, remainder
+    )
+
+
+def numpy_modulo(x: np.ndarray, y: np.ndarray, a: Attributes) -> np.ndarray:
+    return np.fmod(x, y) if a["fmod"] or x.dtype.kind == "f" else np.mod(x, y)
+
+
+def greater_of(x: Expr, y: Expr) -> Expr:
+    """NaN if either is: `maximum` then gives its second operand. x, which may be the greatest of many already, stands once."""
+    return te.select(te.not_equal(y, y), y, te.maximum(y, x)) if x.dtype == "float32" else te.maximum(y, x)
+
+
+def lesser_of(x: Expr, y: Expr) -> Expr:
+    return te.select(te.not_equal(y, y), y, te.minimum(y, x)) if x.dtype == "float32" else te.minimum(y, x)
+
+
+def infer_prelu(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    x, slope = present(types)
+    if broadcast_shape([x.shape, slope.shape]) != x.shape:
+        raise ModelError("the slope does not broadcast to the input", found=f"{slope.shape} to {x.shape}")
+    return (x,)
+
+
+PRELU = Operator(
+    name="prelu",
+    inputs=(Input("x"), Input("slope", like="x")),
+    infer=infer_prelu,
+    define=broadcasting(lambda x, slope: te.select(x < constant(x, 0), x * slope, x), "x", "slope"),
+    kernel=lambda inputs, a: np.where(inputs[0] < 0, inputs[0] * inputs[1], inputs[0]),
+    fusion=Fusion.ELEMENTWISE,
+    reads=3,
+)
+
+FAMILY = (
+    binary(
+        "add", lambda x, y: x + y, lambda x, y: x + y, dtypes=NUMBER, takes_clip=True, slope=1,
+        host_reason="no VDLA kernel: shapes differ, or an operand is constant, or no operand is int8",
+    ),
+    binary("sub", lambda x, y: x - y, lambda x, y: x - y, dtypes=NUMBER, slope=1),
+    binary("mul", lambda x, y: x * y, lambda x, y: x * y, dtypes=NUMBER),
+    binary("div", divide, numpy_divide, dtypes=NUMBER),
+    binary("mod", modulo, numpy_modulo, dtypes=NUMBER, attributes={"fmod": flag()}),
+    binary("pow", te.power, np.power),
+    variadic("max", greater_of, np.maximum, dtypes=NUMBER, reads=4, slope=1),
+    variadic("min", lesser_of, np.minimum, dtypes=NUMBER, reads=4, slope=1),
+    PRELU,
+    binary("and", te.logical_and, np.logical_and, dtypes=BOOL),
+    binary("or", te.logical_or, np.logical_or, dtypes=BOOL),
+    binary("xor", te.not_equal, np.logical_xor, dtypes=BOOL),
+)  # fmt: skip

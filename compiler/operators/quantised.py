@@ -1,0 +1,243 @@
+"""Operators on int8 levels, whose arithmetic is integer and exact, and the way from floats to levels and back.
+
+    qconv2d     y = requantise(Σ pad(x)·w [+ rescale(residual, residual_bias, residual_scale)], bias, scale, low, high)
+    qdense      the same for x[N, I], w[O, I] (no residual)
+    qadd        y = requantise(rescale(a, a_bias, a_scale) + rescale(b, b_bias, b_scale), bias, scale, low, high)
+    requantize  y = requantise(int32(x), bias, scale, low, high)
+    quantize    y = clip(round_half_even(x / scale) + zero_point, -128, 127), float32 → int8
+    dequantize  y = (int32(x) - zero_point) · scale, int8 → float32; `scale` may be per channel along `axis`
+
+What the parameters are, `integer_arithmetic` says. Pools of levels are in `pooling`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vdla.compiler import te
+from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.ir.nodes import Const, Expr
+from vdla.compiler.operators.attribute import integer, positive_reals
+from vdla.compiler.operators.convolution import WINDOW, infer_conv2d
+from vdla.compiler.operators.definition import Attributes, Definition, Types, of_channel, placeholders, required
+from vdla.compiler.operators.dense import infer_dense
+from vdla.compiler.operators.elementwise import constant, unary
+from vdla.compiler.operators.integer_arithmetic import (
+    HIGH,
+    LEVELS,
+    LOW,
+    PAD_LEVEL,
+    conv_accumulate,
+    exact_matmul,
+    parameters_of,
+    requantise_channels,
+    rescale_int32,
+)
+from vdla.compiler.operators.operator import IMAGE, INT8, MAX_RANK, Fusion, Input, Operator
+from vdla.compiler.operators.products import accumulated, at_position, dot_products, geometry, requantised
+from vdla.compiler.operators.shapes import axis_in, present, same
+from vdla.errors import ModelError
+
+ZERO_POINT = integer(0, LOW, HIGH)
+
+
+def infer_qconv2d(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    """A residual has the output's shape, and comes with its bias and scale."""
+    outputs = infer_conv2d("int8")(types, a)
+    extra = types[4:]
+    if extra and any(extra):
+        residual = extra[0]
+        if len(extra) != 3 or not all(extra):
+            raise ModelError("a residual without its bias and scale", found=f"{len([t for t in extra if t])} of 3 inputs")
+        if residual is not None and residual.shape != outputs[0].shape:
+            raise ModelError("the residual does not fit the output", found=residual.shape, expected=str(outputs[0].shape))
+    return outputs
+
+
+def infer_qadd(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    x, y = present(types)[:2]
+    if x.shape != y.shape:
+        raise ModelError("operands of qadd differ in shape", found=f"{x.shape} and {y.shape}")
+    return (x,)
+
+
+def infer_dequantize(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    (x,) = present(types)
+    if isinstance(a["scale"], tuple | list):
+        axis = axis_in(a["axis"], len(x.shape))
+        if len(a["scale"]) not in (1, x.shape[axis]):
+            raise ModelError("scales do not fit the axis", found=len(a["scale"]), expected=f"1 or {x.shape[axis]}")
+    return (TensorType(x.shape, "float32"),)
+
+
+def define_qconv2d(types: Types, a: Attributes) -> Definition:
+    """y = requantise(Σ pad(x)·w [+ rescale(residual)], bias, scale), int32 accumulation wrapping."""
+    names = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
+    x, w, *parameters = inputs = required(*placeholders(types, *names))
+    g = geometry(types, a)
+    total = at_position(accumulated(x, w, g, a["pad_value"], "int32"), g)
+    return Definition(inputs, (requantised(g, total, parameters, a),))
+
+
+def define_qdense(types: Types, a: Attributes) -> Definition:
+    x, w, bias, scale = required(*placeholders(types, "x", "w", "bias", "scale"))
+    acc = dot_products(x, w, "int32")
+
+    def element(*at: Expr) -> Expr:
+        channel = at[-1]
+        return te.cast(
+            te.requantise(acc[at], of_channel(bias, channel), of_channel(scale, channel), a["low"], a["high"]), "int8"
+        )
+
+    return Definition((x, w, bias, scale), (te.compute(acc.shape, element, "y"),))
+
+
+def define_qadd(types: Types, a: Attributes) -> Definition:
+    """y = requantise(rescale(a, a_bias, a_scale) + rescale(b, b_bias, b_scale), bias, scale) along axis 1."""
+    names = ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")
+    x, y, *parameters = required(*placeholders(types, *names))
+
+    def element(*at: Expr) -> Expr:
+        x_bias, x_scale, y_bias, y_scale, bias, scale = (of_channel(p, at[1]) for p in parameters)
+        left = te.rescale(te.cast(x[at], "int32"), x_bias, x_scale)
+        right = te.rescale(te.cast(y[at], "int32"), y_bias, y_scale)
+        return te.cast(te.requantise(left + right, bias, scale, a["low"], a["high"]), "int8")
+
+    return Definition((x, y, *parameters), (te.compute(x.shape, element, "y"),))
+
+
+def define_requantize(types: Types, a: Attributes) -> Definition:
+    x, bias, scale = required(*placeholders(types, "x", "bias", "scale"))
+
+    def element(*at: Expr) -> Expr:
+        wide = te.cast(x[at], "int32")
+        return te.cast(te.requantise(wide, of_channel(bias, at[1]), of_channel(scale, at[1]), a["low"], a["high"]), "int8")
+
+    return Definition((x, bias, scale), (te.compute(x.shape, element, "y"),))
+
+
+def levels(x: Expr, a: Attributes) -> Expr:
+    """Halves to even; clipped before conversion, so that nothing overflows."""
+    steps = te.round_even(x / constant(x, a["scale"])) + constant(x, a["zero_point"])
+    return te.cast(te.cast(te.clip(steps, constant(x, -128), constant(x, 127)), "int32"), "int8")
+
+
+def define_dequantize(types: Types, a: Attributes) -> Definition:
+    """int8 → float32; a scale for each channel along `axis` is a constant input."""
+    (x,) = required(*placeholders(types, "x"))
+    scale = np.asarray(a["scale"], np.float32).reshape(-1)
+    scales = te.placeholder(scale.shape, "float32", "scale")
+
+    def element(*at: Expr) -> Expr:
+        steps = te.cast(te.cast(x[at], "int32") - int(a["zero_point"]), "float32")
+        return steps * of_channel(scales, at[a["axis"]] if len(scale) > 1 else Const(0))
+
+    return Definition((x, scales), (te.compute(x.shape, element, "y"),), (scale,))
+
+
+def qconv2d(operands: Sequence[Any], a: Attributes) -> np.ndarray:
+    x, w, bias, scale, residual, residual_bias, residual_scale = (*operands, None, None, None)[:7]
+    acc = conv_accumulate(x, w, a)
+    if residual is not None:
+        acc += rescale_int32(residual, residual_bias, residual_scale)
+    return requantise_channels(acc, bias, scale, a["low"], a["high"])
+
+
+def qdense(operands: Sequence[Any], a: Attributes) -> np.ndarray:
+    x, w, bias, scale = operands
+    return requantise_channels(exact_matmul(w, x.T).T, bias, scale, a["low"], a["high"])
+
+
+def qadd(operands: Sequence[Any], a: Attributes) -> np.ndarray:
+    x, y, x_bias, x_scale, y_bias, y_scale, bias, scale = operands
+    return requantise_channels(
+        rescale_int32(x, x_bias, x_scale) + rescale_int32(y, y_bias, y_scale), bias, scale, a["low"], a["high"]
+    )
+
+
+def requantize(operands: Sequence[Any], a: Attributes) -> np.ndarray:
+    x, bias, scale = operands
+    return requantise_channels(x.astype(np.int32), bias, scale, a["low"], a["high"])
+
+
+def quantize(x: np.ndarray, a: Attributes) -> np.ndarray:
+    """clip(round_half_even(x / scale) + zero_point, -128, 127), float32 → int8."""
+    return np.clip(np.rint(x / np.float32(a["scale"])) + a["zero_point"], -128, 127).astype(np.int8)
+
+
+def dequantize(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
+    """(x - zero_point) · scale; a scale for each channel lies along `axis`."""
+    scale = np.asarray(a["scale"], np.float32)
+    if scale.ndim:
+        scale = scale.reshape([-1 if i == a["axis"] % inputs[0].ndim else 1 for i in range(inputs[0].ndim)])
+    return (inputs[0].astype(np.int32) - np.int32(a["zero_point"])).astype(np.float32) * scale
+
+
+FAMILY = (
+    unary(
+        "quantize", levels, quantize, output="int8", attributes={"scale": positive_reals(), "zero_point": ZERO_POINT},
+        host_reason="floats become int8 on the host",
+    ),
+    Operator(
+        name="dequantize",
+        inputs=(Input("x", INT8),),
+        attributes={"scale": positive_reals(), "zero_point": ZERO_POINT, "axis": integer(1)},
+        infer=infer_dequantize,
+        define=define_dequantize,
+        kernel=dequantize,
+        fusion=Fusion.ELEMENTWISE,
+        host_reason="int8 becomes floats on the host",
+    ),
+    Operator(
+        name="qconv2d",
+        inputs=(
+            Input("x", INT8, rank=IMAGE),
+            Input("w", INT8, rank=IMAGE),
+            *parameters_of(("w", 0)),
+            Input("residual", INT8, rank=IMAGE),
+            *parameters_of(("w", 0), "residual_"),
+        ),
+        optional=3,
+        attributes={**WINDOW, **LEVELS, "pad_value": PAD_LEVEL},
+        infer=infer_qconv2d,
+        define=define_qconv2d,
+        kernel=qconv2d,
+        fusion=Fusion.COMPLEX,
+    ),
+    Operator(
+        name="qdense",
+        inputs=(Input("x", INT8, rank=(2, 2)), Input("w", INT8, rank=(2, 2)), *parameters_of(("w", 0))),
+        attributes=LEVELS,
+        infer=infer_dense("int8"),
+        define=define_qdense,
+        kernel=qdense,
+        fusion=Fusion.COMPLEX,
+    ),
+    Operator(
+        name="qadd",
+        inputs=(
+            Input("a", INT8, rank=(2, MAX_RANK)),
+            Input("b", INT8, rank=(2, MAX_RANK)),
+            *parameters_of(("a", 1), "a_"),
+            *parameters_of(("a", 1), "b_"),
+            *parameters_of(("a", 1)),
+        ),
+        attributes=LEVELS,
+        infer=infer_qadd,
+        define=define_qadd,
+        kernel=qadd,
+        fusion=Fusion.ELEMENTWISE,
+    ),
+    Operator(
+        name="requantize",
+        inputs=(Input("x", INT8, rank=(2, MAX_RANK)), *parameters_of(("x", 1))),
+        attributes=LEVELS,
+        infer=same,
+        define=define_requantize,
+        kernel=requantize,
+        fusion=Fusion.ELEMENTWISE,
+    ),
+)  # fmt: skip

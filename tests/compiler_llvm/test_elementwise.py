@@ -1,0 +1,126 @@
+"""Every elementwise operator of the registry as machine code against its NumPy kernel, in each of its dtypes: vectors and their
+tails, broadcasting, the edges of arithmetic. What a record says of an operator is held against both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.ir.nodes import Load, walk_expr
+from vdla.compiler.operators.operator import Operator
+from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaults
+from vdla.compiler.ops.cpu import build_cpu_kernel
+
+EDGES = np.float32([0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 1, -1, 1e-30, 1e30, -1e30, np.inf, -np.inf, np.nan, 1e-40])
+GIVEN: dict[str, list[dict[str, Any]]] = {
+    "clip": [{"low": -0.5, "high": 1.25}],
+    "cast": [{"to": to} for to in ("float32", "int32", "int64", "bool")],
+    "gelu": [{}, {"approximate": "tanh"}],
+    "mod": [{}, {"fmod": True}],
+    "is_inf": [{}, {"positive": False}, {"negative": False}, {"positive": False, "negative": False}],
+    "quantize": [{"scale": 0.05, "zero_point": 3}],
+}
+APART = {"dequantize", "qadd", "requantize", "batch_norm"}  # with parameters for each channel: test_operators.py
+PLAIN = [o for o in OPERATORS.values() if o.is_elementwise and o.name not in APART]
+FLOATS = [o for o in PLAIN if "float32" in o.inputs[-1].dtypes]
+
+
+def arrays_for(operator: Operator, dtype: str, seed: int) -> list[np.ndarray]:
+    """Arrays that broadcast, over the operator's domain and beyond."""
+    rng, count = np.random.default_rng(seed), 3 if operator.variadic else len(operator.inputs)
+    shapes = [(3, 5, 41), (41,), (5, 1)][:count]
+    if dtype == "float32":
+        low, high = max(operator.domain[0], -5.0), min(operator.domain[1], 6.0)
+        arrays = [rng.uniform(low, high, shape).astype(dtype) for shape in shapes]
+        arrays[0][0, 0, : len(EDGES)] = EDGES
+        if count > 1:
+            arrays[1][-3:] = [np.nan, 0, np.inf]
+    elif dtype == "bool":
+        arrays = [rng.integers(0, 2, shape).astype(bool) for shape in shapes]
+    else:
+        arrays = [rng.integers(-9, 10, shape).astype(dtype) for shape in shapes]
+        arrays[0][0, 0, :3] = [np.iinfo(dtype).min, np.iinfo(dtype).max, np.iinfo(dtype).min + 1]
+        if count > 1:
+            arrays[1][:2] = [-1, 0]  # what a processor's division traps on
+    if operator.name == "where":
+        arrays[0] = rng.integers(0, 2, shapes[0]).astype(bool)
+    if operator.name == "cast" and dtype == "float32":
+        arrays = [np.where(np.abs(x) < 1e6, x, 7).astype(dtype) for x in arrays]  # beyond an integer's range nothing is defined
+    if operator.name == "quantize":
+        arrays = [np.nan_to_num(x) for x in arrays]  # NaN is no level
+    return arrays
+
+
+CASES = [
+    pytest.param(o, dtype, a, id=f"{o.name}-{dtype}-{'-'.join(map(str, a.values()))}")
+    for o in PLAIN
+    for dtype in o.inputs[-1].dtypes
+    for a in GIVEN.get(o.name, [{}])
+]
+
+
+@pytest.mark.parametrize(("operator", "dtype", "attributes"), CASES)
+def test_machine_code_equals_numpy(operator: Operator, dtype: str, attributes: dict[str, Any]) -> None:
+    if dtype in ("int8", "uint8", "int16", "float64"):
+        dtype_of = {"float64": "float32"}.get(dtype, "int32")
+        arrays = [x if x.dtype == bool else x.astype(dtype) for x in arrays_for(operator, dtype_of, 1)]
+    else:
+        arrays = arrays_for(operator, dtype, 1)
+    complete = with_defaults(operator.name, attributes)
+    types = tuple(TensorType(x.shape, str(x.dtype)) for x in arrays)
+    kernel = build_cpu_kernel(operator.name, types, infer_types(operator.name, types, complete), complete)
+    (found,) = kernel.run(*arrays)
+    with np.errstate(all="ignore"):
+        expected = np.asarray(operator.kernel(arrays, complete))
+    assert found.dtype == expected.dtype
+    if found.dtype == np.float32:
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("operator", FLOATS, ids=lambda o: o.name)
+def test_reads_are_those_of_the_expression(operator: Operator) -> None:
+    """Fusion bounds the code of a kernel by them. A variadic operator of two is meant."""
+    types = tuple(TensorType((4,), "bool" if i.dtypes == ("bool",) else "float32") for i in operator.inputs)
+    types = types * 2 if operator.variadic else types
+    complete = with_defaults(operator.name, GIVEN.get(operator.name, [{}])[-1])
+    counts = []
+    for attributes in GIVEN.get(operator.name, [{}]):
+        (output,) = operator.define(types, with_defaults(operator.name, attributes)).outputs
+        assert output.value is not None
+        loads = [e.buffer for e in walk_expr(output.value) if isinstance(e, Load)]
+        counts.append(max((loads.count(x) for x in set(loads)), default=0))
+    assert max(counts) == operator.reads, complete
+
+
+@pytest.mark.parametrize("operator", [o for o in FLOATS if len(o.inputs) == 1 and not o.variadic], ids=lambda o: o.name)
+def test_claims_about_values(operator: Operator) -> None:
+    """Sign, slope, monotony, domain and interval, over a fine grid of the domain."""
+    complete = with_defaults(operator.name, GIVEN.get(operator.name, [{}])[0])
+    low, high = max(operator.domain[0], -20.0), min(operator.domain[1], 20.0)
+    x = np.linspace(low, high, 40_001, dtype=np.float32)
+    with np.errstate(all="ignore"):
+        y = np.asarray(operator.kernel([x], complete)).astype(np.float64)
+    assert not np.isnan(y).any()
+    if operator.monotone:
+        assert (np.diff(y) >= -1e-6 * np.abs(y[1:])).all()  # but for rounding
+    if operator.non_negative:
+        assert y.min() >= 0
+    if np.isfinite(operator.slope):
+        steps = np.abs(np.diff(y)) / np.diff(x.astype(np.float64))
+        assert steps.max() <= operator.slope + 0.01
+    if operator.clips is not None:
+        bounds = operator.clips(complete)
+        np.testing.assert_array_equal(y, np.clip(x, *np.float32(bounds)))
+
+
+def test_what_is_claimed_is_claimed_by_some_and_not_by_all() -> None:
+    """The claims above would hold of nothing, were the fields never set."""
+    for trait in ("moves", "commutes", "integer_form", "takes_clip", "non_negative", "monotone", "host_reason"):
+        assert 1 <= sum(bool(getattr(o, trait)) for o in OPERATORS.values()) < len(OPERATORS) / 2, trait
+    assert {o.name for o in OPERATORS.values() if o.channel_axis is not None} == {"conv2d", "dense"}
+    assert {o.name for o in OPERATORS.values() if o.clips is not None} == {"relu", "clip"}

@@ -1,6 +1,6 @@
 """One VDLA program from a run of consecutive layers: kernels, DRAM plan, link.
 
-layers ─ workload ─ kernel (expression, tiling, schedule, lower, emit; cached by workload)
+layers ─ workload, configuration ─ kernel (expression, schedule, lower, emit; cached by both)
        └ constants, activations ─ DRAM plan ─▶ bindings ─▶ link ─▶ Program
 """
 
@@ -84,7 +84,7 @@ def _layer(node: Node, graph: Graph, design: Design) -> Layer:
 
 
 def _config(layer: Layer, design: Design, latency_hiding: bool, configs: Configs) -> Config:
-    """The configuration asked for, once it is known to be one; else the default's for hiding latency or not."""
+    """The configuration asked for, once it is known to be one; else the heuristic's."""
     template = template_of(layer.workload)
     if layer.workload not in configs:
         return (template.default if latency_hiding else template.serial)(layer.workload, design)
@@ -92,8 +92,9 @@ def _config(layer: Layer, design: Design, latency_hiding: bool, configs: Configs
     if problem := template.space(layer.workload, design).problem(config):
         raise CompileError(
             f"not a configuration of this {template.name} on {design.name}: {problem}",
-            where=layer.node.name, found=str(config), hint="one of the kernel's space",
-        )  # fmt: skip
+            where=layer.node.name,
+            found=str(config),
+        )
     return config
 
 

@@ -41,12 +41,11 @@ def schedule_conv2d(func: Function, w: ConvWorkload, t: ConvTiling, intrinsics: 
         s.set_scope(stage, "vdla.acc")
     padding = covered_input(w, t) != (w.height, w.width)
     operations = {"padded": load("inp", padding), "acc": "gemm", "requantised": "requantise", "y": "store"}
-    inputs = ["padded"]
     if w.residual:
         operations |= {"residual_rescaled": "rescale", "sum": "add"} | widen(s, "residual_wide", outer[0])
-        inputs.append(s.cache_read("residual_wide", "residual", "vdla.inp"))
-        s.compute_at(inputs[-1], tile)
-        operations[inputs[-1]] = "load.inp"
+        residual = s.cache_read("residual_wide", "residual", "vdla.inp")
+        s.compute_at(residual, tile)
+        operations[residual] = "load.inp"
         operations[cache_parameters(s, "residual_rescaled", "residual_parameters", channel_loop)] = "load.acc"
     operations[cache_parameters(s, "requantised", "parameters", channel_loop)] = "load.acc"
 

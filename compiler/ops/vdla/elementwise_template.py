@@ -52,7 +52,7 @@ def space(w: ElementwiseWorkload, design: Design) -> Space:
 
 
 def refusal(w: ElementwiseWorkload, t: ElementwiseTiling, design: Design) -> str:
-    """Whether `t` overflows acc, with the numbers; empty when it fits."""
+    """By how much `t` overflows acc, with the numbers; empty when it fits."""
     apart = footprint(w, t)
     together = Footprint(0, 0, apart.acc - parameter_tiles(w, t))  # which may all have been read when the next are loaded
     return fit_problem(apart, together, lambda: build(w, t.config, design), design)

@@ -93,7 +93,7 @@ class Operator:
     channel_axis: int | None = None
     """Of a layer with weights, input 1, a row of them for each channel of the output: where those channels lie there."""
     non_negative: bool = False
-    """No element of the output is below zero."""
+    """No element of the output is below zero, of floats."""
     clips: Callable[[Attributes], tuple[float, float]] | None = None
     """It is min(max(x, low), high), for these two."""
     slope: float = inf

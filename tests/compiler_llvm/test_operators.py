@@ -213,6 +213,22 @@ def test_integer_operators(op, arrays, attributes):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8", "int64", "bool"])
+@pytest.mark.parametrize(("shape", "axis", "sizes"), [((2, 9, 5, 7), 1, (1, 5, 3)), ((40,), -1, (33, 7)), ((3, 4), 0, (3,))])
+def test_an_operator_of_several_outputs(shape, axis, sizes, dtype):
+    """Each is written by the one kernel, in order."""
+    x = np.random.default_rng(3).integers(-5, 6, shape).astype(dtype)
+    attributes, types = {"axis": axis, "sizes": sizes}, (TensorType(shape, dtype),)
+    found = build_cpu_kernel("split", types, infer_types("split", types, attributes), attributes).run(x)
+    expected = np.split(x, np.cumsum(sizes)[:-1], axis)
+    assert len(found) == len(expected)
+    for part, other in zip(found, expected, strict=True):
+        assert part.dtype == other.dtype
+        np.testing.assert_array_equal(part, other)
+    func, _ = scheduled_function("split", types, attributes)
+    lower(func, check=True)
+
+
 def kernel_of(op, x, attributes):
     types = (TensorType(x.shape, str(x.dtype)),)
     attributes = with_defaults(op, attributes)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from vdla.design import Design
+from vdla.element_types import ElementType
 
 INSTRUCTION_BITS = 128
 DRAM_BYTES_MAX = 1 << 32
@@ -84,6 +85,11 @@ def queue_of(opcode: Opcode, buffer: Buffer | None = None) -> Queue:
     if opcode == Opcode.LOAD and buffer in LOAD_QUEUE_BUFFERS:
         return Queue.LOAD
     return Queue.COMPUTE
+
+
+def element_type(design: Design, buffer: Buffer) -> ElementType:
+    """What the tiles of `buffer` consist of in DRAM; micro-ops have no elements."""
+    return design.element(buffer.name.lower())
 
 
 def tile_bytes(design: Design, buffer: Buffer) -> int:

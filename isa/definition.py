@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from vdla.design import Design
+from vdla.element_types import ElementType
 
 INSTRUCTION_BITS = 128
 DRAM_BYTES_MAX = 1 << 32
@@ -98,6 +99,11 @@ def queue_of(opcode: Opcode, buffer: Buffer | None = None) -> Queue:
 def unit_of(queue: Queue) -> Unit:
     """The unit that runs the instructions of `queue`."""
     return Unit(queue + 1)
+
+
+def element_type(design: Design, buffer: Buffer) -> ElementType:
+    """What the tiles of `buffer` consist of in DRAM; micro-ops have no elements."""
+    return design.element(buffer.name.lower())
 
 
 def tile_bytes(design: Design, buffer: Buffer) -> int:

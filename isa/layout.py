@@ -146,7 +146,7 @@ class Layout:
                     expected=f"0..{s.range[1]}",
                 )
             _deposit(word, s, values)
-        return word[:, 0].astype(np.uint32 if self.design.uop_bits == 32 else np.uint64)
+        return word[:, 0].astype(f"u{self.design.uop_bytes}")
 
     def decode_uops(self, words: np.ndarray) -> np.ndarray:
         """uint32[n] or uint64[n] → UOP_COLUMNS[n]; reserved bits are ignored."""

@@ -13,7 +13,17 @@ import numpy as np
 
 from vdla.design import Design
 from vdla.errors import RunError
-from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, AluOp, Buffer, GemmMode, Opcode, depth, tile_bytes
+from vdla.isa.definition import (
+    SCALE_MULTIPLIER_BITS,
+    SCALE_SHIFT_BITS,
+    AluOp,
+    Buffer,
+    GemmMode,
+    Opcode,
+    depth,
+    element_type,
+    tile_bytes,
+)
 from vdla.isa.layout import layout_of
 
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
@@ -26,9 +36,9 @@ class Machine:
     design: Design
     dram: np.ndarray  # uint8[bytes]
     uop: np.ndarray  #  int64[depth, 3]: dst, src, wgt
-    inp: np.ndarray  #  int8[depth, batch, block_in]
-    wgt: np.ndarray  #  int8[depth, block_out, block_in]
-    acc: np.ndarray  #  int32[depth, batch, block_out]
+    inp: np.ndarray  #  [depth, batch, block_in], each of these three of the design's type
+    wgt: np.ndarray  #  [depth, block_out, block_in]
+    acc: np.ndarray  #  [depth, batch, block_out]
 
 
 def new_machine(design: Design, dram: np.ndarray) -> Machine:
@@ -38,9 +48,9 @@ def new_machine(design: Design, dram: np.ndarray) -> Machine:
         design,
         dram,
         np.zeros((design.uop_depth, 3), np.int64),
-        np.zeros((design.inp_depth, g.batch, g.block_in), np.int8),
-        np.zeros((design.wgt_depth, g.block_out, g.block_in), np.int8),
-        np.zeros((design.acc_depth, g.batch, g.block_out), np.int32),
+        np.zeros((design.inp_depth, g.batch, g.block_in), design.element("inp").storage),
+        np.zeros((design.wgt_depth, g.block_out, g.block_in), design.element("wgt").storage),
+        np.zeros((design.acc_depth, g.batch, g.block_out), design.element("acc").storage),
     )
 
 
@@ -117,14 +127,15 @@ def load(m: Machine, f: np.void) -> None:
 
 
 def store(m: Machine, f: np.void) -> None:
-    """Write y_size rows of x_size acc tiles, narrowed to their low bytes, to DRAM."""
+    """Write y_size rows of x_size acc tiles, narrowed to the low bits of the type out, to DRAM."""
     entry, width = int(f["sram_base"]), tile_bytes(m.design, Buffer.OUT)
+    narrow = element_type(m.design, Buffer.OUT).storage
     for y in range(int(f["y_size"])):
         for x in range(int(f["x_size"])):
             start = (int(f["dram_base"]) + y * int(f["x_stride"]) + x) * width
             check_range("DRAM", start + width - 1, len(m.dram))
             check_range("acc", entry, m.design.acc_depth)
-            m.dram[start : start + width] = m.acc[entry].astype(np.uint8).ravel()  # modulo 2⁸
+            m.dram[start : start + width] = m.acc[entry].astype(narrow).ravel().view(np.uint8)
             entry += 1
 
 
@@ -195,7 +206,7 @@ def write_entry(m: Machine, buffer: Buffer, entry: int, data: np.ndarray | None,
     """Write one SRAM entry from DRAM bytes, or every element of it from the pad value."""
     check_range(buffer.name.lower(), entry, depth(m.design, buffer))
     if buffer == Buffer.UOP:
-        word = np.zeros(1, np.uint64) if data is None else data.view(np.uint32 if len(data) == 4 else np.uint64)
+        word = np.zeros(1, np.uint64) if data is None else data.view(f"u{m.design.uop_bytes}")
         record = layout_of(m.design).decode_uops(word)[0]
         m.uop[entry] = [int(record[name]) for name in ("dst", "src", "wgt")]
         return
@@ -203,8 +214,7 @@ def write_entry(m: Machine, buffer: Buffer, entry: int, data: np.ndarray | None,
     if data is None:
         memory[entry] = pad_value
         return
-    dtype = np.int32 if buffer == Buffer.ACC else np.int8
-    memory[entry] = data.view(dtype).reshape(memory[entry].shape)
+    memory[entry] = data.view(element_type(m.design, buffer).storage).reshape(memory[entry].shape)
 
 
 def check_range(memory: str, index: int, size: int) -> None:

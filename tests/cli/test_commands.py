@@ -32,7 +32,7 @@ def test_run_json_is_one_document_with_the_promised_keys(vdla, tmp_path):
     assert document["bit_exact"] is True
     assert 0 < document["bound_cycles"] <= document["cycles"] == sum(layer["cycles"] for layer in document["layers"])
     assert document["rel_err"] < 0.05
-    assert document["provenance"].keys() >= {"version", "design_hash", "model_hash", "seed", "command"}
+    assert document["provenance"].keys() >= {"version", "design_hash", "build_hash", "model_hash", "seed", "command"}
     assert document["wall"].keys() >= {"compile_s", "simulate_s", "reference_s"}
     assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["index.html", "run.json", "trace.json"]
     assert json.loads((tmp_path / "report" / "run.json").read_text())["cycles"] == document["cycles"]

@@ -5,7 +5,7 @@
 
 A refactoring proves itself with it. Every zoo network is compiled for every shipped design, with and without latency hiding,
 and run; compared are the bytes of each program (instructions, constants, addresses, slots, layers) and the JSON of
-`vdla run --json` but for wall times, the command and the design's hash. Exit code 1 when anything differs.
+`vdla run --json` but for wall times, the command and the design's hashes. Exit code 1 when anything differs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 PACKAGES = ("isa", "sim", "hw", "designs", "compiler")
 """Folders beside vdla/ that are its subpackages (pyproject's package-dir)."""
-IGNORED = ("wall", "provenance.design_hash", "provenance.command")
+IGNORED = ("wall", "provenance.design_hash", "provenance.build_hash", "provenance.command")
 
 
 def package_links(checkout: Path, folder: Path) -> Path:

@@ -99,7 +99,7 @@ def design_text(design: Design) -> str:
         ("ridge", f"{design.peak_gops / bandwidth:,.1f} operations a byte"),
         ("alignment", f"{design.dram_alignment:,} bytes in DRAM"),
         ("board", f"{board.name} ({board.part}, {board.host})" if board else "none"),
-        ("hash", design.hash_hex),
+        ("hash", f"{design.hash_hex} of programs, {design.build_hash} of all keys"),
     ]
     columns = [("SRAM", "left"), *((heading, "right") for heading in ("KiB", "entry (bytes)", "entries", "index bits"))]
     return "\n".join(

@@ -93,6 +93,7 @@ def run_model(
         provenance={
             "version": __version__,
             "design_hash": compiled.design.hash_hex,
+            "build_hash": compiled.design.build_hash,
             "model_hash": graph_hash(compiled.float_graph),
             "seed": options.seed,
             "command": shlex.join(["vdla", *sys.argv[1:]]),

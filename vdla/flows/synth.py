@@ -31,6 +31,7 @@ class SynthesisReport:
 
     design: str
     design_hash: str
+    build_hash: str
     xc7: Mapping[str, Any] | None
     ecp5: Mapping[str, Any] | None
     cached: tuple[str, ...]
@@ -39,6 +40,7 @@ class SynthesisReport:
         return {
             "design": self.design,
             "design_hash": self.design_hash,
+            "build_hash": self.build_hash,
             "xc7": self.xc7,
             "ecp5": self.ecp5,
             "cached": list(self.cached),
@@ -74,7 +76,8 @@ def synthesise(
         results[target] = _run(loaded, target, sources, on_stage) | {"tools": {tool.name: tool.version for tool in tools}}
         if kept is not None:
             write_file(kept, json.dumps(results[target]))
-    return SynthesisReport(loaded.name, loaded.hash_hex, results.get("xc7"), results.get("ecp5"), tuple(cached))
+    hashes = loaded.hash_hex, loaded.build_hash
+    return SynthesisReport(loaded.name, *hashes, results.get("xc7"), results.get("ecp5"), tuple(cached))
 
 
 def _sources(design: Design) -> dict[str, str]:

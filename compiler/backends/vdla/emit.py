@@ -7,6 +7,7 @@ micro-ops. Equal sequences are stored once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -30,8 +31,9 @@ from vdla.compiler.backends.vdla.sram import MEMORY_OF_SCOPE, SramPlan, plan_sra
 from vdla.compiler.backends.vdla.trace import Item, Nest, Pattern, Trace, trace
 from vdla.compiler.ir.nodes import Buffer, Function, attribute
 from vdla.design import Design
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import CompileError
-from vdla.isa.definition import AluOp, GemmMode, Opcode, tile_bytes
+from vdla.isa.definition import AluOp, GemmMode, Opcode, element_type, tile_bytes
 from vdla.isa.definition import Buffer as Memory
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS
 
@@ -325,17 +327,17 @@ def _in_loop_order(pattern: Pattern) -> tuple[tuple[int, ...], np.ndarray, np.nd
 def _dma_memory(item: Item, on_chip: int, in_dram: int, design: Design) -> Memory:
     """The `buffer` field of a DMA. Raises `CompileError` when the DRAM tensor's type or tile is not the memory's."""
     chip, dram = item.nest.buffers[on_chip], item.nest.buffers[in_dram]
-    if item.nest.name == "vdla.store" or (chip.scope == "vdla.acc" and dram.dtype == "int8"):
+    if item.nest.name == "vdla.store" or (chip.scope == "vdla.acc" and dram.dtype == design.types.out):
         memory = Memory.OUT
     else:
         memory = MEMORY_OF_SCOPE.get(chip.scope, Memory.UOP)
-    expected = "int32" if memory is Memory.ACC else "int8"
-    extents = item.nest.intrinsic.operands[in_dram].extents
-    size = int(np.prod(extents)) * np.dtype(dram.dtype).itemsize
-    if memory is Memory.UOP or dram.dtype != expected or size != tile_bytes(design, memory):
+    size = ELEMENT_TYPES[dram.dtype].bytes_of(math.prod(item.nest.intrinsic.operands[in_dram].extents))
+    found = f"{dram.dtype} tile of {size} bytes"
+    expected = "" if memory is Memory.UOP else f"{element_type(design, memory).name} tile of {tile_bytes(design, memory)} bytes"
+    if found != expected:
         raise CompileError(
             f"{item.nest.name} between {chip.scope} and {dram.scope}", where=f"{chip.name}, {dram.name}",
-            found=f"{dram.dtype} tile of {size} bytes", expected=f"{expected} tile of {tile_bytes(design, memory)} bytes",
+            found=found, expected=expected,
         )  # fmt: skip
     return memory
 

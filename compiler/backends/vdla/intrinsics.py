@@ -21,18 +21,14 @@ BINARY_OPS = (AluOp.MIN, AluOp.MAX, AluOp.ADD, AluOp.MUL, AluOp.SHL)
 
 def vdla_intrinsics(design: Design) -> dict[str, TensorIntrinsic]:
     """Every VDLA intrinsic over the tiles of `design`."""
-    inp, wgt, out = inp_tile(design), wgt_tile(design), acc_tile(design)
+    inp, wgt, out, types = inp_tile(design), wgt_tile(design), acc_tile(design), design.types
     table: dict[str, TensorIntrinsic] = {}
-    for scope, tile, dtype, wide in (
-        ("inp", inp, "int8", "int8"),
-        ("wgt", wgt, "int8", "int8"),
-        ("acc", out, "int32", "int32"),
-    ):
-        table[f"load.{scope}"] = _load(f"vdla.{scope}", tile, dtype, wide)
-        table[f"load_padded.{scope}"] = _load_padded(f"vdla.{scope}", tile, dtype, wide)
-    table["load.out"] = _load("vdla.acc", out, "int8", "int32")
-    table["load_padded.out"] = _load_padded("vdla.acc", out, "int8", "int32")
-    table |= {"store": _store(out), "gemm": _gemm(design), "gemm_reset": _constant("vdla.gemm_reset", out, Const(0))}
+    for scope, tile, dtype in (("inp", inp, types.inp), ("wgt", wgt, types.wgt), ("acc", out, types.acc)):
+        table[f"load.{scope}"] = _load(f"vdla.{scope}", tile, dtype, dtype)
+        table[f"load_padded.{scope}"] = _load_padded(f"vdla.{scope}", tile, dtype, dtype)
+    table["load.out"] = _load("vdla.acc", out, types.out, types.acc)
+    table["load_padded.out"] = _load_padded("vdla.acc", out, types.out, types.acc)
+    table |= {"store": _store(out, types.out), "gemm": _gemm(design), "gemm_reset": _constant("vdla.gemm_reset", out, Const(0))}
     for op in BINARY_OPS:
         table[op.name.lower()], table[f"{op.name.lower()}_imm"] = _binary(op, out), _binary_imm(op, out)
     table |= {"mov": _move(out), "mov_imm": _constant("vdla.alu.mov", out, Var("imm")), "clip": _clip(out)}
@@ -64,6 +60,7 @@ def _elementwise(
 
 
 def _acc(name: str, tile: Tile) -> Buffer:
+    """int32: what the vector unit computes in, whatever the operands are."""
     return Buffer(name, tile, "int32", "vdla.acc")
 
 
@@ -80,16 +77,17 @@ def _load_padded(scope: str, tile: Tile, source: str, target: str) -> TensorIntr
     )
 
 
-def _store(tile: Tile) -> TensorIntrinsic:
-    return _elementwise("vdla.store", Buffer("dst", tile, "int8"), (_acc("src", tile),), lambda s: s.astype("int8"))
+def _store(tile: Tile, target: str) -> TensorIntrinsic:
+    return _elementwise("vdla.store", Buffer("dst", tile, target), (_acc("src", tile),), lambda s: s.astype(target))
 
 
 def _gemm(design: Design) -> TensorIntrinsic:
-    acc = _acc("acc", acc_tile(design))
-    inp, wgt = Buffer("inp", inp_tile(design), "int8", "vdla.inp"), Buffer("wgt", wgt_tile(design), "int8", "vdla.wgt")
+    acc, types = _acc("acc", acc_tile(design)), design.types
+    inp = Buffer("inp", inp_tile(design), types.inp, "vdla.inp")
+    wgt = Buffer("wgt", wgt_tile(design), types.wgt, "vdla.wgt")
 
     def body(b: Var, o: Var, i: Var) -> Store:
-        return Store(acc, (b, o), acc[b, o] + inp[b, i].astype("int32") * wgt[o, i].astype("int32"))
+        return Store(acc, (b, o), acc[b, o] + inp[b, i].astype(types.acc) * wgt[o, i].astype(types.acc))
 
     extents = (design.gemm.batch, design.gemm.block_out, design.gemm.block_in)
     return TensorIntrinsic("vdla.gemm", tile_function("gemm", extents, body, (inp, wgt), acc), (acc, inp, wgt))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
+from vdla.design import Design
 from vdla.device import UNITS, DeviceResult, Observer
 from vdla.errors import RunError
 from vdla.hw.build import rtl_library
@@ -18,6 +18,7 @@ from vdla.hw.driver import Counters, Driver, Job, design_hash, unit_of_words
 from vdla.hw.simulation import BUS_BASE, MemoryModel, RtlSimulation, StopReason
 from vdla.hw.trace import Trace, events_of, seen, trace_of
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
+from vdla.isa.definition import INSTRUCTION_BYTES
 from vdla.isa.program import Program
 from vdla.profile import profile_of
 

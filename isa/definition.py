@@ -17,6 +17,7 @@ from enum import IntEnum
 from vdla.design import Design
 
 INSTRUCTION_BITS = 128
+INSTRUCTION_BYTES = INSTRUCTION_BITS // 8
 DRAM_BYTES_MAX = 1 << 32
 """Addresses on the memory bus are 32 bits."""
 

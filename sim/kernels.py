@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, AluOp, Buffer, GemmMode, Opcode
-from vdla.sim.jit import jit
+from vdla.jit import jit
 
 LANES = 16
 """Vector width of the GEMM kernel: tiles narrower than this take the scalar loop."""

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
+from vdla.design import Design
 from vdla.device import STALLS, UNITS, DeviceResult, LayerProfile, Observer, Profile, UnitProfile
 from vdla.errors import RunError
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
-from vdla.isa.definition import PER_CHANNEL_ALU_OPS, AluOp, Buffer, Opcode, tile_bytes
+from vdla.isa.definition import INSTRUCTION_BYTES, PER_CHANNEL_ALU_OPS, AluOp, Buffer, Opcode, tile_bytes
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, Machine, new_machine, uop_indices
 from vdla.isa.timing import ALU_LATENCY, ALU_LONG_LATENCY, LONG_ALU_OPS

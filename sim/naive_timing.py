@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
-from vdla.isa.definition import AluOp, Buffer, Opcode, Queue, queue_of, tile_bytes
+from vdla.design import Design
+from vdla.isa.definition import INSTRUCTION_BYTES, AluOp, Buffer, Opcode, Queue, queue_of, tile_bytes
 from vdla.isa.timing import (
     ALU_FILL,
     ALU_LONG_FILL,

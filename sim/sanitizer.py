@@ -18,10 +18,10 @@ from vdla.errors import RunError
 from vdla.isa.definition import Buffer, depth, tile_bytes
 from vdla.isa.program import Program
 from vdla.isa.tokens import queues_of, units_of
+from vdla.jit import jit
 from vdla.sim import kernels
 from vdla.sim.deadlock import deadlock_error
 from vdla.sim.functional import describe, new_memories, raise_fault, shape_of
-from vdla.sim.jit import jit
 from vdla.sim.kernels import (
     ALU_MOV,
     ALU_REQUANTISE,

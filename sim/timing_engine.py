@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
-from vdla.isa.definition import Opcode
+from vdla.design import Design
+from vdla.isa.definition import INSTRUCTION_BYTES, Opcode
 from vdla.isa.timing import (
     BUS_PRIORITY,
     COMMAND_QUEUE_DEPTH,
@@ -36,11 +36,11 @@ from vdla.isa.timing import (
 )
 from vdla.isa.tokens import units_of
 from vdla.isa.transfers import tile_widths
+from vdla.jit import jit
 from vdla.profile import Events
 from vdla.sim import bus
 from vdla.sim.bus import Port
 from vdla.sim.compiled_timing import load_finish, store_finish
-from vdla.sim.jit import jit
 from vdla.sim.work import Work
 
 UNKNOWN = -1

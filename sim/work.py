@@ -14,9 +14,9 @@ from vdla.isa.definition import Opcode
 from vdla.isa.program import Program
 from vdla.isa.timing import ALU_LATENCY, ALU_LONG_LATENCY, DECODE, LONG_ALU_OPS, alu_cycles, gemm_cycles
 from vdla.isa.transfers import padded_entries, tile_widths, tiles_moved
+from vdla.jit import jit
 from vdla.sim import kernels
 from vdla.sim.functional import new_memories, raise_fault, shape_of
-from vdla.sim.jit import jit
 from vdla.sim.kernels import ALU_REQUANTISE, BUF_UOP, NO_FAULT, OP_ALU, OP_LOAD, Memories, Shape
 
 

@@ -22,7 +22,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from vdla.errors import DesignError, ProblemList, VdlaError
 
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
-INSTRUCTION_BYTES = 16
 ACC_BYTES = 4
 AXI_BURST_BYTES = 4096
 DESIGN_BYTES_MAX = 1 << 20

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
+from vdla.design import Design
 from vdla.device import STALLS, UNITS, LayerProfile, Profile, UnitProfile
-from vdla.isa.definition import Buffer, Opcode, Queue, Unit, unit_of
+from vdla.isa.definition import INSTRUCTION_BYTES, Buffer, Opcode, Queue, Unit, unit_of
 from vdla.isa.program import Program
 from vdla.isa.timing import DECODE, QUEUE_HOP
 from vdla.isa.tokens import FIFOS, units_of

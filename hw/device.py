@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vdla.arithmetic import round_up
 from vdla.design import Design
 from vdla.device import UNITS, DeviceResult, Observer
 from vdla.errors import RunError
@@ -102,7 +103,7 @@ class RtlDevice:
 
 def memory_image(program: Program, dram: np.ndarray, design: Design) -> np.ndarray:
     """uint8: the program from byte 0, DRAM from the next page on."""
-    image = np.zeros(_dram_offset(program) + _up(max(len(dram), 1), max(PAGE, design.bus_bytes)), np.uint8)
+    image = np.zeros(_dram_offset(program) + round_up(max(len(dram), 1), max(PAGE, design.bus_bytes)), np.uint8)
     words = np.ascontiguousarray(program.words).view(np.uint8).reshape(-1)
     image[: len(words)] = words
     image[_dram_offset(program) : _dram_offset(program) + len(dram)] = dram
@@ -181,8 +182,4 @@ def _read_only(dram: np.ndarray) -> np.ndarray:
 
 
 def _dram_offset(program: Program) -> int:
-    return _up(max(len(program.words), 1) * INSTRUCTION_BYTES, PAGE)
-
-
-def _up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
+    return round_up(max(len(program.words), 1) * INSTRUCTION_BYTES, PAGE)

@@ -20,7 +20,7 @@ from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, Layout, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
 from vdla.isa.program_text import assemble_program, disassemble_program
-from vdla.isa.tokens import FIFOS, Fifo, Order, order_of, queues_of
+from vdla.isa.tokens import FIFOS, Fifo, Precedence, precedence_of, queues_of
 
 __all__ = [
     "COLUMNS",
@@ -34,7 +34,7 @@ __all__ = [
     "LayerSpan",
     "Layout",
     "Opcode",
-    "Order",
+    "Precedence",
     "Program",
     "ProgramProblem",
     "Queue",
@@ -49,6 +49,6 @@ __all__ = [
     "instruction_text",
     "layout_of",
     "new_columns",
-    "order_of",
+    "precedence_of",
     "queues_of",
 ]

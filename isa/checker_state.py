@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vdla.arithmetic import ceil_div
 from vdla.design import Design
 from vdla.isa import checker_kernels as kernels
 from vdla.isa.definition import (
@@ -66,12 +67,12 @@ def _table(values: Mapping[Any, int]) -> np.ndarray:
 
 
 def initial_state(program: Program, clock: np.ndarray) -> kernels.State:
-    """Nothing touched yet; DRAM as the segments fill it. clock: int32[n, 3], see `Order`."""
+    """Nothing touched yet; DRAM as the segments fill it. clock: int32[n, 3], see `Precedence`."""
     design, block = program.design, program.design.out_tile_bytes
     srams = [SRAM_OF[memory] for memory in sorted(SRAM_OF)]  # DRAM is the last memory
     depths = np.array([depth(design, buffer) for buffer in srams], np.int64)
     widest = max(depth(design, buffer) * tile_bytes(design, buffer) for buffer in srams)
-    entries = int(depths.sum()) - (-program.dram_bytes // block)
+    entries = int(depths.sum()) + ceil_div(program.dram_bytes, block)
     image, known = _uop_image(program)
     slices = {s.field.name: s for s in layout_of(design).uop}
     return kernels.State(
@@ -100,10 +101,10 @@ def initial_state(program: Program, clock: np.ndarray) -> kernels.State:
 def _uop_image(program: Program) -> tuple[np.ndarray, np.ndarray]:
     """DRAM as uint32[], and which of its micro-ops a segment holds, uint8[micro-ops]."""
     size = program.design.uop_bytes
-    count = -(-program.dram_bytes // size)
+    count = ceil_div(program.dram_bytes, size)
     image, known = np.zeros(count * size, np.uint8), np.zeros(count, np.uint8)
     for segment in program.segments:
         end = segment.address + len(segment.data)
         image[segment.address : end] = segment.data
-        known[-(-segment.address // size) : end // size] = 1
+        known[ceil_div(segment.address, size) : end // size] = 1
     return image.view(np.uint32), known

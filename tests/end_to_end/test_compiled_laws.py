@@ -19,8 +19,8 @@ from vdla.flows.run import Run
 from vdla.isa.definition import Buffer, Opcode, tile_bytes
 from vdla.isa.program import Program
 from vdla.sim import Simulator
-from vdla.sim.device import schedule_program
-from vdla.sim.timing_engine import schedule_of
+from vdla.sim.device import timeline_of_program
+from vdla.sim.timing_engine import timeline_of
 
 SEEDS = range(200 if os.environ.get("VDLA_LONG") else 8)
 TOLERANCE, STARTING = 0.01, 20
@@ -73,8 +73,8 @@ def any_model(request: pytest.FixtureRequest) -> tuple[Run, str]:
 def cycles_on(program: Program, design: Design) -> int:
     """Cycles of the same instructions under another memory section."""
     columns = program.columns()
-    work, _ = schedule_program(program, columns)
-    return schedule_of(columns, work, design).cycles
+    work, _ = timeline_of_program(program, columns)
+    return timeline_of(columns, work, design).cycles
 
 
 def test_better_memory_is_never_slower(any_model: tuple[Run, str]) -> None:

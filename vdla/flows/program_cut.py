@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from vdla.arithmetic import round_up
 from vdla.design import Design
 from vdla.isa.definition import DMA_SIZE_BITS, Buffer, Opcode, tile_bytes
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, layout_of, new_columns
@@ -71,7 +72,7 @@ def _sram_state(program: Program, memories: Memories) -> tuple[list[Segment], li
     design, address = program.design, program.dram_bytes
     segments, loads = [], []
     for buffer, data in _sram_bytes(design, memories).items():
-        address = -(-address // design.dram_alignment) * design.dram_alignment
+        address = round_up(address, design.dram_alignment)
         segments.append(Segment(buffer.name.lower(), address, data))
         width = tile_bytes(design, buffer)
         entries = len(data) // width

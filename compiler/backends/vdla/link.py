@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vdla.arithmetic import round_up
 from vdla.compiler.backends.vdla.emit import NONE, Emission
 from vdla.compiler.backends.vdla.tokens import place_tokens
 from vdla.compiler.backends.vdla.uop_memory import LayerUops, UopLoad, plan_uops
@@ -59,7 +60,7 @@ def link(
     for another design; `IsaError` when a value does not fit its field.
     """
     resident = plan_uops([k.emission for k in kernels], design)
-    base = -(-dram_bytes // design.dram_alignment) * design.dram_alignment
+    base = round_up(dram_bytes, design.dram_alignment)
     parts: list[_Part] = []
     for kernel, loads in zip(kernels, resident.layers, strict=True):
         parts.append(_bind(kernel, design, loads, base // design.uop_bytes))

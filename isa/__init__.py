@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from vdla.isa.assembler import assemble, disassemble, instruction_text
 from vdla.isa.checker import CheckReport, ProgramProblem, RefusedProgram, check_program
-from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
+from vdla.isa.definition import AluOp, GemmMode, Opcode, Queue, Scratchpad
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, Layout, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
 from vdla.isa.program_text import assemble_program, disassemble_program
@@ -27,7 +27,7 @@ __all__ = [
     "FIFOS",
     "UOP_COLUMNS",
     "AluOp",
-    "Buffer",
+    "Scratchpad",
     "CheckReport",
     "Fifo",
     "GemmMode",

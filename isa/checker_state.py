@@ -17,10 +17,10 @@ from vdla.isa.definition import (
     PER_CHANNEL_ALU_OPS,
     UOP_FIELDS,
     AluOp,
-    Buffer,
     GemmMode,
     Opcode,
     Queue,
+    Scratchpad,
     depth,
     queue_of,
     tile_bytes,
@@ -35,9 +35,9 @@ ACTIONS = {
     Opcode.ALU: kernels.VECTOR,
     Opcode.FINISH: kernels.NOTHING,
 }
-SRAM_OF = {kernels.UOP: Buffer.UOP, kernels.WGT: Buffer.WGT, kernels.INP: Buffer.INP, kernels.ACC: Buffer.ACC}
+SRAM_OF = {kernels.UOP: Scratchpad.UOP, kernels.WGT: Scratchpad.WGT, kernels.INP: Scratchpad.INP, kernels.ACC: Scratchpad.ACC}
 """Memory → buffer; DRAM has none."""
-MEMORY_OF = {**{buffer: memory for memory, buffer in SRAM_OF.items()}, Buffer.OUT: kernels.ACC}
+MEMORY_OF = {**{buffer: memory for memory, buffer in SRAM_OF.items()}, Scratchpad.OUT: kernels.ACC}
 
 
 def steps_of(columns: np.ndarray, queue: np.ndarray, design: Design) -> np.ndarray:
@@ -49,7 +49,7 @@ def steps_of(columns: np.ndarray, queue: np.ndarray, design: Design) -> np.ndarr
     steps["action"] = _table(ACTIONS)[opcode]
     steps["queue"] = queue
     steps["memory"] = _table(MEMORY_OF)[buffer]
-    steps["tile_bytes"] = _table({b: tile_bytes(design, b) for b in Buffer})[buffer]
+    steps["tile_bytes"] = _table({b: tile_bytes(design, b) for b in Scratchpad})[buffer]
     gemm, alu = opcode == Opcode.GEMM, opcode == Opcode.ALU
     per_channel = np.isin(columns["alu_op"], PER_CHANNEL_ALU_OPS)
     alu_src = np.where(per_channel, 2, columns["use_imm"] == 0)

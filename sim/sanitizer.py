@@ -16,7 +16,7 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.errors import RunError
-from vdla.isa.definition import Buffer, depth, tile_bytes
+from vdla.isa.definition import Scratchpad, depth, tile_bytes
 from vdla.isa.program import Program
 from vdla.isa.tokens import queues_of, units_of
 from vdla.jit import jit
@@ -106,8 +106,8 @@ def raise_or_warn(findings: Sequence[Finding]) -> tuple[str, ...]:
 
 def _new_state(program: Program, columns: np.ndarray) -> State:
     design = program.design
-    granule = min(tile_bytes(design, b) for b in Buffer)
-    sizes = [depth(design, b) for b in (Buffer.UOP, Buffer.INP, Buffer.WGT, Buffer.ACC)] + [
+    granule = min(tile_bytes(design, b) for b in Scratchpad)
+    sizes = [depth(design, b) for b in (Scratchpad.UOP, Scratchpad.INP, Scratchpad.WGT, Scratchpad.ACC)] + [
         ceil_div(program.dram_bytes, granule)
     ]
     base = np.cumsum([0, *sizes])

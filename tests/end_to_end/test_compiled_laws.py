@@ -16,7 +16,7 @@ from random_models import Network, model_of, random_model
 from vdla.design import BUS_PORTS, Design, design_from_dict
 from vdla.errors import VdlaError
 from vdla.flows.run import Run
-from vdla.isa.definition import Buffer, Opcode, tile_bytes
+from vdla.isa.definition import Opcode, Scratchpad, tile_bytes
 from vdla.isa.program import Program
 from vdla.sim import Simulator
 from vdla.sim.device import timeline_of_program
@@ -123,7 +123,7 @@ def test_bytes_are_conserved(any_model: tuple[Run, str]) -> None:
     design = run.model.design
     for program, profile in zip(run.model.programs, run.result.profiles, strict=True):
         columns = program.columns()
-        sizes = np.array([tile_bytes(design, b) for b in Buffer])[columns["buffer"]]
+        sizes = np.array([tile_bytes(design, b) for b in Scratchpad])[columns["buffer"]]
         moved = columns["y_size"].astype(np.int64) * columns["x_size"] * sizes
         moved[~np.isin(columns["opcode"], (Opcode.LOAD, Opcode.STORE))] = 0
         for span, layer in zip(program.layers, profile.layers, strict=True):

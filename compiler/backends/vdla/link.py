@@ -18,7 +18,7 @@ from vdla.compiler.backends.vdla.tokens import place_tokens
 from vdla.compiler.backends.vdla.uop_memory import LayerUops, UopLoad, plan_uops
 from vdla.design import Design
 from vdla.errors import CompileError
-from vdla.isa.definition import DMA_SIZE_BITS, Buffer, Opcode, tile_bytes
+from vdla.isa.definition import DMA_SIZE_BITS, Opcode, Scratchpad, tile_bytes
 from vdla.isa.layout import COLUMNS, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
 
@@ -127,7 +127,7 @@ def _addresses(kernel: LinkedKernel, design: Design) -> np.ndarray:
                 "a parameter has no address", where=f"{kernel.name}: {param.name}", expected="a DRAM byte address"
             )
         address = kernel.bindings[param.name]
-        sizes = np.array([tile_bytes(design, b) for b in Buffer])[emission.columns["buffer"][rows]]
+        sizes = np.array([tile_bytes(design, b) for b in Scratchpad])[emission.columns["buffer"][rows]]
         if (address % sizes).any():
             raise CompileError(
                 "a tensor's address is not a multiple of its tile",
@@ -143,7 +143,7 @@ def _uop_loads(load: UopLoad, table_base: int) -> np.ndarray:
     """One LOAD UOP, or several when a row would be longer than its field."""
     begins = np.arange(0, load.count, _ROW_LIMIT)
     columns = new_columns(len(begins), Opcode.LOAD)
-    columns["buffer"] = Buffer.UOP
+    columns["buffer"] = Scratchpad.UOP
     columns["sram_base"] = load.sram_base + begins
     columns["dram_base"] = table_base + load.begin + begins
     columns["y_size"] = 1

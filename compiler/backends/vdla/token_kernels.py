@@ -27,7 +27,7 @@ class Dram(NamedTuple):
 def find_dependences(columns, kind, queue, uops, uop_start, tile_sizes, dram, depths):
     """int64[n, 3]: for each instruction and queue the last conflicting earlier instruction of that queue, or NEVER.
 
-    columns: COLUMNS[n]. kind, queue: int64[n]. uops: int64[m, 3] of dst, src, wgt. tile_sizes: bytes by Buffer.
+    columns: COLUMNS[n]. kind, queue: int64[n]. uops: int64[m, 3] of dst, src, wgt. tile_sizes: bytes by Scratchpad.
     depths: entries of inp, wgt, acc.
     """
     n = len(columns)

@@ -33,7 +33,7 @@ from vdla.compiler.backends.vdla import token_kernels as kernels
 from vdla.compiler.backends.vdla.token_edges import place_edges
 from vdla.compiler.backends.vdla.token_kernels import Dram, find_dependences
 from vdla.design import Design
-from vdla.isa.definition import Buffer, GemmMode, Opcode, Queue, tile_bytes
+from vdla.isa.definition import GemmMode, Opcode, Queue, Scratchpad, tile_bytes
 from vdla.isa.layout import COLUMNS, new_columns
 from vdla.isa.tokens import FIFOS, queues_of
 
@@ -61,7 +61,7 @@ def place_tokens(
         columns[name] = 0
     kind, queue = _kinds(columns), queues_of(columns).astype(np.int64)
     dram = _stored_range(design, columns)
-    sizes = np.array([tile_bytes(design, b) for b in Buffer], np.int64)
+    sizes = np.array([tile_bytes(design, b) for b in Scratchpad], np.int64)
     table = (
         np.stack([uops[name].astype(np.int64) for name in ("dst", "src", "wgt")], 1)
         if len(uops)
@@ -84,11 +84,11 @@ def _previous_of_other_queues(queue: np.ndarray) -> np.ndarray:
 
 
 _LOAD_KINDS = {
-    Buffer.UOP: kernels.LOAD_UOP,
-    Buffer.INP: kernels.LOAD_INP,
-    Buffer.WGT: kernels.LOAD_WGT,
-    Buffer.ACC: kernels.LOAD_ACC,
-    Buffer.OUT: kernels.LOAD_ACC,
+    Scratchpad.UOP: kernels.LOAD_UOP,
+    Scratchpad.INP: kernels.LOAD_INP,
+    Scratchpad.WGT: kernels.LOAD_WGT,
+    Scratchpad.ACC: kernels.LOAD_ACC,
+    Scratchpad.OUT: kernels.LOAD_ACC,
 }
 _KINDS = {
     Opcode.STORE: kernels.STORE_ACC,
@@ -101,7 +101,7 @@ _KINDS = {
 def _kinds(columns: np.ndarray) -> np.ndarray:
     """int64[n]: kinds of instructions, by the numbers of the kernels."""
     opcode, buffer = columns["opcode"], columns["buffer"]
-    kinds = np.array([[_KINDS.get(o, _LOAD_KINDS[b]) for b in Buffer] for o in Opcode], np.int64)[opcode, buffer]
+    kinds = np.array([[_KINDS.get(o, _LOAD_KINDS[b]) for b in Scratchpad] for o in Opcode], np.int64)[opcode, buffer]
     resets = (opcode == Opcode.GEMM) & (columns["gemm_mode"] == GemmMode.RESET)
     return np.where(resets, kernels.VECTOR, kinds)
 
@@ -123,7 +123,7 @@ def _apply(columns: np.ndarray, edges: np.ndarray, inserted: np.ndarray) -> Toke
     """
     keys = np.concatenate([2 * np.arange(len(columns)) + 1, inserted])
     no_ops = new_columns(len(inserted), Opcode.LOAD)
-    no_ops["buffer"] = Buffer.UOP
+    no_ops["buffer"] = Scratchpad.UOP
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     result = np.concatenate([columns, no_ops]).astype(COLUMNS)[order]

@@ -7,7 +7,6 @@ the RTL, the generated headers, the harness, the tools, their flags and the proc
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -15,16 +14,15 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from vdla.design import Design
 from vdla.errors import RunError
-from vdla.files import cache_folder, keep_newest
+from vdla.files import cache_folder, keep, keep_newest, locked, write_file
 from vdla.generate import COMMAND
 from vdla.isa.emit_verilog import verilog_header
 from vdla.isa.registers import registers_header
@@ -64,16 +62,23 @@ def rtl_library(design: Design, *, waves: bool = False) -> Path:
     flags = "\0".join([*verilator_flags, *CXX_FLAGS, *defines])
     recipe = Path(__file__).read_text(encoding="utf-8")
     key = _key([*sources.items(), *_tool_versions().items(), ("flags", flags), ("recipe", recipe)])
-    folder = _library_folder() / key
-    library = folder / LIBRARY
+    library = (cache_folder("rtl") or _scratch_folder()) / key / LIBRARY
     if not library.exists():
-        with _lock(folder.with_suffix(".lock")):
+        with locked(library.parent.with_suffix(".lock")):
+            library = next((place for place in (library, _scratch_folder() / key / LIBRARY) if place.exists()), library)
             if not library.exists():
-                _build(sources, folder, verilator_flags, defines)
-        keep_newest(folder.parent, KEPT)
+                library = _kept(library, _built(sources, verilator_flags, defines))
     with contextlib.suppress(OSError):  # a cache that can only be read is good enough
-        os.utime(folder)
+        os.utime(library.parent)
     return library
+
+
+def _kept(library: Path, data: bytes) -> Path:
+    """Where `data` is from now on: `library` in the cache, or where this process alone finds it."""
+    if keep(library, data):
+        keep_newest(library.parent.parent, KEPT)
+        return library
+    return write_file(_scratch_folder() / library.parent.name / LIBRARY, data)
 
 
 def rtl_sources() -> list[Path]:
@@ -132,51 +137,28 @@ def cxx_compiler() -> str:
 
 
 @cache
-def _library_folder() -> Path:
-    """In the user's cache, or, when nothing is to be kept, a folder that is gone when the process ends."""
-    folder = cache_folder("rtl")
-    if folder is None:
-        scratch = tempfile.TemporaryDirectory(prefix="vdla-rtl-")
-        _scratch.append(scratch)
-        return Path(scratch.name)
-    return folder
+def _scratch_folder() -> Path:
+    """For libraries that cannot be kept: gone when the process ends."""
+    _scratch.append(tempfile.TemporaryDirectory(prefix="vdla-rtl-"))
+    return Path(_scratch[0].name)
 
 
 _scratch: list[tempfile.TemporaryDirectory] = []  # kept alive until the process ends
 
 
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Of several processes that want the same library, one builds it and the others wait."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        raise RunError(
-            f"cannot keep the RTL library ({error.strerror})", where=str(path.parent), hint="VDLA_CACHE= to keep nothing"
-        ) from None
-
-
-def _build(sources: dict[str, str], folder: Path, verilator_flags: Sequence[str], defines: Sequence[str]) -> None:
-    """Build in a temporary folder beside `folder` and rename the result to it."""
-    work = Path(tempfile.mkdtemp(prefix="build-", dir=folder.parent))
-    try:
-        for name, text in sources.items():
-            (work / name).write_text(text, encoding="utf-8")
-        verilog = [name for name in sources if name.endswith(".v")]
+def _built(sources: dict[str, str], verilator_flags: Sequence[str], defines: Sequence[str]) -> bytes:
+    """The library's bytes."""
+    with tempfile.TemporaryDirectory(prefix="vdla-rtl-build-") as name:
+        work = Path(name)
+        for file, text in sources.items():
+            (work / file).write_text(text, encoding="utf-8")
+        verilog = [file for file in sources if file.endswith(".v")]
         if not verilog:
             raise RunError("no RTL", where=str(RTL), expected="Verilog files", hint="run from a source checkout")
         command, environment = verilator_command()
         _run([*command, *verilator_flags, f"-I{work}", "--Mdir", str(work / "model"), *verilog], work, environment, "Verilator")
         _compile(work, defines)
-        ready = work / "ready"
-        ready.mkdir()
-        (work / LIBRARY).rename(ready / LIBRARY)
-        ready.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        return (work / LIBRARY).read_bytes()
 
 
 def _compile(work: Path, defines: Sequence[str]) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
+from vdla.arithmetic import round_up
+from vdla.design import Design
 from vdla.device import UNITS, DeviceResult, Observer
 from vdla.errors import RunError
 from vdla.hw.build import rtl_library
@@ -18,6 +19,7 @@ from vdla.hw.driver import Counters, Driver, Job, design_hash, unit_of_words
 from vdla.hw.simulation import BUS_BASE, MemoryModel, RtlSimulation, StopReason
 from vdla.hw.trace import Trace, events_of, seen, trace_of
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
+from vdla.isa.definition import INSTRUCTION_BYTES
 from vdla.isa.program import Program
 from vdla.profile import profile_of
 
@@ -101,7 +103,7 @@ class RtlDevice:
 
 def memory_image(program: Program, dram: np.ndarray, design: Design) -> np.ndarray:
     """uint8: the program from byte 0, DRAM from the next page on."""
-    image = np.zeros(_dram_offset(program) + _up(max(len(dram), 1), max(PAGE, design.bus_bytes)), np.uint8)
+    image = np.zeros(_dram_offset(program) + round_up(max(len(dram), 1), max(PAGE, design.bus_bytes)), np.uint8)
     words = np.ascontiguousarray(program.words).view(np.uint8).reshape(-1)
     image[: len(words)] = words
     image[_dram_offset(program) : _dram_offset(program) + len(dram)] = dram
@@ -180,8 +182,4 @@ def _read_only(dram: np.ndarray) -> np.ndarray:
 
 
 def _dram_offset(program: Program) -> int:
-    return _up(max(len(program.words), 1) * INSTRUCTION_BYTES, PAGE)
-
-
-def _up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
+    return round_up(max(len(program.words), 1) * INSTRUCTION_BYTES, PAGE)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES
 from vdla.device import UNITS
 from vdla.errors import RunError
 from vdla.hw.simulation import EventKind, RtlSimulation
-from vdla.isa.definition import Queue, Unit, unit_of
+from vdla.isa.definition import INSTRUCTION_BYTES, Queue, Unit, unit_of
 from vdla.isa.timing import FETCH_BLOCK, FETCH_DECODE, TOKEN_HOP, end_beat
 from vdla.isa.tokens import FIFOS, pops_of, pushes_of, queues_of
 from vdla.profile import Events

@@ -15,25 +15,25 @@ from __future__ import annotations
 
 from vdla.isa.assembler import assemble, disassemble, instruction_text
 from vdla.isa.checker import CheckReport, ProgramProblem, RefusedProgram, check_program
-from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
+from vdla.isa.definition import AluOp, GemmMode, Opcode, Queue, Scratchpad
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, Layout, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
 from vdla.isa.program_text import assemble_program, disassemble_program
-from vdla.isa.tokens import FIFOS, Fifo, Order, order_of, queues_of
+from vdla.isa.tokens import FIFOS, Fifo, Precedence, precedence_of, queues_of
 
 __all__ = [
     "COLUMNS",
     "FIFOS",
     "UOP_COLUMNS",
     "AluOp",
-    "Buffer",
+    "Scratchpad",
     "CheckReport",
     "Fifo",
     "GemmMode",
     "LayerSpan",
     "Layout",
     "Opcode",
-    "Order",
+    "Precedence",
     "Program",
     "ProgramProblem",
     "Queue",
@@ -48,6 +48,6 @@ __all__ = [
     "instruction_text",
     "layout_of",
     "new_columns",
-    "order_of",
+    "precedence_of",
     "queues_of",
 ]

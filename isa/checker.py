@@ -24,7 +24,7 @@ from vdla.errors import IsaError, ProblemList, VdlaError
 from vdla.isa.assembler import instruction_text
 from vdla.isa.definition import DRAM_BYTES_MAX, AluOp, Opcode, Queue, depth
 from vdla.isa.program import Program
-from vdla.isa.tokens import FIFOS, Order, order_of, pops_of, pushes_of, queues_of
+from vdla.isa.tokens import FIFOS, Precedence, pops_of, precedence_of, pushes_of, queues_of
 
 PROBLEMS_REPORTED, PROBLEMS_TOLD = 50, 5
 PAD_COLUMNS = ("y_pad_before", "y_pad_after", "x_pad_before", "x_pad_after", "pad_value")
@@ -63,7 +63,7 @@ class CheckReport:
     instructions: int
     gemm_uops: int = 0
     alu_uops: int = 0
-    order: Order | None = None
+    order: Precedence | None = None
 
     @property
     def ok(self) -> bool:
@@ -87,7 +87,7 @@ def check_program(program: Program) -> CheckReport:
     describe = _Describer(program, columns)
     problems = [*_bad_operands(columns, describe), *_bad_structure(program, columns, describe)]
     unbalanced = list(_bad_tokens(columns, describe))
-    order = order_of(columns)
+    order = precedence_of(columns)
     unbalanced += _deadlock(order, columns, describe)
     problems += unbalanced
     excess = 0
@@ -205,7 +205,7 @@ def _impossible_tokens(columns: np.ndarray, queue: np.ndarray, describe: _Descri
                 yield ProgramProblem("token", int(i), what, where=describe(i))
 
 
-def _deadlock(order: Order, columns: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
+def _deadlock(order: Precedence, columns: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
     blocked = order.blocked()
     if not blocked:
         return
@@ -220,7 +220,7 @@ def _deadlock(order: Order, columns: np.ndarray, describe: _Describer) -> Iterat
     yield ProgramProblem("deadlock", min(blocked.values()), "deadlock: " + "; ".join(stories))
 
 
-def _early_finish(columns: np.ndarray, order: Order, describe: _Describer) -> Iterator[ProgramProblem]:
+def _early_finish(columns: np.ndarray, order: Precedence, describe: _Describer) -> Iterator[ProgramProblem]:
     stores = order.members[Queue.STORE]
     last = len(columns) - 1
     if len(stores) and not order.before(int(stores[-1]), last):
@@ -232,7 +232,7 @@ def _early_finish(columns: np.ndarray, order: Order, describe: _Describer) -> It
 
 
 def _bad_accesses(
-    program: Program, columns: np.ndarray, order: Order, unordered: bool, describe: _Describer
+    program: Program, columns: np.ndarray, order: Precedence, unordered: bool, describe: _Describer
 ) -> tuple[list[ProgramProblem], int]:
     """Problems, and how many more were not kept. `unordered`: tokens are broken, so look for no races."""
     from vdla.isa import checker_kernels as kernels
@@ -253,7 +253,7 @@ def _bad_accesses(
     return problems, max(0, found - kernels.FAULTS_KEPT)
 
 
-def _access_problem(program: Program, row: list[int], order: Order, describe: _Describer) -> ProgramProblem:
+def _access_problem(program: Program, row: list[int], order: Precedence, describe: _Describer) -> ProgramProblem:
     from vdla.isa import checker_kernels as kernels
     from vdla.isa.checker_state import SRAM_OF
 

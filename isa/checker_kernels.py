@@ -11,7 +11,9 @@ from functools import partial
 from typing import Annotated, NamedTuple, get_type_hints
 
 import numpy as np
-from numba import boolean, from_dtype, int32, int64, njit, types, uint8, uint32, void
+from numba import boolean, from_dtype, int32, int64, types, uint8, uint32, void
+
+from vdla.jit import jit
 
 UOP, WGT, INP, ACC, DRAM = 0, 1, 2, 3, 4
 """Memories. DRAM is counted in blocks of one out tile: the only DRAM writes are whole out tiles, so that two accesses
@@ -31,9 +33,8 @@ OPERANDS += ("y_pad_before", "y_pad_after", "x_pad_before", "x_pad_after", "uop_
 OPERANDS += ("dst_outer", "dst_inner", "src_outer", "src_inner", "wgt_outer", "wgt_inner")
 MEANING = ("action", "queue", "memory", "tile_bytes", "src_tiles", "reads_dst")
 STEPS = np.dtype([(name, np.int64) for name in (*MEANING, *OPERANDS)])
-"""Instructions in the kernels' own terms. Numba keeps compiled code until this file changes, so it must not hold the numbers
-of opcodes, buffers or operations, which are defined elsewhere. memory, tile_bytes: of a DMA. src_tiles: how many tiles src
-reads, 0 to 2. Fields are int64 so that arithmetic neither overflows nor changes type."""
+"""Instructions in the kernels' own terms. memory, tile_bytes: of a DMA. src_tiles: how many tiles src reads, 0 to 2. Fields
+are int64 so that arithmetic neither overflows nor changes type."""
 
 _BYTES, _WORDS, _INTS, _INTS_2D, _STAMPS, _STAMPS_2D = (
     uint8[::1],
@@ -70,7 +71,7 @@ class State(NamedTuple):
     fault_count: Annotated[np.ndarray, _INTS]  #   [1]: all of them, kept or not
 
 
-_inner = partial(njit, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_inner = partial(jit, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """For kernels called only by kernels: without the wrappers they compile faster."""
 _state = types.NamedTuple([hint.__metadata__[0] for hint in get_type_hints(State, include_extras=True).values()], State)
 _record = from_dtype(STEPS)
@@ -79,7 +80,7 @@ _record = from_dtype(STEPS)
 _bits = boolean[:, ::1]
 
 
-@njit(types.Tuple((int32[:, ::1], int64[::1]))(int64[::1], int64[::1], int32[::1], _bits, _bits, int64[::1]), cache=True)
+@jit(types.Tuple((int32[:, ::1], int64[::1]))(int64[::1], int64[::1], int32[::1], _bits, _bits, int64[::1]))
 def run_queues(members, begin, position, pops, pushes, producers):  # type: ignore[no-untyped-def]
     """Vector clocks int32[n, 3] and instructions run int64[3] of the in-order queues `members[begin[q]:begin[q + 1]]`.
 
@@ -362,7 +363,7 @@ def _move_out(m, f, i):  # type: ignore[no-untyped-def]
         _write(m, DRAM, _row_blocks(m, f, row), i, f.queue)
 
 
-@njit(void(_record[::1], _state), cache=True)
+@jit(void(_record[::1], _state))
 def walk(steps, m):  # type: ignore[no-untyped-def]
     """Follow all accesses of STEPS[n] in program order; what is wrong is in `m.faults`."""
     for i in range(len(steps)):

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from vdla.arithmetic import ceil_div
 from vdla.design import Design
 from vdla.isa import checker_kernels as kernels
 from vdla.isa.definition import (
     PER_CHANNEL_ALU_OPS,
     UOP_FIELDS,
     AluOp,
-    Buffer,
     GemmMode,
     Opcode,
     Queue,
+    Scratchpad,
     depth,
     queue_of,
     tile_bytes,
@@ -34,9 +35,9 @@ ACTIONS = {
     Opcode.ALU: kernels.VECTOR,
     Opcode.FINISH: kernels.NOTHING,
 }
-SRAM_OF = {kernels.UOP: Buffer.UOP, kernels.WGT: Buffer.WGT, kernels.INP: Buffer.INP, kernels.ACC: Buffer.ACC}
+SRAM_OF = {kernels.UOP: Scratchpad.UOP, kernels.WGT: Scratchpad.WGT, kernels.INP: Scratchpad.INP, kernels.ACC: Scratchpad.ACC}
 """Memory → buffer; DRAM has none."""
-MEMORY_OF = {**{buffer: memory for memory, buffer in SRAM_OF.items()}, Buffer.OUT: kernels.ACC}
+MEMORY_OF = {**{buffer: memory for memory, buffer in SRAM_OF.items()}, Scratchpad.OUT: kernels.ACC}
 
 
 def steps_of(columns: np.ndarray, queue: np.ndarray, design: Design) -> np.ndarray:
@@ -48,7 +49,7 @@ def steps_of(columns: np.ndarray, queue: np.ndarray, design: Design) -> np.ndarr
     steps["action"] = _table(ACTIONS)[opcode]
     steps["queue"] = queue
     steps["memory"] = _table(MEMORY_OF)[buffer]
-    steps["tile_bytes"] = _table({b: tile_bytes(design, b) for b in Buffer})[buffer]
+    steps["tile_bytes"] = _table({b: tile_bytes(design, b) for b in Scratchpad})[buffer]
     gemm, alu = opcode == Opcode.GEMM, opcode == Opcode.ALU
     per_channel = np.isin(columns["alu_op"], PER_CHANNEL_ALU_OPS)
     alu_src = np.where(per_channel, 2, columns["use_imm"] == 0)
@@ -66,12 +67,12 @@ def _table(values: Mapping[Any, int]) -> np.ndarray:
 
 
 def initial_state(program: Program, clock: np.ndarray) -> kernels.State:
-    """Nothing touched yet; DRAM as the segments fill it. clock: int32[n, 3], see `Order`."""
+    """Nothing touched yet; DRAM as the segments fill it. clock: int32[n, 3], see `Precedence`."""
     design, block = program.design, program.design.out_tile_bytes
     srams = [SRAM_OF[memory] for memory in sorted(SRAM_OF)]  # DRAM is the last memory
     depths = np.array([depth(design, buffer) for buffer in srams], np.int64)
     widest = max(depth(design, buffer) * tile_bytes(design, buffer) for buffer in srams)
-    entries = int(depths.sum()) - (-program.dram_bytes // block)
+    entries = int(depths.sum()) + ceil_div(program.dram_bytes, block)
     image, known = _uop_image(program)
     slices = {s.field.name: s for s in layout_of(design).uop}
     return kernels.State(
@@ -100,10 +101,10 @@ def initial_state(program: Program, clock: np.ndarray) -> kernels.State:
 def _uop_image(program: Program) -> tuple[np.ndarray, np.ndarray]:
     """DRAM as uint32[], and which of its micro-ops a segment holds, uint8[micro-ops]."""
     size = program.design.uop_bytes
-    count = -(-program.dram_bytes // size)
+    count = ceil_div(program.dram_bytes, size)
     image, known = np.zeros(count * size, np.uint8), np.zeros(count, np.uint8)
     for segment in program.segments:
         end = segment.address + len(segment.data)
         image[segment.address : end] = segment.data
-        known[-(-segment.address // size) : end // size] = 1
+        known[ceil_div(segment.address, size) : end // size] = 1
     return image.view(np.uint32), known

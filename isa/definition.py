@@ -18,6 +18,7 @@ from vdla.design import Design
 from vdla.element_types import ElementType
 
 INSTRUCTION_BITS = 128
+INSTRUCTION_BYTES = INSTRUCTION_BITS // 8
 DRAM_BYTES_MAX = 1 << 32
 """Addresses on the memory bus are 32 bits."""
 
@@ -45,7 +46,7 @@ class Opcode(IntEnum):
     ALU = 4
 
 
-class Buffer(IntEnum):
+class Scratchpad(IntEnum):
     """What a DMA moves. OUT is the int8 view of acc: loading it widens int8 → int32, storing it takes the low byte."""
 
     UOP = 0
@@ -82,12 +83,15 @@ PER_CHANNEL_ALU_OPS = (AluOp.REQUANTISE, AluOp.RESCALE)
 SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, SCALE_ZERO_POINT_BITS = 18, 6, 8
 """A scale word, low to high: signed multiplier, shift (0..63), signed zero point: 32 bits in all."""
 
-BUFFERS_OF = {Opcode.LOAD: (Buffer.UOP, Buffer.WGT, Buffer.INP, Buffer.ACC, Buffer.OUT), Opcode.STORE: (Buffer.OUT,)}
-LOAD_QUEUE_BUFFERS = (Buffer.WGT, Buffer.INP)
+BUFFERS_OF = {
+    Opcode.LOAD: (Scratchpad.UOP, Scratchpad.WGT, Scratchpad.INP, Scratchpad.ACC, Scratchpad.OUT),
+    Opcode.STORE: (Scratchpad.OUT,),
+}
+LOAD_QUEUE_BUFFERS = (Scratchpad.WGT, Scratchpad.INP)
 """Loaded by the LOAD queue; uop and acc are loaded by COMPUTE, the only unit that uses them."""
 
 
-def queue_of(opcode: Opcode, buffer: Buffer | None = None) -> Queue:
+def queue_of(opcode: Opcode, buffer: Scratchpad | None = None) -> Queue:
     """The queue FETCH sends an instruction to."""
     if opcode == Opcode.STORE:
         return Queue.STORE
@@ -101,30 +105,30 @@ def unit_of(queue: Queue) -> Unit:
     return Unit(queue + 1)
 
 
-def element_type(design: Design, buffer: Buffer) -> ElementType:
+def element_type(design: Design, buffer: Scratchpad) -> ElementType:
     """What the tiles of `buffer` consist of in DRAM; micro-ops have no elements."""
     return design.element(buffer.name.lower())
 
 
-def tile_bytes(design: Design, buffer: Buffer) -> int:
+def tile_bytes(design: Design, buffer: Scratchpad) -> int:
     """Bytes in DRAM of one entry of `buffer`: the unit of a DMA's dram_base and x_stride."""
     return {
-        Buffer.UOP: design.uop_bytes,
-        Buffer.WGT: design.wgt_tile_bytes,
-        Buffer.INP: design.inp_tile_bytes,
-        Buffer.ACC: design.acc_tile_bytes,
-        Buffer.OUT: design.out_tile_bytes,
+        Scratchpad.UOP: design.uop_bytes,
+        Scratchpad.WGT: design.wgt_tile_bytes,
+        Scratchpad.INP: design.inp_tile_bytes,
+        Scratchpad.ACC: design.acc_tile_bytes,
+        Scratchpad.OUT: design.out_tile_bytes,
     }[buffer]
 
 
-def depth(design: Design, buffer: Buffer) -> int:
+def depth(design: Design, buffer: Scratchpad) -> int:
     """Entries of the SRAM behind `buffer`."""
     return {
-        Buffer.UOP: design.uop_depth,
-        Buffer.WGT: design.wgt_depth,
-        Buffer.INP: design.inp_depth,
-        Buffer.ACC: design.acc_depth,
-        Buffer.OUT: design.acc_depth,
+        Scratchpad.UOP: design.uop_depth,
+        Scratchpad.WGT: design.wgt_depth,
+        Scratchpad.INP: design.inp_depth,
+        Scratchpad.ACC: design.acc_depth,
+        Scratchpad.OUT: design.acc_depth,
     }[buffer]
 
 
@@ -173,7 +177,7 @@ def _stride_bits(design: Design) -> int:
 
 
 DMA = (
-    Field("buffer", 3, "which SRAM", names=Buffer),
+    Field("buffer", 3, "which SRAM", names=Scratchpad),
     Field("sram_base", _sram_base_bits, "first SRAM entry, in tiles"),
     Field("dram_base", DRAM_BASE_BITS, "first DRAM tile, in tiles from the buffer base register"),
     Field("y_size", DMA_SIZE_BITS, "rows moved"),

@@ -20,11 +20,11 @@ from vdla.isa.definition import (
     SCALE_ZERO_POINT_BITS,
     UOP_FIELDS,
     AluOp,
-    Buffer,
     Field,
     GemmMode,
     Opcode,
     Queue,
+    Scratchpad,
     depth,
     queue_of,
     tile_bytes,
@@ -75,7 +75,9 @@ def manual(design: Design, command: str) -> str:
 def _introduction(design: Design) -> str:
     rows = [
         (f"`{b.name}`", depth(design, b), f"{tile_bytes(design, b)} bytes", queue_of(Opcode.LOAD, b).name, text)
-        for b, text in zip(Buffer, ("micro-ops", "weights", "inputs", "accumulators", "the narrow view of acc"), strict=True)
+        for b, text in zip(
+            Scratchpad, ("micro-ops", "weights", "inputs", "accumulators", "the narrow view of acc"), strict=True
+        )
     ]
     return (
         f"Instructions are {definition.INSTRUCTION_BITS} bits, little-endian in DRAM. Field widths are functions of the "

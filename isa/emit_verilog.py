@@ -18,10 +18,10 @@ from vdla.isa.definition import (
     SCALE_SHIFT_BITS,
     SCALE_ZERO_POINT_BITS,
     AluOp,
-    Buffer,
     GemmMode,
     Opcode,
     Queue,
+    Scratchpad,
 )
 from vdla.isa.layout import Slice, head_slices, layout_of
 
@@ -35,7 +35,7 @@ def verilog_header(design: Design, command: str) -> str:
         ("The machine", _machine(design)),
         ("Constants of the timing contract (vdla/isa/timing.py)", _timing()),
         ("Opcodes", _enum("OPCODE", Opcode)),
-        ("Buffers of a DMA", _enum("BUFFER", Buffer)),
+        ("Buffers of a DMA", _enum("BUFFER", Scratchpad)),
         ("GEMM modes", _enum("GEMM_MODE", GemmMode)),
         ("ALU operations", _enum("ALU_OP", AluOp)),
         ("Command queues", _enum("QUEUE", Queue)),

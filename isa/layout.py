@@ -13,7 +13,7 @@ import numpy as np
 
 from vdla.design import Design
 from vdla.errors import DesignError, IsaError
-from vdla.isa.definition import BUFFERS_OF, FIELDS, HEAD, INSTRUCTION_BITS, LOOP_BITS_MIN, UOP_FIELDS, Buffer, Field, Opcode
+from vdla.isa.definition import BUFFERS_OF, FIELDS, HEAD, INSTRUCTION_BITS, LOOP_BITS_MIN, UOP_FIELDS, Field, Opcode, Scratchpad
 
 _STRIDE_BITS_MIN = 16
 
@@ -125,7 +125,7 @@ class Layout:
             _refuse((values < low) | (values > high), rows, opcode, s, values, f"{low}..{high} ({s.width} bits)")
             if s.field.name == "buffer":
                 allowed = BUFFERS_OF[opcode]
-                _refuse(~np.isin(values, allowed), rows, opcode, s, values, " or ".join(Buffer(b).name for b in allowed))
+                _refuse(~np.isin(values, allowed), rows, opcode, s, values, " or ".join(Scratchpad(b).name for b in allowed))
             elif s.field.names is not None:
                 _refuse(~np.isin(values, list(s.field.names)), rows, opcode, s, values, f"a {s.field.names.__name__}")
 

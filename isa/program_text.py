@@ -39,7 +39,7 @@ from vdla.isa.assembler import (
     parse_instruction,
     raise_problems,
 )
-from vdla.isa.definition import DRAM_BYTES_MAX, Buffer, Opcode
+from vdla.isa.definition import DRAM_BYTES_MAX, Opcode, Scratchpad
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, Layout, layout_of
 from vdla.isa.program import SLOT_TYPES, LayerSpan, Program, Segment, Slot
 
@@ -99,7 +99,7 @@ def _segment_lines(segment: Segment, columns: np.ndarray, layout: Layout) -> Ite
 def _as_uops(segment: Segment, columns: np.ndarray, layout: Layout) -> np.ndarray | None:
     """The segment as UOP_COLUMNS, when some LOAD uop begins in it and micro-ops are all it holds."""
     size = layout.design.uop_bytes
-    loads = columns[(columns["opcode"] == Opcode.LOAD) & (columns["buffer"] == Buffer.UOP)]
+    loads = columns[(columns["opcode"] == Opcode.LOAD) & (columns["buffer"] == Scratchpad.UOP)]
     starts = loads["dram_base"] * size
     inside = (starts >= segment.address) & (starts < segment.address + len(segment.data))
     if not inside.any() or len(segment.data) % size:

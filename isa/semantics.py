@@ -17,9 +17,9 @@ from vdla.isa.definition import (
     SCALE_MULTIPLIER_BITS,
     SCALE_SHIFT_BITS,
     AluOp,
-    Buffer,
     GemmMode,
     Opcode,
+    Scratchpad,
     depth,
     element_type,
     tile_bytes,
@@ -121,15 +121,19 @@ def load(m: Machine, f: np.void) -> None:
             inside = 0 <= y < f["y_size"] and 0 <= x < f["x_size"]
             tile = int(f["dram_base"]) + y * int(f["x_stride"]) + x
             write_entry(
-                m, Buffer(f["buffer"]), entry, read_dram(m, Buffer(f["buffer"]), tile) if inside else None, int(f["pad_value"])
+                m,
+                Scratchpad(f["buffer"]),
+                entry,
+                read_dram(m, Scratchpad(f["buffer"]), tile) if inside else None,
+                int(f["pad_value"]),
             )
             entry += 1
 
 
 def store(m: Machine, f: np.void) -> None:
     """Write y_size rows of x_size acc tiles, narrowed to the low bits of the type out, to DRAM."""
-    entry, width = int(f["sram_base"]), tile_bytes(m.design, Buffer.OUT)
-    narrow = element_type(m.design, Buffer.OUT).storage
+    entry, width = int(f["sram_base"]), tile_bytes(m.design, Scratchpad.OUT)
+    narrow = element_type(m.design, Scratchpad.OUT).storage
     for y in range(int(f["y_size"])):
         for x in range(int(f["x_size"])):
             start = (int(f["dram_base"]) + y * int(f["x_stride"]) + x) * width
@@ -195,22 +199,22 @@ ALU_RESULTS: dict[AluOp, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-def read_dram(m: Machine, buffer: Buffer, tile: int) -> np.ndarray:
+def read_dram(m: Machine, buffer: Scratchpad, tile: int) -> np.ndarray:
     """The bytes of one DRAM tile."""
     width = tile_bytes(m.design, buffer)
     check_range("DRAM", (tile + 1) * width - 1, len(m.dram))
     return m.dram[tile * width : (tile + 1) * width]
 
 
-def write_entry(m: Machine, buffer: Buffer, entry: int, data: np.ndarray | None, pad_value: int) -> None:
+def write_entry(m: Machine, buffer: Scratchpad, entry: int, data: np.ndarray | None, pad_value: int) -> None:
     """Write one SRAM entry from DRAM bytes, or every element of it from the pad value."""
     check_range(buffer.name.lower(), entry, depth(m.design, buffer))
-    if buffer == Buffer.UOP:
+    if buffer == Scratchpad.UOP:
         word = np.zeros(1, np.uint64) if data is None else data.view(f"u{m.design.uop_bytes}")
         record = layout_of(m.design).decode_uops(word)[0]
         m.uop[entry] = [int(record[name]) for name in ("dst", "src", "wgt")]
         return
-    memory = {Buffer.INP: m.inp, Buffer.WGT: m.wgt, Buffer.ACC: m.acc, Buffer.OUT: m.acc}[buffer]
+    memory = {Scratchpad.INP: m.inp, Scratchpad.WGT: m.wgt, Scratchpad.ACC: m.acc, Scratchpad.OUT: m.acc}[buffer]
     if data is None:
         memory[entry] = pad_value
         return

@@ -79,7 +79,7 @@ def pops_of(columns: np.ndarray, queue: np.ndarray, fifo: Fifo) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Order:
+class Precedence:
     """The happens-before relation of one program of n instructions, as vector clocks.
 
     queue: int8[n]. position: int32[n], index of the instruction within its queue.
@@ -105,7 +105,7 @@ class Order:
         return {queue: int(members[done]) for queue, members, done in ends if done < len(members)}
 
 
-def order_of(columns: np.ndarray) -> Order:
+def precedence_of(columns: np.ndarray) -> Precedence:
     """Run the three queues with their tokens, without time: O(n) for COLUMNS[n]."""
     from vdla.isa.checker_kernels import run_queues  # numba loads only when a program is checked
 
@@ -121,4 +121,4 @@ def order_of(columns: np.ndarray) -> Order:
     producers = np.array([fifo.producer for fifo in FIFOS], np.int64)
     begin = np.cumsum([0, *map(len, members)])
     clock, retired = run_queues(np.concatenate(members), begin, position, pops, pushes, producers)
-    return Order(queue, position, clock, members, tuple(int(r) for r in retired))
+    return Precedence(queue, position, clock, members, tuple(int(r) for r in retired))

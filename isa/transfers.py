@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from vdla.design import Design
-from vdla.isa.definition import Buffer, Opcode, tile_bytes
+from vdla.isa.definition import Opcode, Scratchpad, tile_bytes
 
 
 def tile_widths(columns: np.ndarray, design: Design) -> np.ndarray:
     """int64[n]: DRAM bytes of one tile of each instruction's buffer."""
-    return np.array([tile_bytes(design, buffer) for buffer in Buffer], np.int64)[columns["buffer"]]
+    return np.array([tile_bytes(design, buffer) for buffer in Scratchpad], np.int64)[columns["buffer"]]
 
 
 def tiles_moved(columns: np.ndarray) -> np.ndarray:

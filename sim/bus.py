@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from vdla.isa.timing import STORE, WRITE_SETUP
+from vdla.jit import jit
 from vdla.sim.compiled_timing import burst_beats, end_beat, first_beat, request_time
-from vdla.sim.jit import jit
 
 NEVER = 1 << 62
 

@@ -13,7 +13,7 @@ from vdla.isa.program import Program
 from vdla.profile import profile_of
 from vdla.sim.deadlock import deadlock_error
 from vdla.sim.functional import run_functional
-from vdla.sim.timing_engine import Schedule, schedule_of
+from vdla.sim.timing_engine import Timeline, timeline_of
 from vdla.sim.work import Work, work_of
 
 
@@ -54,15 +54,15 @@ class Simulator:
 
 def time_columns(program: Program, columns: np.ndarray) -> Profile:
     """The profile of `program`, decoded to `columns`. Raises `RunError` on a deadlock."""
-    return profile_of(program, columns, schedule_program(program, columns)[1].events)
+    return profile_of(program, columns, timeline_of_program(program, columns)[1].events)
 
 
-def schedule_program(program: Program, columns: np.ndarray) -> tuple[Work, Schedule]:
+def timeline_of_program(program: Program, columns: np.ndarray) -> tuple[Work, Timeline]:
     """The work and times of every instruction. Raises `RunError` on a deadlock, saying who waits for what."""
     work = work_of(program, columns)
-    schedule = schedule_of(columns, work, program.design)
-    if not schedule.complete:
-        times = schedule.times
+    timeline = timeline_of(columns, work, program.design)
+    if not timeline.complete:
+        times = timeline.times
         started, dispatched = times["start"] >= 0, times["dispatch"] >= 0
-        raise deadlock_error(program, columns, schedule.instructions["unit"], started, dispatched, schedule.cycles)
-    return work, schedule
+        raise deadlock_error(program, columns, timeline.instructions["unit"], started, dispatched, timeline.cycles)
+    return work, timeline

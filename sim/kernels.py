@@ -15,8 +15,16 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, AluOp, Buffer, GemmMode, Opcode
-from vdla.sim.jit import jit
+from vdla.isa.definition import (
+    PER_CHANNEL_ALU_OPS,
+    SCALE_MULTIPLIER_BITS,
+    SCALE_SHIFT_BITS,
+    AluOp,
+    GemmMode,
+    Opcode,
+    Scratchpad,
+)
+from vdla.jit import jit
 
 LANES = 16
 """Vector width of the GEMM kernel: tiles narrower than this take the scalar loop."""
@@ -25,9 +33,12 @@ NO_FAULT, FAULT_DRAM, FAULT_UOP, FAULT_INP, FAULT_WGT, FAULT_ACC = range(6)
 FAULT_MEMORIES = ("", "DRAM", "uop", "inp", "wgt", "acc")
 
 OP_LOAD, OP_STORE, OP_GEMM, OP_ALU = (int(op) for op in (Opcode.LOAD, Opcode.STORE, Opcode.GEMM, Opcode.ALU))
-BUF_UOP, BUF_WGT, BUF_INP, BUF_ACC, BUF_OUT = (int(b) for b in (Buffer.UOP, Buffer.WGT, Buffer.INP, Buffer.ACC, Buffer.OUT))
+BUF_UOP, BUF_WGT, BUF_INP, BUF_ACC, BUF_OUT = (
+    int(b) for b in (Scratchpad.UOP, Scratchpad.WGT, Scratchpad.INP, Scratchpad.ACC, Scratchpad.OUT)
+)
 MODE_OVERWRITE, MODE_RESET = int(GemmMode.OVERWRITE), int(GemmMode.RESET)
 ALU_MIN, ALU_MAX, ALU_ADD, ALU_MUL, ALU_SHL, ALU_SHR, ALU_MOV, ALU_CLIP, ALU_REQUANTISE, ALU_RESCALE = (int(op) for op in AluOp)
+PER_CHANNEL = tuple(int(op) for op in PER_CHANNEL_ALU_OPS)
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 MULTIPLIER_SIGN, MULTIPLIER_MASK = 1 << (SCALE_MULTIPLIER_BITS - 1), (1 << SCALE_MULTIPLIER_BITS) - 1
 SHIFT_MASK, ZERO_POINT_LSB = (1 << SCALE_SHIFT_BITS) - 1, SCALE_MULTIPLIER_BITS + SCALE_SHIFT_BITS
@@ -115,7 +126,7 @@ def compute_fault(f, memories: Memories) -> tuple[int, int]:
             return FAULT_INP, src
         if f.gemm_mode != MODE_RESET and wgt >= len(memories.wgt):
             return FAULT_WGT, wgt
-    elif f.alu_op >= ALU_REQUANTISE:
+    elif f.alu_op in PER_CHANNEL:
         if src + 1 >= len(memories.acc):
             return FAULT_ACC, src + 1
     elif not f.use_imm and src >= len(memories.acc):
@@ -371,7 +382,7 @@ def alu(f, memories: Memories, immediate: np.ndarray) -> None:
             src0 = np.int64(outer) * f.src_outer + np.int64(inner) * f.src_inner
             for u in range(f.uop_begin, f.uop_end):
                 x, src = acc[dst0 + uop[u, 0]], src0 + uop[u, 1]
-                if op >= ALU_REQUANTISE:
+                if op in PER_CHANNEL:
                     rescale(x, acc[src], acc[src + 1], low, high)
                 elif f.use_imm:
                     alu_tile(op, x, immediate)

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
+from vdla.design import Design
 from vdla.device import STALLS, UNITS, DeviceResult, LayerProfile, Observer, Profile, UnitProfile
 from vdla.errors import RunError
 from vdla.isa.assembler import describe
 from vdla.isa.binding import bind_inputs, read_outputs, require_design
-from vdla.isa.definition import PER_CHANNEL_ALU_OPS, AluOp, Buffer, Opcode, tile_bytes
+from vdla.isa.definition import INSTRUCTION_BYTES, PER_CHANNEL_ALU_OPS, AluOp, Opcode, Scratchpad, tile_bytes
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, Machine, new_machine, uop_indices
 from vdla.isa.timing import ALU_LATENCY, ALU_LONG_LATENCY, LONG_ALU_OPS
@@ -72,11 +72,11 @@ class NaiveSimulator:
 
     def _traffic(self, columns: np.ndarray, rows: range) -> dict[str, int]:
         """Bytes over the bus, by what is loaded, `store` and `fetch`."""
-        traffic = dict.fromkeys((*(buffer.name.lower() for buffer in Buffer), "store"), 0) | {
+        traffic = dict.fromkeys((*(buffer.name.lower() for buffer in Scratchpad), "store"), 0) | {
             "fetch": INSTRUCTION_BYTES * len(rows)
         }
         for f in (columns[i] for i in rows):
-            buffer = Buffer(f["buffer"])
+            buffer = Scratchpad(f["buffer"])
             moved = int(f["y_size"]) * int(f["x_size"]) * tile_bytes(self.design, buffer)
             if f["opcode"] == Opcode.LOAD:
                 traffic[buffer.name.lower()] += moved

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
-from vdla.isa.definition import AluOp, Buffer, Opcode, Queue, queue_of, tile_bytes
+from vdla.design import Design
+from vdla.isa.definition import INSTRUCTION_BYTES, AluOp, Opcode, Queue, Scratchpad, queue_of, tile_bytes
 from vdla.isa.timing import (
     ALU_FILL,
     ALU_LONG_FILL,
@@ -214,7 +214,7 @@ class NaiveMachine:
 
     def queue_of(self, i: int) -> Queue:
         f = self.columns[i]
-        return queue_of(Opcode(f["opcode"]), Buffer(f["buffer"]))
+        return queue_of(Opcode(f["opcode"]), Scratchpad(f["buffer"]))
 
     def step_unit(self, q: Queue, now: int) -> bool:
         unit = self.units[q]
@@ -262,7 +262,7 @@ class NaiveMachine:
             fill = ALU_LONG_FILL if AluOp(f["alu_op"]) in LONG_ALU_OPS else ALU_FILL
             self.end(q, unit, now + DECODE + self.cycles[i] + fill)
         else:
-            width = tile_bytes(self.design, Buffer(f["buffer"]))
+            width = tile_bytes(self.design, Scratchpad(f["buffer"]))
             master = self.masters[q + 1]
             address, row, stride = (int(f[name]) * width for name in ("dram_base", "x_size", "x_stride"))
             bursts = split(address, row, stride, int(f["y_size"]), self.design)

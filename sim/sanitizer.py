@@ -14,17 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vdla.arithmetic import ceil_div
 from vdla.errors import RunError
-from vdla.isa.definition import Buffer, depth, tile_bytes
+from vdla.isa.definition import Scratchpad, depth, tile_bytes
 from vdla.isa.program import Program
 from vdla.isa.tokens import queues_of, units_of
+from vdla.jit import jit
 from vdla.sim import kernels
 from vdla.sim.deadlock import deadlock_error
 from vdla.sim.functional import describe, new_memories, raise_fault, shape_of
-from vdla.sim.jit import jit
 from vdla.sim.kernels import (
     ALU_MOV,
-    ALU_REQUANTISE,
     BUF_INP,
     BUF_UOP,
     BUF_WGT,
@@ -35,6 +35,7 @@ from vdla.sim.kernels import (
     OP_GEMM,
     OP_LOAD,
     OP_STORE,
+    PER_CHANNEL,
     Memories,
     Shape,
 )
@@ -105,13 +106,15 @@ def raise_or_warn(findings: Sequence[Finding]) -> tuple[str, ...]:
 
 def _new_state(program: Program, columns: np.ndarray) -> State:
     design = program.design
-    granule = min(tile_bytes(design, b) for b in Buffer)
-    sizes = [depth(design, b) for b in (Buffer.UOP, Buffer.INP, Buffer.WGT, Buffer.ACC)] + [-(-program.dram_bytes // granule)]
+    granule = min(tile_bytes(design, b) for b in Scratchpad)
+    sizes = [depth(design, b) for b in (Scratchpad.UOP, Scratchpad.INP, Scratchpad.WGT, Scratchpad.ACC)] + [
+        ceil_div(program.dram_bytes, granule)
+    ]
     base = np.cumsum([0, *sizes])
     last = np.full((base[-1], 4), NOBODY, np.int32)
     filled = [(s.address, len(s.data)) for s in program.segments] + [(s.address, s.bytes) for s in program.inputs]
     for address, size in filled:
-        last[base[DRAM] + address // granule : base[DRAM] - (-(address + size) // granule), WRITER] = HOST
+        last[base[DRAM] + address // granule : base[DRAM] + ceil_div(address + size, granule), WRITER] = HOST
     order = np.zeros(len(columns), ORDER)
     order["queue"] = queues_of(columns)
     for q in range(3):
@@ -296,7 +299,7 @@ def _walk_compute(f, s: State, memories: Memories, i: int) -> None:
     is_gemm = f.opcode == OP_GEMM
     multiplies = is_gemm and f.gemm_mode != MODE_RESET
     reads_dst = multiplies and f.gemm_mode != MODE_OVERWRITE if is_gemm else f.alu_op != ALU_MOV
-    parameters = not is_gemm and f.alu_op >= ALU_REQUANTISE
+    parameters = not is_gemm and f.alu_op in PER_CHANNEL
     reads_src = not is_gemm and (parameters or not f.use_imm)
     acc, inp, wgt = s.base[ACC], s.base[INP], s.base[WGT]
     _walk_places(s, s.base[UOP] + f.uop_begin, np.int64(f.uop_end - f.uop_begin), False, i)

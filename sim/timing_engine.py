@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
-from vdla.isa.definition import Opcode
+from vdla.design import Design
+from vdla.isa.definition import INSTRUCTION_BYTES, Opcode
 from vdla.isa.timing import (
     BUS_PRIORITY,
     COMMAND_QUEUE_DEPTH,
@@ -36,11 +36,11 @@ from vdla.isa.timing import (
 )
 from vdla.isa.tokens import units_of
 from vdla.isa.transfers import tile_widths
+from vdla.jit import jit
 from vdla.profile import Events
 from vdla.sim import bus
 from vdla.sim.bus import Port
 from vdla.sim.compiled_timing import load_finish, store_finish
-from vdla.sim.jit import jit
 from vdla.sim.work import Work
 
 UNKNOWN = -1
@@ -90,7 +90,7 @@ UNIT = np.dtype(
 """Where each unit is. One more unit exists than is real, so that STORE can wait for a token from after it, in vain."""
 
 
-class Machine(NamedTuple):
+class Engine(NamedTuple):
     """`members[bounds[u] : bounds[u + 1]]` are the instructions of unit u in order. tokens: int64[unit, side, k], when
     the kth token pushed by `unit` to the queue before (side 0) or after (1) can be taken."""
 
@@ -106,7 +106,7 @@ class Machine(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class Timeline:
     """The times of a run: `instructions`, INSTRUCTION[n], and `times`, TIMES[n]."""
 
     instructions: np.ndarray
@@ -127,8 +127,8 @@ class Schedule:
         return Events(*(self.times[f.name] for f in fields(Events)))
 
 
-def schedule_of(columns: np.ndarray, work: Work, design: Design) -> Schedule:
-    """The times of a whole run. A deadlock leaves -1 where nothing happened (see `Schedule.complete`)."""
+def timeline_of(columns: np.ndarray, work: Work, design: Design) -> Timeline:
+    """The times of a whole run. A deadlock leaves -1 where nothing happened (see `Timeline.complete`)."""
     x, memory, n = _instructions(columns, work, design), design.memory, len(columns)
     times = np.full(n, UNKNOWN, TIMES)
     times["beats"] = 0
@@ -138,10 +138,10 @@ def schedule_of(columns: np.ndarray, work: Work, design: Design) -> Schedule:
     bounds = np.cumsum([0, *map(len, members)])
     tokens = np.zeros((5, 2, n), np.int64)
     _run(
-        Machine(x, times, np.zeros(5, UNIT), np.concatenate(members), bounds, tokens, *bus.new_transfers(port), port),
+        Engine(x, times, np.zeros(5, UNIT), np.concatenate(members), bounds, tokens, *bus.new_transfers(port), port),
         np.array(BUS_PRIORITY),
     )
-    return Schedule(x, times)
+    return Timeline(x, times)
 
 
 def _instructions(columns: np.ndarray, work: Work, design: Design) -> np.ndarray:
@@ -157,7 +157,7 @@ def _instructions(columns: np.ndarray, work: Work, design: Design) -> np.ndarray
 
 
 @jit
-def _run(m: Machine, priority: np.ndarray) -> None:
+def _run(m: Engine, priority: np.ndarray) -> None:
     while True:
         progress = True
         while progress:
@@ -177,7 +177,7 @@ def _run(m: Machine, priority: np.ndarray) -> None:
 
 
 @jit
-def _fetch(m: Machine) -> bool:
+def _fetch(m: Engine) -> bool:
     """Request the next block when the buffer has room for it. Blocks are one transfer each, taken up in order."""
     count, fetch = len(m.times), m.units[FETCH]
     first, replaced_end = fetch.started * FETCH_BLOCK, (fetch.started - FETCH_BUFFER_BLOCKS + 1) * FETCH_BLOCK
@@ -194,7 +194,7 @@ def _fetch(m: Machine) -> bool:
 
 
 @jit
-def _arrive(m: Machine, time: int) -> None:
+def _arrive(m: Engine, time: int) -> None:
     """The last beat of the last requested block was over at `time`."""
     first = (m.units[FETCH].started - 1) * FETCH_BLOCK
     for i in range(first, min(first + FETCH_BLOCK, len(m.times))):
@@ -202,7 +202,7 @@ def _arrive(m: Machine, time: int) -> None:
 
 
 @jit
-def _dispatch(m: Machine) -> bool:
+def _dispatch(m: Engine) -> bool:
     """Put instructions that have arrived in their queues, in order, as far as there is known to be room."""
     fetch = m.units[FETCH]
     begin = fetch.dispatched
@@ -226,7 +226,7 @@ def _dispatch(m: Machine) -> bool:
 
 
 @jit
-def _start(m: Machine, unit: int) -> bool:
+def _start(m: Engine, unit: int) -> bool:
     """Start the next instruction of `unit`, and finish it if it can be known when."""
     u, before, after = m.units[unit], m.units[unit - 1], m.units[unit + 1]
     if u.moving or u.started == u.dispatched:
@@ -253,7 +253,7 @@ def _start(m: Machine, unit: int) -> bool:
 
 
 @jit
-def _end_transfer(m: Machine, unit: int, time: int) -> None:
+def _end_transfer(m: Engine, unit: int, time: int) -> None:
     """The last beat of what `unit` transferred was over at `time`."""
     if unit == FETCH:
         _arrive(m, time)
@@ -268,7 +268,7 @@ def _end_transfer(m: Machine, unit: int, time: int) -> None:
 
 
 @jit
-def _finish(m: Machine, unit: int, i: int, time: int) -> None:
+def _finish(m: Engine, unit: int, i: int, time: int) -> None:
     u, x = m.units[unit], m.instructions[i]
     m.times[i].finish = time
     u.free = time

@@ -17,7 +17,7 @@ from vdla.isa.assembler import instruction_lines
 from vdla.isa.program import Program
 from vdla.isa.timing import COMPUTE, FETCH, FETCH_BLOCK, LOAD, STORE
 from vdla.profile import account_of_units
-from vdla.sim.device import schedule_program
+from vdla.sim.device import timeline_of_program
 
 Event = dict[str, Any]
 
@@ -48,12 +48,12 @@ def trace_json(runs: Sequence[tuple[Program, Profile]]) -> str:
 
 def _program_events(program: Program, profile: Profile, begin: float) -> list[Event]:
     columns = program.columns()
-    _, schedule = schedule_program(program, columns)  # again: a profile does not keep what each instruction waited for
-    stalls = account_of_units(columns, program.design, schedule.events).stalls
-    unit, clock = schedule.instructions["unit"], Clock(begin, 1 / program.design.clock_mhz)
+    _, timeline = timeline_of_program(program, columns)  # again: a profile does not keep what each instruction waited for
+    stalls = account_of_units(columns, program.design, timeline.events).stalls
+    unit, clock = timeline.instructions["unit"], Clock(begin, 1 / program.design.clock_mhz)
     events = [_name(track, name) for track, name in enumerate((*UNITS, "layers"))]
     events += _instructions(program, instruction_lines(columns), unit, profile, clock)
-    events += _fetch_blocks(schedule.times["dispatch"], clock)
+    events += _fetch_blocks(timeline.times["dispatch"], clock)
     for u in (LOAD, COMPUTE, STORE):
         rows = np.flatnonzero(unit == u)
         events += _counters(UNITS[u], profile.start[rows], stalls[:, rows], clock)

@@ -14,10 +14,10 @@ from vdla.isa.definition import Opcode
 from vdla.isa.program import Program
 from vdla.isa.timing import ALU_LATENCY, ALU_LONG_LATENCY, DECODE, LONG_ALU_OPS, alu_cycles, gemm_cycles
 from vdla.isa.transfers import padded_entries, tile_widths, tiles_moved
+from vdla.jit import jit
 from vdla.sim import kernels
 from vdla.sim.functional import new_memories, raise_fault, shape_of
-from vdla.sim.jit import jit
-from vdla.sim.kernels import ALU_REQUANTISE, BUF_UOP, NO_FAULT, OP_ALU, OP_LOAD, Memories, Shape
+from vdla.sim.kernels import BUF_UOP, NO_FAULT, OP_ALU, OP_LOAD, PER_CHANNEL, Memories, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def time_reads(f, uop: np.ndarray, latency: int, free: np.ndarray, time: int) ->
 
     free: int64[acc depth + 1], when each entry may next be read; kept from instruction to instruction, as times only grow.
     """
-    per_channel = f.alu_op >= ALU_REQUANTISE
+    per_channel = f.alu_op in PER_CHANNEL
     tensor = not per_channel and f.use_imm == 0
     held = -1  # the src whose parameters are there
     for outer in range(f.loop_outer):

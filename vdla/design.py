@@ -17,7 +17,6 @@ from vdla.element_types import ELEMENT_TYPES, ElementType
 from vdla.errors import DesignError, ProblemList
 from vdla.rules import Number, OneOf, Section, Text, Whole, construct, entry, misfits
 
-INSTRUCTION_BYTES = 16
 AXI_BURST_BYTES = 4096
 BUS_PORTS = ("fetch", "load", "compute", "store")
 

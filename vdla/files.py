@@ -1,11 +1,16 @@
-"""Writing files whole or not at all, beside the target first and then renamed onto it; and the cache."""
+"""Writing files whole or not at all, beside the target first and then renamed onto it; and the cache.
+
+Everything kept between runs lies in one folder, by kind: objects, rtl, cocotb, synth, numba. Losing any of it costs time only.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from vdla.errors import OutputError
@@ -30,8 +35,11 @@ def write_file(path: Path | str, data: bytes | str) -> Path:
     return path
 
 
-def _replace(path: Path, raw: bytes) -> None:
-    """Write beside `path` and rename; whatever interrupts it, Ctrl-C too, leaves no temporary file."""
+def _replace(path: Path, raw: bytes, *, durable: bool = True) -> None:
+    """Write beside `path` and rename; whatever interrupts it, Ctrl-C too, leaves no temporary file.
+
+    durable: on the disk before it is renamed, so that not even a power failure leaves half a file.
+    """
     if path.is_dir():  # before the data is written to disk, not after
         raise IsADirectoryError(21, "it is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +48,8 @@ def _replace(path: Path, raw: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(raw)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
@@ -93,6 +102,27 @@ def cache_folder(kind: str) -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vdla" / kind
 
 
+def keep(path: Path, data: bytes) -> bool:
+    """Write an entry of the cache whole, for other processes to find. False when that cannot be: the folder cannot be written
+    or the disk is full. The work that needed the entry goes on without it."""
+    try:
+        _replace(path, data, durable=False)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Of several processes that want the same entry of the cache, one makes it and the others wait. `path`: a file for the
+    lock, beside the entry. Where there can be none, nobody waits."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(open(path, "w", encoding="utf-8")), fcntl.LOCK_EX)
+        yield
+
+
 def keep_newest(folder: Path, count: int) -> None:
     """Forget all folders in `folder` but the `count` last touched: a cache of what can be made again stays small.
 
@@ -104,6 +134,9 @@ def keep_newest(folder: Path, count: int) -> None:
             return path.stat().st_mtime
         return 0.0
 
-    entries = sorted((path for path in folder.iterdir() if path.is_dir()), key=touched, reverse=True)
+    try:
+        entries = sorted((path for path in folder.iterdir() if path.is_dir()), key=touched, reverse=True)
+    except OSError:
+        return
     for old in entries[count:]:
         shutil.rmtree(old, ignore_errors=True)

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vdla.design import INSTRUCTION_BYTES, Design
+from vdla.design import Design
 from vdla.device import STALLS, UNITS, LayerProfile, Profile, UnitProfile
-from vdla.isa.definition import Buffer, Opcode, Queue, Unit, unit_of
+from vdla.isa.definition import INSTRUCTION_BYTES, Opcode, Queue, Scratchpad, Unit, unit_of
 from vdla.isa.program import Program
 from vdla.isa.timing import DECODE, QUEUE_HOP
 from vdla.isa.tokens import FIFOS, units_of
 from vdla.isa.transfers import padded_entries, tile_widths, tiles_moved
 
 QUEUE_UNITS = tuple(map(unit_of, Queue))
-DRAM_KEYS = (*(b.name.lower() for b in Buffer), "store", "fetch")
+DRAM_KEYS = (*(b.name.lower() for b in Scratchpad), "store", "fetch")
 """What moves over the bus: what is loaded, by buffer; what is stored; instructions."""
 TOKEN_STALLS = {(unit_of(fifo.consumer), fifo.pop): f"token_from_{fifo.producer.name.lower()}" for fifo in FIFOS}
 """What a unit waits for when it pops: by unit and the bit that pops."""
@@ -124,7 +124,7 @@ def _traffic(columns: np.ndarray, design: Design) -> np.ndarray:
     """int64[len(DRAM_KEYS), n]: bytes each instruction moves, by buffer loaded, stored, and fetched."""
     moved, opcode = tiles_moved(columns) * tile_widths(columns, design), columns["opcode"]
     traffic = np.zeros((len(DRAM_KEYS), len(columns)), np.int64)
-    for buffer in Buffer:
+    for buffer in Scratchpad:
         traffic[buffer] = np.where((opcode == Opcode.LOAD) & (columns["buffer"] == buffer), moved, 0)
     traffic[DRAM_KEYS.index("store")] = np.where(opcode == Opcode.STORE, moved, 0)
     traffic[DRAM_KEYS.index("fetch")] = INSTRUCTION_BYTES

@@ -9,7 +9,7 @@ import numpy as np
 from bench import DESIGN, ROUNDS, SEED, Bench, Issue, ReadMemory, high, run_instruction
 
 from vdla.isa import timing
-from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode
+from vdla.isa.definition import AluOp, GemmMode, Opcode, Scratchpad
 from vdla.isa.layout import UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.semantics import Machine, alu, gemm, load, new_machine
 from vdla.sim import naive
@@ -98,8 +98,8 @@ def check_acc(dut, machine: Machine, what: object) -> None:
 async def fill(bench: Bench, issue: Issue, machine: Machine) -> None:
     """uop and acc whole, from DRAM."""
     for buffer, count, address in (
-        (Buffer.ACC, DESIGN.acc_depth, ACC_AT // DESIGN.acc_tile_bytes),
-        (Buffer.UOP, 16, UOP_AT // DESIGN.uop_bytes),
+        (Scratchpad.ACC, DESIGN.acc_depth, ACC_AT // DESIGN.acc_tile_bytes),
+        (Scratchpad.UOP, 16, UOP_AT // DESIGN.uop_bytes),
     ):
         record = new_columns(1, Opcode.LOAD)
         f = record[0]

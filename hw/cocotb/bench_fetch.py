@@ -9,7 +9,7 @@ import numpy as np
 from bench import DESIGN, SEED, Bench, Promise, ReadMemory, beats_end, high
 
 from vdla.isa import timing
-from vdla.isa.definition import Buffer, Opcode, queue_of
+from vdla.isa.definition import Opcode, Scratchpad, queue_of
 from vdla.isa.layout import layout_of, new_columns
 
 PROGRAM_AT = 3 << 12
@@ -22,9 +22,9 @@ def random_program(rng: random.Random, length: int) -> np.ndarray:
     for k, f in enumerate(records):
         f["opcode"] = rng.choice([Opcode.LOAD, Opcode.STORE, Opcode.GEMM, Opcode.ALU, Opcode.FINISH])
         if f["opcode"] == Opcode.LOAD:
-            f["buffer"] = rng.choice(list(Buffer))
+            f["buffer"] = rng.choice(list(Scratchpad))
         elif f["opcode"] == Opcode.STORE:
-            f["buffer"] = Buffer.OUT
+            f["buffer"] = Scratchpad.OUT
         if f["opcode"] in (Opcode.LOAD, Opcode.STORE):
             f["dram_base"] = k
         f["push_prev"] = k & 1
@@ -67,7 +67,7 @@ async def programs(dut, length, pauses, latency):
         await bench.step()
         assert bench.cycle < limit, f"{len(queues.taken)} of {length} dispatched (seed {SEED})"
         assert not high(dut.bad)
-    expected = [(queue_of(Opcode(f["opcode"]), Buffer(f["buffer"])), int(w[0]) | int(w[1]) << 64)
+    expected = [(queue_of(Opcode(f["opcode"]), Scratchpad(f["buffer"])), int(w[0]) | int(w[1]) << 64)
                 for f, w in zip(columns, words, strict=True)]  # fmt: skip
     assert [(queue, word) for _, queue, word in queues.taken] == expected
     asked = sum(beats for _, _, beats in memory.requests) * DESIGN.bus_bytes

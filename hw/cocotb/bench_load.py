@@ -9,7 +9,7 @@ import numpy as np
 from bench import DESIGN, ROUNDS, SEED, Bench, Issue, ReadMemory, beats_end, run_instruction
 
 from vdla.isa import timing
-from vdla.isa.definition import Buffer, Opcode, depth, tile_bytes
+from vdla.isa.definition import Opcode, Scratchpad, depth, tile_bytes
 from vdla.isa.layout import new_columns
 from vdla.isa.semantics import load, new_machine
 
@@ -21,8 +21,8 @@ def random_load(rng: random.Random) -> np.ndarray:
     """Something that fits its SRAM and the DRAM: rows and padding of any shape, none at all too."""
     record = new_columns(1, Opcode.LOAD)
     f = record[0]
-    f["buffer"] = rng.choice([Buffer.INP, Buffer.WGT])
-    room = depth(DESIGN, Buffer(f["buffer"]))
+    f["buffer"] = rng.choice([Scratchpad.INP, Scratchpad.WGT])
+    room = depth(DESIGN, Scratchpad(f["buffer"]))
     while True:
         for name in ("x_pad_before", "x_pad_after", "y_pad_before", "y_pad_after"):
             f[name] = rng.choice([0, 0, 1, 2, 3])
@@ -35,7 +35,7 @@ def random_load(rng: random.Random) -> np.ndarray:
     f["sram_base"] = rng.randint(0, room - max(int(used), 1))
     f["x_stride"] = f["x_size"] + rng.choice([0, 0, 1, 5, 60])
     span = int(f["y_size"]) * int(f["x_stride"]) + int(f["x_size"])
-    f["dram_base"] = rng.randint(0, DRAM // tile_bytes(DESIGN, Buffer(f["buffer"])) - span - 1)
+    f["dram_base"] = rng.randint(0, DRAM // tile_bytes(DESIGN, Scratchpad(f["buffer"])) - span - 1)
     f["pad_value"] = rng.randint(-128, 127)
     return record
 
@@ -50,7 +50,7 @@ def _columns(f: np.void) -> int:
 
 def contract_cycles(f: np.void, latency: int) -> int:
     """Start to finish, from `vdla.isa.timing`."""
-    width = tile_bytes(DESIGN, Buffer(f["buffer"]))
+    width = tile_bytes(DESIGN, Scratchpad(f["buffer"]))
     data = int(f["x_size"]) * int(f["y_size"])
     rows = [((int(f["dram_base"]) + y * int(f["x_stride"])) * width, int(f["x_size"]) * width) for y in range(int(f["y_size"]))]
     over = beats_end(rows, timing.DECODE, latency, DESIGN.memory.outstanding) if data else 0
@@ -81,7 +81,7 @@ async def stress(dut, latency: int, pauses: float) -> None:
     issue, memory = Issue(dut), ReadMemory(dut, machine.dram, latency, pauses, rng)
     bench = Bench(dut, [issue, memory])
     await bench.reset(halt=0, insn=0, rd_valid=0, inp_entry=0, wgt_entry=0, dram_base=0, dram_end=DRAM)
-    for buffer in (Buffer.INP, Buffer.WGT):  # no entry undefined: a column of padding, of no data
+    for buffer in (Scratchpad.INP, Scratchpad.WGT):  # no entry undefined: a column of padding, of no data
         record = new_columns(1, Opcode.LOAD)
         record["buffer"], record["x_pad_before"], record["y_size"] = buffer, 1, depth(DESIGN, buffer)
         record["pad_value"] = rng.randint(-128, 127)

@@ -9,11 +9,11 @@ import numpy as np
 from bench import DESIGN, ROUNDS, SEED, Bench, Issue, WriteMemory, beats_end, high, run_instruction
 
 from vdla.isa import timing
-from vdla.isa.definition import Buffer, Opcode, tile_bytes
+from vdla.isa.definition import Opcode, Scratchpad, tile_bytes
 from vdla.isa.layout import new_columns
 from vdla.isa.semantics import new_machine, store
 
-WIDTH = tile_bytes(DESIGN, Buffer.OUT)
+WIDTH = tile_bytes(DESIGN, Scratchpad.OUT)
 DRAM = max(1 << 15, 4 * DESIGN.acc_depth * WIDTH)
 
 
@@ -38,7 +38,7 @@ class Mirror:
 def random_store(rng: random.Random) -> np.ndarray:
     record = new_columns(1, Opcode.STORE)
     f = record[0]
-    f["buffer"] = Buffer.OUT
+    f["buffer"] = Scratchpad.OUT
     f["y_size"] = rng.randint(0, 5)
     f["x_size"] = rng.randint(0, min(14, DESIGN.acc_depth // max(1, int(f["y_size"]))))
     if rng.random() < 0.2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,12 +16,13 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
 from vdla.design_file import load_design
-from vdla.files import cache_folder
+from vdla.files import cache_folder, keep_newest, locked
 from vdla.hw.build import RTL, rtl_headers, rtl_sources, verilator_command
 
 BENCHES = Path(__file__).resolve().parent
-UNITS = ("fetch", "load", "compute", "store")
 SIMULATORS = ("icarus", "verilator")
+KEPT = 64
+"""Builds in the cache."""
 
 # The model matters less than the time it takes to compile: a bench is a few thousand cycles.
 BUILD_ARGUMENTS = {
@@ -48,8 +48,11 @@ def run_bench(unit: str, simulator: str, work: Path, *, design: str = "tiny", se
     for name in sorted(sources):
         digest.update(f"{name}\0{sources[name]}".encode())
     folder = (cache_folder("cocotb") or Path(tempfile.mkdtemp(prefix="vdla-cocotb-"))) / digest.hexdigest()[:24]
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    keep_newest(folder.parent, KEPT)
     runner = get_runner(simulator)
-    with _environment(simulator), _lock(folder):
+    with _environment(simulator), locked(folder / "lock"):
         for name, text in sources.items():
             if not (folder / name).exists():
                 (folder / name).write_text(text, encoding="utf-8")
@@ -123,12 +126,3 @@ def _environment(simulator: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """One process builds; others wait."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vdla.arithmetic import ceil_div
 from vdla.hw.synth.parts import ECP5_85K, Ecp5
 from vdla.hw.synth.tools import NEXTPNR, YOSYS
 
@@ -66,7 +67,7 @@ def place_and_route(folder: Path, sources: Sequence[str], top: str, *, target_mh
 
 def why_not(sram_bits: int, products: int, part: Ecp5 = ECP5_85K) -> str:
     """Why a design of that size cannot fit, as far as that is plain before any work; "" when it may."""
-    blocks = -(-sram_bits // (1 << 14))  # a block of 18 Kbit holds 16 Kbit of bytes
+    blocks = ceil_div(sram_bits, 1 << 14)  # a block of 18 Kbit holds 16 Kbit of bytes
     if blocks > part.bram18:
         return f"scratchpads of {blocks} blocks of RAM; {part.name} has {part.bram18}"
     if products > part.multipliers:

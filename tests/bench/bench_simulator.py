@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vdla.design_file import load_design
-from vdla.isa.definition import AluOp, Buffer, Opcode
+from vdla.isa.definition import AluOp, Opcode, Scratchpad
 from vdla.isa.layout import UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.program import Program, Segment
 
@@ -28,7 +28,7 @@ def resnet_like() -> Program:
     design = load_design("pynq_z1")
     tile = new_columns(5, Opcode.LOAD)
     tile["opcode"] = [Opcode.LOAD, Opcode.LOAD, Opcode.GEMM, Opcode.ALU, Opcode.STORE]
-    tile["buffer"] = [Buffer.INP, Buffer.WGT, 0, 0, Buffer.OUT]
+    tile["buffer"] = [Scratchpad.INP, Scratchpad.WGT, 0, 0, Scratchpad.OUT]
     set_fields(
         tile[0:1], y_size=14, x_size=14, x_stride=16, y_pad_before=1, y_pad_after=1, x_pad_before=1, x_pad_after=1, pop_next=1
     )
@@ -47,8 +47,8 @@ def resnet_like() -> Program:
     stream["push_prev"][-10:] = 0  # and nobody waits for the last two
     stream["dram_base"][stream["opcode"] == Opcode.STORE] = 40_000
     head = new_columns(2, Opcode.LOAD)
-    set_fields(head[0:1], buffer=Buffer.UOP, y_size=1, x_size=20)
-    set_fields(head[1:2], buffer=Buffer.ACC, y_size=1, x_size=602)
+    set_fields(head[0:1], buffer=Scratchpad.UOP, y_size=1, x_size=20)
+    set_fields(head[1:2], buffer=Scratchpad.ACC, y_size=1, x_size=602)
     layout = layout_of(design)
     words = layout.encode(np.concatenate([head, stream, new_columns(1, Opcode.FINISH)]))
     data = np.random.default_rng(0).integers(0, 256, 1 << 20).astype(np.uint8)

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import random
+import threading
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 import vdla
 from vdla.compiler.model import CompiledModel
 from vdla.errors import OutputError, RunError, VdlaError
-from vdla.files import keep_newest, write_file
+from vdla.files import keep, keep_newest, locked, write_file
 from vdla.flows import compile_to_model
 from vdla.isa.program import Program
 from vdla.runtime.program_file import module_to_bytes, program_to_bytes, read_module, read_programs
@@ -244,3 +246,46 @@ def test_a_cache_forgets_what_was_not_used_for_longest(tmp_path):
     os.utime(tmp_path / "entry4", (2000, 2000))  # used again
     keep_newest(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["entry0", "entry0.lock", "entry4"]
+
+
+def test_an_entry_of_the_cache_is_written_whole_or_not_at_all(tmp_path):
+    assert keep(tmp_path / "kind" / "entry", b"12")
+    assert (tmp_path / "kind" / "entry").read_bytes() == b"12"
+    assert [path.name for path in (tmp_path / "kind").iterdir()] == ["entry"]
+
+
+@pytest.mark.parametrize("place", ["/dev/null/entry", "/dev/full/entry", "folder"])
+def test_a_cache_that_cannot_be_written_is_passed_over(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert not keep(Path(place), b"12")
+    with locked(Path("/dev/null/lock")):
+        pass
+    keep_newest(tmp_path / "nothing", 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_full_disk_leaves_no_part_of_an_entry(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert not keep(tmp_path / "entry", b"12")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_lets_one_in_at_a_time(tmp_path):
+    order = []
+
+    def work(name: str) -> None:
+        with locked(tmp_path / "kind" / "lock"):
+            order.append(name)
+            time.sleep(0.05)
+            order.append(name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert order[0::2] == order[1::2]

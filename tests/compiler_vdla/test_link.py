@@ -20,7 +20,7 @@ from vdla.compiler.passes import lower
 from vdla.design import Design
 from vdla.errors import CompileError
 from vdla.isa.checker import check_program
-from vdla.isa.definition import Buffer, Opcode
+from vdla.isa.definition import Opcode, Scratchpad
 from vdla.isa.layout import layout_of
 from vdla.isa.program import Program, Slot
 from vdla.isa.semantics import pack_scale
@@ -95,7 +95,7 @@ def test_layers_follow_each_other_through_dram(chain: Chain) -> None:
 
 def test_equal_layers_share_their_micro_ops(chain: Chain) -> None:
     columns = chain.program.columns()
-    loads = (columns["opcode"] == Opcode.LOAD) & (columns["buffer"] == Buffer.UOP) & (columns["y_size"] > 0)
+    loads = (columns["opcode"] == Opcode.LOAD) & (columns["buffer"] == Scratchpad.UOP) & (columns["y_size"] > 0)
     assert loads.sum() == 1
     assert loads[0]
 
@@ -149,7 +149,7 @@ def test_weights_of_the_next_layer_need_not_wait_for_this_one(chain: Chain) -> N
     assert order is not None
     for before, after in zip(program.layers, program.layers[1:], strict=False):
         span = np.arange(after.begin, after.end)
-        weights = span[(columns["opcode"][span] == Opcode.LOAD) & (columns["buffer"][span] == Buffer.WGT)]
+        weights = span[(columns["opcode"][span] == Opcode.LOAD) & (columns["buffer"][span] == Scratchpad.WGT)]
         stores = np.flatnonzero(columns["opcode"][: before.end] == Opcode.STORE)
         assert not order.before(int(stores[-1]), int(weights[0]))
 

@@ -9,7 +9,7 @@ import pytest
 
 from vdla.compiler.backends.vdla.micro_ops import DST, SRC, HardwareLoops, Limits, Order, compress
 
-WIDE, NARROW = Limits(loop=16383, uops=8192), Limits(loop=5, uops=16)
+WIDE, NARROW = Limits(loop=16383, uops=8192, uop_beats=0.5), Limits(loop=5, uops=16, uop_beats=0.5)
 
 
 def steps_of(extents: tuple[int, ...], strides: np.ndarray, points: np.ndarray) -> np.ndarray:

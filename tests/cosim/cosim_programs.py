@@ -11,7 +11,7 @@ from vdla.device import UNITS
 from vdla.hw.device import Execution, RtlDevice
 from vdla.hw.simulation import MemoryModel
 from vdla.isa.binding import bind_inputs
-from vdla.isa.definition import AluOp, Buffer, Opcode, Queue, depth
+from vdla.isa.definition import AluOp, Opcode, Queue, Scratchpad, depth
 from vdla.isa.layout import new_columns
 from vdla.isa.program import Program
 from vdla.sim.device import time_columns
@@ -34,20 +34,20 @@ class DumpingWriter(Writer):
     def zero_micro_op(self) -> None:
         """Padding makes micro-op 0 one whose indices are all 0."""
         record = new_columns(1, Opcode.LOAD)
-        record["buffer"], record["y_pad_before"], record["x_pad_before"] = Buffer.UOP, 1, 1
+        record["buffer"], record["y_pad_before"], record["x_pad_before"] = Scratchpad.UOP, 1, 1
         self.uop_sram[0] = 0
         self.emit(record, uop=(NOTHING, np.zeros(1, np.int64)))
 
     def store_all(self, byte: int) -> None:
         entries, width = np.arange(self.design.acc_depth), self.design.out_tile_bytes
         record = new_columns(1, Opcode.STORE)
-        first = self.regions[MEMORY_OF[Buffer.ACC]] // width + byte * self.design.acc_depth
-        record["buffer"], record["dram_base"], record["y_size"], record["x_size"] = Buffer.OUT, first, 1, len(entries)
+        first = self.regions[MEMORY_OF[Scratchpad.ACC]] // width + byte * self.design.acc_depth
+        record["buffer"], record["dram_base"], record["y_size"], record["x_size"] = Scratchpad.OUT, first, 1, len(entries)
         data = np.arange(first * width, (first + len(entries)) * width)
         self.emit(record, dram=(NOTHING, data), acc=(entries, NOTHING))
 
     def shift_all(self) -> None:
-        half = depth(self.design, Buffer.ACC) // 2
+        half = depth(self.design, Scratchpad.ACC) // 2
         record = new_columns(1, Opcode.ALU)
         record["alu_op"], record["use_imm"], record["imm"] = AluOp.SHR, 1, BYTE_BITS
         record["uop_end"], record["loop_outer"], record["loop_inner"] = 1, 2, half

@@ -16,7 +16,7 @@ from vdla.hw.device import RtlDevice, RtlMachine, job_of, memory_image
 from vdla.hw.driver import Job
 from vdla.hw.simulation import BUS_BASE, BusFault, MemoryModel, Response
 from vdla.isa.binding import bind_inputs
-from vdla.isa.definition import Buffer, Opcode
+from vdla.isa.definition import Opcode, Scratchpad
 from vdla.isa.layout import layout_of
 from vdla.isa.program import Program
 from vdla.sim.functional import run_functional
@@ -148,7 +148,7 @@ def test_another_design() -> None:
 def test_outside_an_sram() -> None:
     program, _ = good_program()
     columns = program.columns()
-    wgt = int(np.flatnonzero((columns["opcode"] == Opcode.LOAD) & (columns["buffer"] == Buffer.WGT))[0])
+    wgt = int(np.flatnonzero((columns["opcode"] == Opcode.LOAD) & (columns["buffer"] == Scratchpad.WGT))[0])
     text = refuse_and_recover(edited(program, lambda c: c["sram_base"].__setitem__(wgt, 1)))
     assert "SRAM_RANGE" in text
     assert f"instruction {wgt} " in text

@@ -8,7 +8,7 @@ import pytest
 
 from vdla.design_file import load_design, shipped_designs
 from vdla.element_types import BIPOLAR, BOOL, ELEMENT_TYPES, FLOAT
-from vdla.isa.definition import Buffer, element_type, tile_bytes
+from vdla.isa.definition import Scratchpad, element_type, tile_bytes
 
 NATIVE = [name for name, element in ELEMENT_TYPES.items() if element.native]
 
@@ -64,8 +64,8 @@ def test_tiles_are_their_elements(name: str) -> None:
     design = load_design(name)
     g = design.gemm
     shapes = {
-        Buffer.INP: (g.batch, g.block_in), Buffer.WGT: (g.block_out, g.block_in),
-        Buffer.ACC: (g.batch, g.block_out), Buffer.OUT: (g.batch, g.block_out),
+        Scratchpad.INP: (g.batch, g.block_in), Scratchpad.WGT: (g.block_out, g.block_in),
+        Scratchpad.ACC: (g.batch, g.block_out), Scratchpad.OUT: (g.batch, g.block_out),
     }  # fmt: skip
     for buffer, shape in shapes.items():
         assert np.zeros(shape, element_type(design, buffer).storage).nbytes == tile_bytes(design, buffer)

@@ -17,11 +17,11 @@ from vdla.design import BUS_PORTS, Design
 from vdla.design_file import design_from_dict
 from vdla.errors import VdlaError
 from vdla.flows.run import Run
-from vdla.isa.definition import Buffer, Opcode, tile_bytes
+from vdla.isa.definition import Opcode, Scratchpad, tile_bytes
 from vdla.isa.program import Program
 from vdla.sim import Simulator
-from vdla.sim.device import schedule_program
-from vdla.sim.timing_engine import schedule_of
+from vdla.sim.device import timeline_of_program
+from vdla.sim.timing_engine import timeline_of
 
 SEEDS = range(200 if os.environ.get("VDLA_LONG") else 8)
 TOLERANCE, STARTING = 0.01, 20
@@ -74,8 +74,8 @@ def any_model(request: pytest.FixtureRequest) -> tuple[Run, str]:
 def cycles_on(program: Program, design: Design) -> int:
     """Cycles of the same instructions under another memory section."""
     columns = program.columns()
-    work, _ = schedule_program(program, columns)
-    return schedule_of(columns, work, design).cycles
+    work, _ = timeline_of_program(program, columns)
+    return timeline_of(columns, work, design).cycles
 
 
 def test_better_memory_is_never_slower(any_model: tuple[Run, str]) -> None:
@@ -124,7 +124,7 @@ def test_bytes_are_conserved(any_model: tuple[Run, str]) -> None:
     design = run.model.design
     for program, profile in zip(run.model.programs, run.result.profiles, strict=True):
         columns = program.columns()
-        sizes = np.array([tile_bytes(design, b) for b in Buffer])[columns["buffer"]]
+        sizes = np.array([tile_bytes(design, b) for b in Scratchpad])[columns["buffer"]]
         moved = columns["y_size"].astype(np.int64) * columns["x_size"] * sizes
         moved[~np.isin(columns["opcode"], (Opcode.LOAD, Opcode.STORE))] = 0
         for span, layer in zip(program.layers, profile.layers, strict=True):

@@ -14,7 +14,7 @@ from vdla.design_file import load_design
 from vdla.hw import build
 from vdla.hw.device import RtlDevice
 from vdla.isa.binding import bind_inputs
-from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode, Queue
+from vdla.isa.definition import AluOp, GemmMode, Opcode, Queue, Scratchpad
 from vdla.isa.layout import UOP_COLUMNS, new_columns
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, new_machine
@@ -90,7 +90,7 @@ def cycles_of(micro_ops: list[tuple[int, int, int]], record: np.ndarray) -> int:
     everything = np.arange(design.acc_depth)
     writer.emit(record, acc=(everything, everything), uop=(np.arange(len(micro_ops)), np.zeros(0, np.int64)))
     store = new_columns(1, Opcode.STORE)
-    store["buffer"], store["y_size"], store["x_size"] = Buffer.OUT, 1, 64
+    store["buffer"], store["y_size"], store["x_size"] = Scratchpad.OUT, 1, 64
     store["dram_base"] = writer.regions["out"] // design.out_tile_bytes
     writer.emit(store, acc=(everything[:64], np.zeros(0, np.int64)))
     writer.finish()

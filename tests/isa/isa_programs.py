@@ -9,7 +9,20 @@ import numpy as np
 from vdla.design import Design
 from vdla.design_file import design_from_dict
 from vdla.errors import VdlaError
-from vdla.isa import COLUMNS, FIFOS, UOP_COLUMNS, AluOp, Buffer, GemmMode, Opcode, Program, Queue, Segment, assemble, layout_of
+from vdla.isa import (
+    COLUMNS,
+    FIFOS,
+    UOP_COLUMNS,
+    AluOp,
+    GemmMode,
+    Opcode,
+    Program,
+    Queue,
+    Scratchpad,
+    Segment,
+    assemble,
+    layout_of,
+)
 from vdla.isa.definition import BUFFERS_OF, FIELDS, tile_bytes
 
 
@@ -96,9 +109,13 @@ def random_program(rng: np.random.Generator, design: Design, count: int) -> tupl
         kind = int(rng.integers(6))
         if kind in (0, 1, 2):  # a DMA
             record["opcode"] = Opcode.STORE if kind == 2 else Opcode.LOAD
-            record["buffer"] = Buffer.OUT if kind == 2 else int(rng.choice([Buffer.INP, Buffer.WGT, Buffer.ACC, Buffer.OUT]))
+            record["buffer"] = (
+                Scratchpad.OUT
+                if kind == 2
+                else int(rng.choice([Scratchpad.INP, Scratchpad.WGT, Scratchpad.ACC, Scratchpad.OUT]))
+            )
             record["sram_base"], record["x_stride"] = rng.integers(0, 6), rng.integers(0, 5)
-            record["dram_base"] = shared // tile_bytes(design, Buffer(record["buffer"])) + rng.integers(0, 6)
+            record["dram_base"] = shared // tile_bytes(design, Scratchpad(record["buffer"])) + rng.integers(0, 6)
             record["y_size"], record["x_size"] = rng.integers(0, 3), rng.integers(0, 3)
             if kind != 2:
                 record["y_pad_before"], record["x_pad_after"] = rng.integers(0, 2), rng.integers(0, 2)
@@ -143,7 +160,11 @@ def add_tokens(rng: np.random.Generator, columns: np.ndarray) -> None:
 def naive_queue(record: np.void) -> Queue:
     if record["opcode"] == Opcode.STORE:
         return Queue.STORE
-    return Queue.LOAD if record["opcode"] == Opcode.LOAD and record["buffer"] in (Buffer.INP, Buffer.WGT) else Queue.COMPUTE
+    return (
+        Queue.LOAD
+        if record["opcode"] == Opcode.LOAD and record["buffer"] in (Scratchpad.INP, Scratchpad.WGT)
+        else Queue.COMPUTE
+    )
 
 
 def naive_before(columns: np.ndarray) -> np.ndarray:
@@ -172,12 +193,12 @@ def naive_accesses(design: Design, record: np.void, uops: list[tuple[int, int, i
     """What one instruction reads and writes, step by step: (memory, entry) or ("dram", byte). `uops`: all of the SRAM."""
     f = {name: int(record[name]) for name in record.dtype.names or ()}
     sizes = {"inp": design.inp_tile_bytes, "wgt": design.wgt_tile_bytes, "acc": design.acc_tile_bytes}
-    names = {Buffer.INP: "inp", Buffer.WGT: "wgt", Buffer.ACC: "acc", Buffer.OUT: "acc", Buffer.UOP: "uop"}
+    names = {Scratchpad.INP: "inp", Scratchpad.WGT: "wgt", Scratchpad.ACC: "acc", Scratchpad.OUT: "acc", Scratchpad.UOP: "uop"}
     sizes["uop"] = design.uop_bytes
     reads, writes = [], []
     if f["opcode"] in (Opcode.LOAD, Opcode.STORE):
-        memory = names[Buffer(f["buffer"])]
-        size = design.out_tile_bytes if f["buffer"] == Buffer.OUT else sizes[memory]
+        memory = names[Scratchpad(f["buffer"])]
+        size = design.out_tile_bytes if f["buffer"] == Scratchpad.OUT else sizes[memory]
         rows = f["y_pad_before"] + f["y_size"] + f["y_pad_after"]
         entries = rows * (f["x_pad_before"] + f["x_size"] + f["x_pad_after"])
         sram = [(memory, f["sram_base"] + k) for k in range(entries)]

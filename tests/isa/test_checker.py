@@ -29,7 +29,7 @@ from vdla.isa import (
     Slot,
     assemble,
     check_program,
-    order_of,
+    precedence_of,
     queues_of,
 )
 
@@ -297,7 +297,7 @@ def test_queues_are_those_of_the_definition() -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_happens_before_is_the_transitive_closure(seed: int) -> None:
     columns, _ = random_program(np.random.default_rng(seed), TINY, 30)
-    order, expected = order_of(columns), naive_before(columns)
+    order, expected = precedence_of(columns), naive_before(columns)
     assert not order.blocked()
     found = np.array([[order.before(i, j) for j in range(len(columns))] for i in range(len(columns))])
     assert np.array_equal(found, expected), f"seed {seed}"

@@ -13,12 +13,12 @@ import numpy as np
 
 from vdla.design import Design
 from vdla.design_file import design_from_dict
-from vdla.isa.definition import DMA_SIZE_BITS, AluOp, Buffer, GemmMode, Opcode, Queue, depth, queue_of, tile_bytes
+from vdla.isa.definition import DMA_SIZE_BITS, AluOp, GemmMode, Opcode, Queue, Scratchpad, depth, queue_of, tile_bytes
 from vdla.isa.layout import UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
 
 REGION_BYTES = 1 << 12
-MEMORY_OF = {Buffer.UOP: "uop", Buffer.INP: "inp", Buffer.WGT: "wgt", Buffer.ACC: "acc", Buffer.OUT: "acc"}
+MEMORY_OF = {Scratchpad.UOP: "uop", Scratchpad.INP: "inp", Scratchpad.WGT: "wgt", Scratchpad.ACC: "acc", Scratchpad.OUT: "acc"}
 
 
 def random_design(rng: np.random.Generator, **memory: object) -> Design:
@@ -99,7 +99,7 @@ class Writer:
         self.records: list[np.ndarray] = []
         self.queues: list[Queue] = []
         self.edges: list[tuple[int, int]] = []
-        region = max(REGION_BYTES, *(2 * depth(design, b) * tile_bytes(design, b) for b in Buffer), design.dram_alignment)
+        region = max(REGION_BYTES, *(2 * depth(design, b) * tile_bytes(design, b) for b in Scratchpad), design.dram_alignment)
         region = -(-region // design.dram_alignment) * design.dram_alignment
         self.regions = {name: k * region for k, name in enumerate(("uop", "wgt", "inp", "acc", "out"))}
         self.region = region
@@ -119,7 +119,7 @@ class Writer:
     # -- emitting ----------------------------------------------------------------------------------------------------------
     def emit(self, record: np.ndarray, **accesses: tuple[np.ndarray, np.ndarray]) -> None:
         """Append an instruction that reads and writes these entries of these memories (bytes, for dram)."""
-        buffer = Buffer(int(record["buffer"][0]))
+        buffer = Scratchpad(int(record["buffer"][0]))
         queue = queue_of(Opcode(int(record["opcode"][0])), buffer)
         before = {p for memory, access in accesses.items() for p in self.trackers[memory].before(*access)}
         if self.style == "serial" and self.records:
@@ -153,13 +153,13 @@ class Writer:
         return int(self.rng.integers(low, high + 1)) if high > low else low
 
     def fill_srams(self) -> None:
-        for buffer in (Buffer.UOP, Buffer.WGT, Buffer.INP, Buffer.ACC):
+        for buffer in (Scratchpad.UOP, Scratchpad.WGT, Scratchpad.INP, Scratchpad.ACC):
             entries = depth(self.design, buffer)
             rows = 2 if entries >= 1 << DMA_SIZE_BITS else 1  # a row's size is a field
             self.dma(Opcode.LOAD, buffer, 0, (rows, entries // rows), (0, 0, 0, 0), MEMORY_OF[buffer])
 
     def load(self) -> None:
-        buffer = Buffer(self.rng.choice(list(Buffer), p=[0.1, 0.25, 0.35, 0.15, 0.15]))
+        buffer = Scratchpad(self.rng.choice(list(Scratchpad), p=[0.1, 0.25, 0.35, 0.15, 0.15]))
         room, padded = depth(self.design, buffer), self.rng.random() < 0.4
         base = self.pick(0, room - 1)
         for _ in range(8):
@@ -170,16 +170,18 @@ class Writer:
                 break
         else:
             size, pads = (1, 1), (0, 0, 0, 0)
-        region = "out" if buffer in (Buffer.INP, Buffer.OUT) and self.rng.random() < 0.6 else MEMORY_OF[buffer]
+        region = "out" if buffer in (Scratchpad.INP, Scratchpad.OUT) and self.rng.random() < 0.6 else MEMORY_OF[buffer]
         self.dma(Opcode.LOAD, buffer, base, size, pads, region)
 
     def store(self) -> None:
         base = self.pick(0, self.design.acc_depth - 1)
         width = self.pick(0, min(6 * self.scale, self.design.acc_depth - base))
         height = self.pick(0, min(4, (self.design.acc_depth - base) // max(width, 1)))
-        self.dma(Opcode.STORE, Buffer.OUT, base, (height, width), (0, 0, 0, 0), "out")
+        self.dma(Opcode.STORE, Scratchpad.OUT, base, (height, width), (0, 0, 0, 0), "out")
 
-    def dma(self, opcode: Opcode, buffer: Buffer, base: int, size: tuple[int, int], pads: tuple[int, ...], region: str) -> None:
+    def dma(
+        self, opcode: Opcode, buffer: Scratchpad, base: int, size: tuple[int, int], pads: tuple[int, ...], region: str
+    ) -> None:
         width, (rows, columns) = tile_bytes(self.design, buffer), size
         record, tiles = new_columns(1, opcode), self.region // width
         stride = self.pick(0, min(columns + 3, (tiles - columns) // max(rows, 1)))
@@ -205,7 +207,7 @@ class Writer:
             self.emit(record, dram=(nothing, data), acc=(entries, nothing))
             return
         self.emit(record, dram=(data, nothing), **{MEMORY_OF[buffer]: (nothing, entries)})
-        if buffer == Buffer.UOP:
+        if buffer == Scratchpad.UOP:
             self._load_uops(base, first - self.regions["uop"] // width, rows, columns, stride, pads)
 
     def _load_uops(self, base: int, first: int, rows: int, columns: int, stride: int, pads: tuple[int, ...]) -> None:

@@ -19,7 +19,7 @@ from vdla.isa.binding import bind_inputs
 from vdla.isa.program import LayerSpan, Program
 from vdla.profile import Account, account_of_fetch, account_of_units
 from vdla.sim import naive
-from vdla.sim.device import Simulator, schedule_program
+from vdla.sim.device import Simulator, timeline_of_program
 from vdla.sim.functional import run_functional
 from vdla.sim.kernels import Memories
 from vdla.sim.naive_timing import NaiveMachine
@@ -37,12 +37,12 @@ def compare(program: Program, inputs: dict[str, np.ndarray], where: str) -> None
 
     machine = NaiveMachine(columns, cycles, program.design)
     assert machine.run(), f"{where}: the naive machine is stuck"
-    _, schedule = schedule_program(program, columns)
-    np.testing.assert_array_equal(schedule.times["start"], machine.start, err_msg=f"{where}: start")
-    np.testing.assert_array_equal(schedule.times["finish"], machine.finish, err_msg=f"{where}: finish")
-    units = account_of_units(columns, program.design, schedule.events)
+    _, timeline = timeline_of_program(program, columns)
+    np.testing.assert_array_equal(timeline.times["start"], machine.start, err_msg=f"{where}: start")
+    np.testing.assert_array_equal(timeline.times["finish"], machine.finish, err_msg=f"{where}: finish")
+    units = account_of_units(columns, program.design, timeline.events)
     compare_accounts(units, machine.accounts, f"{where}: what the units did")
-    compare_accounts(account_of_fetch(schedule.events), machine.fetch_accounts, f"{where}: what FETCH did")
+    compare_accounts(account_of_fetch(timeline.events), machine.fetch_accounts, f"{where}: what FETCH did")
 
 
 def compare_accounts(fast: Account, slow: list[Counter[str]], where: str) -> None:

@@ -11,7 +11,7 @@ from random_programs import random_design, random_inputs, random_program
 
 from vdla.design_file import load_design
 from vdla.errors import RunError
-from vdla.isa.definition import Buffer, tile_bytes
+from vdla.isa.definition import Scratchpad, tile_bytes
 from vdla.isa.layout import layout_of
 from vdla.isa.program import LayerSpan, Program
 from vdla.sim import NaiveSimulator, Simulator, kernels
@@ -133,7 +133,7 @@ def test_deadlock_of_a_full_queue_names_fetch() -> None:
 def test_tile_bytes_agree_with_the_definition() -> None:
     for name in ("tiny", "pynq_z1", "datacenter"):
         design = load_design(name)
-        for buffer in Buffer:
+        for buffer in Scratchpad:
             assert kernels.tile_bytes(int(buffer), shape_of(design)) == tile_bytes(design, buffer)
 
 

@@ -10,8 +10,8 @@ from vdla.design import BUS_PORTS, Design
 from vdla.device import STALLS, Profile
 from vdla.isa.program import Program
 from vdla.sim import Simulator
-from vdla.sim.device import schedule_program
-from vdla.sim.timing_engine import schedule_of
+from vdla.sim.device import timeline_of_program
+from vdla.sim.timing_engine import timeline_of
 
 SEEDS = range(40)
 LENGTH, SCALE = 240, 2
@@ -23,8 +23,8 @@ TOLERANCE = 0.01
 def cycles(program: Program, design: Design) -> int:
     """Cycles of `program` on a design that differs in its memory only."""
     columns = program.columns()
-    work, _ = schedule_program(program, columns)
-    return schedule_of(columns, work, design).cycles
+    work, _ = timeline_of_program(program, columns)
+    return timeline_of(columns, work, design).cycles
 
 
 def better_memories(design: Design) -> dict[str, dict[str, object]]:
@@ -57,10 +57,10 @@ def test_better_memory_is_never_slower(seed: int) -> None:
 def test_never_below_the_roofline(seed: int) -> None:
     rng = np.random.default_rng(1000 + seed)
     program = random_program(random_design(rng), rng, 60, scale=SCALE)
-    work, schedule = schedule_program(program, program.columns())
+    work, timeline = timeline_of_program(program, program.columns())
     gemm = int(work.steps[program.columns()["opcode"] == 2].sum())
     moved = int(work.bytes.sum()) + 16 * len(program.words)
-    assert schedule.cycles >= max(gemm, moved / program.design.bytes_per_cycle), f"seed {seed}"
+    assert timeline.cycles >= max(gemm, moved / program.design.bytes_per_cycle), f"seed {seed}"
 
 
 @pytest.mark.parametrize("seed", range(30))

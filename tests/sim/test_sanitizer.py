@@ -9,7 +9,7 @@ import pytest
 from random_programs import random_design, random_inputs, random_program
 
 from vdla.errors import RunError
-from vdla.isa.definition import Buffer, Opcode, queue_of
+from vdla.isa.definition import Opcode, Scratchpad, queue_of
 from vdla.isa.layout import layout_of
 from vdla.isa.program import Program
 from vdla.sim import Simulator
@@ -45,7 +45,7 @@ def test_every_missing_token_is_found(seed: int) -> None:
         (1, 2, "push_next", "pop_prev"),
         (2, 1, "push_prev", "pop_next"),
     )
-    queue = np.array([queue_of(Opcode(f["opcode"]), Buffer(f["buffer"])) for f in columns])
+    queue = np.array([queue_of(Opcode(f["opcode"]), Scratchpad(f["buffer"])) for f in columns])
     missed = 0
     for a, b, push, pop in fifos:
         producers = np.flatnonzero((queue == a) & (columns[push] == 1))

@@ -12,7 +12,7 @@ import pytest
 
 from vdla.design_file import load_design
 from vdla.device import Profile
-from vdla.isa.definition import AluOp, Buffer, GemmMode, Opcode
+from vdla.isa.definition import AluOp, GemmMode, Opcode, Scratchpad
 from vdla.isa.layout import layout_of, new_columns
 from vdla.isa.program import Program
 from vdla.isa.timing import instruction_overhead
@@ -83,44 +83,44 @@ def test_parameters_that_a_step_writes_are_read_again() -> None:
 
 def test_load_streams_a_beat_a_cycle() -> None:
     """14 rows of 28 beats, cut at multiples of 16 beats into bursts of 4 to 16: 8 in flight cover the latency."""
-    tile = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=14, x_size=14, x_stride=14)
+    tile = instruction(Opcode.LOAD, buffer=Scratchpad.INP, y_size=14, x_size=14, x_stride=14)
     assert cycles_of(tile) == 4 + 40 + 14 * 28 + 2
 
 
 def test_load_of_short_rows_is_bound_by_outstanding_bursts() -> None:
     """20 bursts of 2 beats, 8 at a time: the first is over at 46, the 9th is requested then and over at 88, the 17th at
     130, and the 20th 3 bursts later."""
-    column = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=20, x_size=1, x_stride=16)
+    column = instruction(Opcode.LOAD, buffer=Scratchpad.INP, y_size=20, x_size=1, x_stride=16)
     assert cycles_of(column) == 130 + 3 * 2 + 2
 
 
 def test_bursts_stop_at_multiples_of_the_longest() -> None:
     """From 4 beats before one: bursts of 4, 16 and 12 beats stream as one."""
-    row = instruction(Opcode.LOAD, buffer=Buffer.INP, dram_base=254, y_size=1, x_size=16)
+    row = instruction(Opcode.LOAD, buffer=Scratchpad.INP, dram_base=254, y_size=1, x_size=16)
     assert cycles_of(row) == 4 + 40 + 32 + 2
 
 
 def test_rows_take_whole_beats() -> None:
     """Micro-ops are 4 bytes: 3 of them from the middle of a beat are 2 beats."""
-    assert cycles_of(instruction(Opcode.LOAD, buffer=Buffer.UOP, dram_base=1, y_size=1, x_size=3)) == 4 + 40 + 2 + 2
+    assert cycles_of(instruction(Opcode.LOAD, buffer=Scratchpad.UOP, dram_base=1, y_size=1, x_size=3)) == 4 + 40 + 2 + 2
 
 
 def test_padding_is_an_entry_a_cycle_while_no_beat_is_written() -> None:
-    only_padding = instruction(Opcode.LOAD, buffer=Buffer.INP, y_pad_before=10, x_pad_before=10)
+    only_padding = instruction(Opcode.LOAD, buffer=Scratchpad.INP, y_pad_before=10, x_pad_before=10)
     assert cycles_of(only_padding) == 4 + 100
-    hidden = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=1, x_size=2, x_stride=2, y_pad_before=10)
+    hidden = instruction(Opcode.LOAD, buffer=Scratchpad.INP, y_size=1, x_size=2, x_stride=2, y_pad_before=10)
     assert cycles_of(hidden) == 4 + 40 + 4 + 2
-    longer_than_the_data = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=1, x_size=10, x_stride=2, y_pad_before=10)
+    longer_than_the_data = instruction(Opcode.LOAD, buffer=Scratchpad.INP, y_size=1, x_size=10, x_stride=2, y_pad_before=10)
     assert cycles_of(longer_than_the_data) == 4 + 100 + 20
 
 
 def test_store_retires_with_its_last_response() -> None:
-    row = instruction(Opcode.STORE, buffer=Buffer.OUT, y_size=2, x_size=8, x_stride=8)
+    row = instruction(Opcode.STORE, buffer=Scratchpad.OUT, y_size=2, x_size=8, x_stride=8)
     assert cycles_of(row) == 4 + 2 + 32 + 20
 
 
 def test_a_token_takes_a_cycle() -> None:
-    load = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=1, x_size=1, push_next=1)
+    load = instruction(Opcode.LOAD, buffer=Scratchpad.INP, y_size=1, x_size=1, push_next=1)
     gemm = instruction(Opcode.GEMM, pop_prev=1, **LOOPS_14_BY_14)
     profile = profile_of(load, gemm)
     assert profile.start[1] == profile.finish[0] + 1
@@ -139,8 +139,8 @@ def test_what_an_instruction_costs_beside_its_work() -> None:
     for op in (AluOp.ADD, AluOp.MUL):
         alu = instruction(Opcode.ALU, alu_op=op, use_imm=1, dst_outer=14, dst_inner=1, **LOOPS_14_BY_14)
         assert 1 + cycles_of(alu) == steps + instruction_overhead(Opcode.ALU, op)
-    load = instruction(Opcode.LOAD, buffer=Buffer.INP, y_size=1, x_size=16)
+    load = instruction(Opcode.LOAD, buffer=Scratchpad.INP, y_size=1, x_size=16)
     assert 1 + cycles_of(load) == 40 + 32 + instruction_overhead(Opcode.LOAD)
-    store = instruction(Opcode.STORE, buffer=Buffer.OUT, y_size=1, x_size=16)
+    store = instruction(Opcode.STORE, buffer=Scratchpad.OUT, y_size=1, x_size=16)
     assert 1 + cycles_of(store) == 32 + 20 + instruction_overhead(Opcode.STORE)
     assert 1 + cycles_of(instruction(Opcode.FINISH)) == instruction_overhead(Opcode.FINISH)

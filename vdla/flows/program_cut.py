@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from vdla.arithmetic import round_up
 from vdla.design import Design
-from vdla.isa.definition import DMA_SIZE_BITS, Buffer, Opcode, tile_bytes
+from vdla.isa.definition import DMA_SIZE_BITS, Opcode, Scratchpad, tile_bytes
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment
 from vdla.isa.tokens import FIFOS, pops_of, pushes_of, queues_of
@@ -71,7 +72,7 @@ def _sram_state(program: Program, memories: Memories) -> tuple[list[Segment], li
     design, address = program.design, program.dram_bytes
     segments, loads = [], []
     for buffer, data in _sram_bytes(design, memories).items():
-        address = -(-address // design.dram_alignment) * design.dram_alignment
+        address = round_up(address, design.dram_alignment)
         segments.append(Segment(buffer.name.lower(), address, data))
         width = tile_bytes(design, buffer)
         entries = len(data) // width
@@ -84,7 +85,7 @@ def _sram_state(program: Program, memories: Memories) -> tuple[list[Segment], li
     return segments, loads
 
 
-def _sram_bytes(design: Design, memories: Memories) -> dict[Buffer, np.ndarray]:
+def _sram_bytes(design: Design, memories: Memories) -> dict[Scratchpad, np.ndarray]:
     """uint8: each SRAM as a DMA would have read it. LOAD's buffers come first, so that COMPUTE's loads overlap them."""
     g = design.gemm
     uops = np.zeros(len(memories.uop), UOP_COLUMNS)
@@ -92,17 +93,17 @@ def _sram_bytes(design: Design, memories: Memories) -> dict[Buffer, np.ndarray]:
         uops[name] = memories.uop[:, k]
     wgt = memories.wgt.reshape(-1, g.block_in, g.block_out).transpose(0, 2, 1)
     arrays = {
-        Buffer.WGT: wgt.astype(np.int8),
-        Buffer.INP: memories.inp.astype(np.int8),
-        Buffer.UOP: layout_of(design).encode_uops(uops),
-        Buffer.ACC: memories.acc.astype(np.int32),
+        Scratchpad.WGT: wgt.astype(np.int8),
+        Scratchpad.INP: memories.inp.astype(np.int8),
+        Scratchpad.UOP: layout_of(design).encode_uops(uops),
+        Scratchpad.ACC: memories.acc.astype(np.int32),
     }
     return {buffer: np.ascontiguousarray(a).reshape(-1).view(np.uint8) for buffer, a in arrays.items()}
 
 
 def _prologue(loads: list[np.ndarray]) -> np.ndarray:
     """The loads, then an instruction that does nothing on COMPUTE, which waits for LOAD, and on STORE, which waits for it."""
-    columns = np.concatenate([*loads, new_columns(1, Opcode.GEMM), _nothing(Opcode.STORE, Buffer.OUT)])
+    columns = np.concatenate([*loads, new_columns(1, Opcode.GEMM), _nothing(Opcode.STORE, Scratchpad.OUT)])
     queues = queues_of(columns)
     columns["push_next"][np.flatnonzero(queues == 0)[-1]] = 1
     columns["pop_prev"][-2], columns["push_next"][-2], columns["pop_prev"][-1] = 1, 1, 1
@@ -111,12 +112,16 @@ def _prologue(loads: list[np.ndarray]) -> np.ndarray:
 
 def _epilogue() -> np.ndarray:
     """COLUMNS[3]: FINISH, when LOAD and STORE have come to their end too."""
-    load, store, finish = _nothing(Opcode.LOAD, Buffer.INP), _nothing(Opcode.STORE, Buffer.OUT), new_columns(1, Opcode.FINISH)
+    load, store, finish = (
+        _nothing(Opcode.LOAD, Scratchpad.INP),
+        _nothing(Opcode.STORE, Scratchpad.OUT),
+        new_columns(1, Opcode.FINISH),
+    )
     load["push_next"], store["push_prev"], finish["pop_prev"], finish["pop_next"] = 1, 1, 1, 1
     return np.concatenate([load, store, finish])
 
 
-def _nothing(opcode: Opcode, buffer: Buffer) -> np.ndarray:
+def _nothing(opcode: Opcode, buffer: Scratchpad) -> np.ndarray:
     """COLUMNS[1]: a transfer of no rows."""
     column = np.zeros(1, COLUMNS)
     column["opcode"], column["buffer"] = opcode, buffer

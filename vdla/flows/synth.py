@@ -13,7 +13,7 @@ from typing import Any
 from vdla.design import Design
 from vdla.design_file import load_design
 from vdla.errors import RunError
-from vdla.files import cache_folder, write_file
+from vdla.files import cache_folder, keep
 from vdla.hw.build import RTL, TOP, rtl_headers, rtl_sources
 from vdla.hw.synth import ecp5, xilinx
 from vdla.hw.synth.parts import ECP5_85K, part_of
@@ -75,7 +75,7 @@ def synthesise(
             continue
         results[target] = _run(loaded, target, sources, on_stage) | {"tools": {tool.name: tool.version for tool in tools}}
         if kept is not None:
-            write_file(kept, json.dumps(results[target]))
+            keep(kept, json.dumps(results[target]).encode())
     hashes = loaded.hash_hex, loaded.build_hash
     return SynthesisReport(loaded.name, *hashes, results.get("xc7"), results.get("ecp5"), tuple(cached))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Node
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.targets import backend_of
@@ -160,7 +161,7 @@ def label(source: str) -> str:
 
 def layer_bound(span: LayerSpan, design: Design) -> int:
     """The layer's own roofline in cycles: its GEMM micro-ops, or each of its tensors over the bus once."""
-    return max(span.gemm_uops, -(-span.unique_bytes // design.bytes_per_cycle))
+    return max(span.gemm_uops, ceil_div(span.unique_bytes, design.bytes_per_cycle))
 
 
 def network_bound(model: CompiledModel) -> int:
@@ -168,7 +169,7 @@ def network_bound(model: CompiledModel) -> int:
     uops = sum(span.gemm_uops for program in model.programs for span in program.layers)
     constants = sum(segment.data.nbytes for p in model.programs for segment in p.segments if segment.name != "micro-ops")
     ends = sum(slot.bytes for p in model.programs for slot in (*p.inputs, *p.outputs))
-    return max(uops, -(-(constants + ends) // model.design.bytes_per_cycle))
+    return max(uops, ceil_div(constants + ends, model.design.bytes_per_cycle))
 
 
 def totals(model: CompiledModel, cycles: int) -> dict[str, float]:

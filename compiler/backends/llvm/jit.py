@@ -5,16 +5,13 @@ from __future__ import annotations
 import ctypes.util
 import hashlib
 import itertools
-import os
-import tempfile
 from functools import cache, lru_cache
-from pathlib import Path
 
 import llvmlite.binding as llvm
 
 from vdla.compiler.backends.llvm import outline, thread_pool
 from vdla.compiler.backends.llvm.target import Target, host_target, object_code, target_machine
-from vdla.files import cache_folder
+from vdla.files import cache_folder, keep
 
 _serial = itertools.count()
 
@@ -38,20 +35,8 @@ def cached_object(assembly: str, target: Target) -> bytes:
         return path.read_bytes()
     except OSError:
         code = object_code(assembly, target)
-        _keep(path, code)
+        keep(path, code)
         return code
-
-
-def _keep(path: Path, code: bytes) -> None:
-    """Write beside, then rename, so that no other process sees half a file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(code)
-        os.replace(name, path)
-    except OSError:
-        return
 
 
 @lru_cache(maxsize=1024)

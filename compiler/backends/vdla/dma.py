@@ -15,11 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from vdla.design import Design
 from vdla.isa.definition import DMA_PAD_BITS, DMA_SIZE_BITS, Opcode
 from vdla.isa.layout import layout_of
+from vdla.jit import jit
 
 TRANSFER_FIELDS = (
     "sram_base", "dram_base", "y_size", "x_size", "x_stride", "y_pad_before", "y_pad_after", "x_pad_before", "x_pad_after",
@@ -65,7 +65,7 @@ def _last_of_each(values: np.ndarray) -> np.ndarray:
     return len(values) - 1 - first_from_end
 
 
-@njit(cache=True)
+@jit
 def _split(sram, dram, data, at, size_limit, stride_limit, pad_limit, out):
     """Greedy: fill `out` with one transfer after another, from entry `at` on; returns how many.
 
@@ -83,7 +83,7 @@ def _split(sram, dram, data, at, size_limit, stride_limit, pad_limit, out):
     return count
 
 
-@njit(cache=True)
+@jit
 def _run(dram, data, at, end):
     """Length of the run of consecutive DRAM tiles from `at`; 0 on padding."""
     if at >= end or not data[at]:
@@ -94,7 +94,7 @@ def _run(dram, data, at, end):
     return length
 
 
-@njit(cache=True)
+@jit
 def _pads(data, at, end):
     """Length of the run of padding from `at`."""
     length = 0
@@ -103,7 +103,7 @@ def _pads(data, at, end):
     return length
 
 
-@njit(cache=True)
+@jit
 def _take(sram, dram, data, at, end, size_limit, stride_limit, pad_limit, row):
     """Write into `row` the transfer that fills most entries from `at`; returns how many entries."""
     row[:] = 0
@@ -128,7 +128,7 @@ def _take(sram, dram, data, at, end, size_limit, stride_limit, pad_limit, row):
     return _single_row(dram, data, at, end, lead, length, size_limit, stride_limit, pad_limit, row)
 
 
-@njit(cache=True)
+@jit
 def _only_padding(lead, size_limit, pad_limit, row):
     """Rows of nothing but padding: x_size tiles wide, y_size 0."""
     width = min(lead, size_limit)
@@ -139,7 +139,7 @@ def _only_padding(lead, size_limit, pad_limit, row):
     return rows * width
 
 
-@njit(cache=True)
+@jit
 def _leading_padding(lead, width, slack, pad_limit, row):
     """Split `lead` padded entries into whole rows and x_pad_before ≤ slack; False when a part would be left over."""
     before = lead % width
@@ -153,7 +153,7 @@ def _leading_padding(lead, width, slack, pad_limit, row):
     return True
 
 
-@njit(cache=True)
+@jit
 def _rows(sram, dram, data, at, end, lead, length, period, size_limit, stride_limit, pad_limit, row):
     """Several rows of `length` tiles, `period` entries apart, `stride` DRAM tiles apart; 0 when that cannot be."""
     first = at + lead
@@ -199,7 +199,7 @@ def _rows(sram, dram, data, at, end, lead, length, period, size_limit, stride_li
     return filled + row[6] * period
 
 
-@njit(cache=True)
+@jit
 def _matches(dram, data, position, length, expected):
     """Are the `length` entries from `position` the DRAM tiles from `expected` on?"""
     matching = 0
@@ -208,7 +208,7 @@ def _matches(dram, data, position, length, expected):
     return matching == length
 
 
-@njit(cache=True)
+@jit
 def _folded_width(lead, length, trailing, size_limit, stride_limit, pad_limit):
     """Width of rows in which padding, one run and padding are whole rows each; 0 when the fields cannot hold that."""
     a, b = length, lead
@@ -222,7 +222,7 @@ def _folded_width(lead, length, trailing, size_limit, stride_limit, pad_limit):
     return a if fits and lead // a <= pad_limit and trailing // a <= pad_limit else 0
 
 
-@njit(cache=True)
+@jit
 def _single_row(dram, data, at, end, lead, length, size_limit, stride_limit, pad_limit, row):
     """One run of DRAM tiles with the padding around it; a long run becomes full rows of the largest size."""
     first = at + lead

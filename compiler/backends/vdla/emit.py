@@ -33,8 +33,7 @@ from vdla.compiler.ir.nodes import Buffer, Function, attribute
 from vdla.design import Design
 from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import CompileError
-from vdla.isa.definition import AluOp, GemmMode, Opcode, element_type, tile_bytes
-from vdla.isa.definition import Buffer as Memory
+from vdla.isa.definition import AluOp, GemmMode, Opcode, Scratchpad, element_type, tile_bytes
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS
 
 NONE = -1
@@ -76,7 +75,9 @@ class Emission:
         steps = c["loop_outer"].astype(np.int64) * c["loop_inner"] * (c["uop_end"] - c["uop_begin"])
         moved = c["y_size"].astype(np.int64) * c["x_size"]
         loads = c["opcode"] == Opcode.LOAD
-        dram_bytes = {m.name.lower(): int(moved[loads & (c["buffer"] == m)].sum()) * tile_bytes(self.design, m) for m in Memory}
+        dram_bytes = {
+            m.name.lower(): int(moved[loads & (c["buffer"] == m)].sum()) * tile_bytes(self.design, m) for m in Scratchpad
+        }
         dram_bytes["uop"] = sum(map(len, self.sequences)) * self.design.uop_bytes
         dram_bytes["store"] = int(moved[c["opcode"] == Opcode.STORE].sum()) * self.design.out_tile_bytes
         return EmissionSummary(
@@ -147,8 +148,8 @@ class _Builder:
     sequences: list[np.ndarray] = field(default_factory=list)
     sequence_ids: dict[bytes, int] = field(default_factory=dict)
     relocated: dict[tuple[HardwareLoops, tuple[int, ...]], int] = field(default_factory=dict)
-    dma_ends: dict[Nest, tuple[Memory, int]] = field(default_factory=dict)
-    transfers_of: dict[tuple[Pattern, Memory, int], list[tuple[int, bool]]] = field(default_factory=dict)
+    dma_ends: dict[Nest, tuple[Scratchpad, int]] = field(default_factory=dict)
+    transfers_of: dict[tuple[Pattern, Scratchpad, int], list[tuple[int, bool]]] = field(default_factory=dict)
     loops_of: dict[tuple[Pattern, Order, tuple[int | None, ...], bool], list[HardwareLoops]] = field(default_factory=dict)
     limits: Limits = field(init=False)
 
@@ -176,7 +177,7 @@ class _Builder:
             sram = self.entry(item, on_chip)
             self.rows.append(_Row(template, NONE, param, sram, item.bases[in_dram]) if has_data else _Row(template, sram=sram))
 
-    def _transfers(self, item: Item, memory: Memory, on_chip: int, in_dram: int) -> list[tuple[int, bool]]:
+    def _transfers(self, item: Item, memory: Scratchpad, on_chip: int, in_dram: int) -> list[tuple[int, bool]]:
         """Templates of an item's DMA instructions, and whether each touches DRAM."""
         pad_value = _pad_value(item)
         key = (item.pattern, memory, pad_value)
@@ -187,7 +188,7 @@ class _Builder:
             self.transfers_of[key] = [self._transfer(opcode, memory, pad_value, row) for row in table.tolist()]
         return self.transfers_of[key]
 
-    def _transfer(self, opcode: Opcode, memory: Memory, pad_value: int, row: list[int]) -> tuple[int, bool]:
+    def _transfer(self, opcode: Opcode, memory: Scratchpad, pad_value: int, row: list[int]) -> tuple[int, bool]:
         fields = dict(zip(TRANSFER_FIELDS, row, strict=True))
         padded = any(value for name, value in fields.items() if "pad" in name)
         template = self.template(opcode, buffer=int(memory), **fields, pad_value=pad_value if padded else 0)
@@ -324,16 +325,18 @@ def _in_loop_order(pattern: Pattern) -> tuple[tuple[int, ...], np.ndarray, np.nd
     return (), np.zeros((len(pattern.strides), 0), np.int64), pattern.irregular_steps
 
 
-def _dma_memory(item: Item, on_chip: int, in_dram: int, design: Design) -> Memory:
+def _dma_memory(item: Item, on_chip: int, in_dram: int, design: Design) -> Scratchpad:
     """The `buffer` field of a DMA. Raises `CompileError` when the DRAM tensor's type or tile is not the memory's."""
     chip, dram = item.nest.buffers[on_chip], item.nest.buffers[in_dram]
     if item.nest.name == "vdla.store" or (chip.scope == "vdla.acc" and dram.dtype == design.types.out):
-        memory = Memory.OUT
+        memory = Scratchpad.OUT
     else:
-        memory = MEMORY_OF_SCOPE.get(chip.scope, Memory.UOP)
+        memory = MEMORY_OF_SCOPE.get(chip.scope, Scratchpad.UOP)
     size = ELEMENT_TYPES[dram.dtype].bytes_of(math.prod(item.nest.intrinsic.operands[in_dram].extents))
     found = f"{dram.dtype} tile of {size} bytes"
-    expected = "" if memory is Memory.UOP else f"{element_type(design, memory).name} tile of {tile_bytes(design, memory)} bytes"
+    expected = (
+        "" if memory is Scratchpad.UOP else f"{element_type(design, memory).name} tile of {tile_bytes(design, memory)} bytes"
+    )
     if found != expected:
         raise CompileError(
             f"{item.nest.name} between {chip.scope} and {dram.scope}", where=f"{chip.name}, {dram.name}",
@@ -367,7 +370,7 @@ def _weights_first(columns: np.ndarray) -> np.ndarray:
     order = np.arange(len(columns))
     gemms = np.flatnonzero(columns["opcode"] == Opcode.GEMM)
     head = columns[: gemms[0]] if len(gemms) else columns[:0]
-    weights = (head["opcode"] == Opcode.LOAD) & (head["buffer"] == Memory.WGT)
+    weights = (head["opcode"] == Opcode.LOAD) & (head["buffer"] == Scratchpad.WGT)
     if not weights.any():
         return order
     begin = int(np.argmax(weights))

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vdla.arithmetic import round_up
 from vdla.compiler.backends.vdla.emit import NONE, Emission
 from vdla.compiler.backends.vdla.tokens import place_tokens
 from vdla.compiler.backends.vdla.uop_memory import LayerUops, UopLoad, plan_uops
 from vdla.design import Design
 from vdla.errors import CompileError
-from vdla.isa.definition import DMA_SIZE_BITS, Buffer, Opcode, tile_bytes
+from vdla.isa.definition import DMA_SIZE_BITS, Opcode, Scratchpad, tile_bytes
 from vdla.isa.layout import COLUMNS, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
 
@@ -59,7 +60,7 @@ def link(
     for another design; `IsaError` when a value does not fit its field.
     """
     resident = plan_uops([k.emission for k in kernels], design)
-    base = -(-dram_bytes // design.dram_alignment) * design.dram_alignment
+    base = round_up(dram_bytes, design.dram_alignment)
     parts: list[_Part] = []
     for kernel, loads in zip(kernels, resident.layers, strict=True):
         parts.append(_bind(kernel, design, loads, base // design.uop_bytes))
@@ -126,7 +127,7 @@ def _addresses(kernel: LinkedKernel, design: Design) -> np.ndarray:
                 "a parameter has no address", where=f"{kernel.name}: {param.name}", expected="a DRAM byte address"
             )
         address = kernel.bindings[param.name]
-        sizes = np.array([tile_bytes(design, b) for b in Buffer])[emission.columns["buffer"][rows]]
+        sizes = np.array([tile_bytes(design, b) for b in Scratchpad])[emission.columns["buffer"][rows]]
         if (address % sizes).any():
             raise CompileError(
                 "a tensor's address is not a multiple of its tile",
@@ -142,7 +143,7 @@ def _uop_loads(load: UopLoad, table_base: int) -> np.ndarray:
     """One LOAD UOP, or several when a row would be longer than its field."""
     begins = np.arange(0, load.count, _ROW_LIMIT)
     columns = new_columns(len(begins), Opcode.LOAD)
-    columns["buffer"] = Buffer.UOP
+    columns["buffer"] = Scratchpad.UOP
     columns["sram_base"] = load.sram_base + begins
     columns["dram_base"] = table_base + load.begin + begins
     columns["y_size"] = 1

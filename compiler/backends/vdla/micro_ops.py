@@ -20,12 +20,9 @@ import numpy as np
 from vdla.design import Design
 from vdla.isa.definition import Opcode
 from vdla.isa.layout import layout_of
+from vdla.isa.timing import PARAMETER_READS
 
 DST, SRC, WGT = range(3)
-SOURCE_CHANGE_CYCLES = 2
-"""The ALU fetches a per-channel operation's two parameter tiles again whenever src changes."""
-UOP_CYCLES = 0.5
-"""A micro-op's share of its load."""
 HEAD_FACTOR, HEAD_FREE = 4, 256
 """First-touch order may cost this many times the micro-ops of the freest order, or this many in all."""
 
@@ -41,16 +38,17 @@ class Order(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """loop: largest extent of a hardware loop. uops: most micro-ops of one instruction."""
+    """loop: largest extent of a hardware loop. uops: most micro-ops of one instruction. uop_beats: of the bus, to load one."""
 
     loop: int
     uops: int
+    uop_beats: float
 
 
 def limits_of(design: Design) -> Limits:
     layout = layout_of(design)
     loop = min(layout.limit(op, name) for op in (Opcode.GEMM, Opcode.ALU) for name in ("loop_outer", "loop_inner"))
-    return Limits(loop, design.uop_depth)
+    return Limits(loop, design.uop_depth, design.uop_bytes / design.bus_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +163,8 @@ def _choose(axes: list[Axis], points: np.ndarray, order: Order, limits: Limits) 
     """The two hardware loops and the axes left to enumerate."""
     candidates = _candidates(axes, order, limits)
     if order is Order.FIXED:  # several sequences one after another keep the order only when no loop is around them
-        candidates = [pair for pair in candidates if not pair or _cost(axes, points, pair, order) <= limits.uops]
-    best = min(candidates, key=lambda pair: (_cost(axes, points, pair, order), pair))
+        candidates = [pair for pair in candidates if not pair or _uop_count(axes, points, pair) <= limits.uops]
+    best = min(candidates, key=lambda pair: (_cost(axes, points, pair, order, limits), pair))
     chosen = [axes[k] for k in best]
     rest = [axis for k, axis in enumerate(axes) if k not in best]
     return ((ONCE, ONCE, *chosen)[-2], (ONCE, *chosen)[-1], rest)
@@ -183,14 +181,19 @@ def _candidates(axes: list[Axis], order: Order, limits: Limits) -> list[tuple[in
     return [(), *((k,) for k in fits), *((j, k) for j in fits for k in fits if j != k)]
 
 
-def _cost(axes: list[Axis], points: np.ndarray, pair: tuple[int, ...], order: Order) -> float:
-    rest = [axis for k, axis in enumerate(axes) if k not in pair]
-    uops = len(points) * prod(a.extent for a in rest)
+def _uop_count(axes: list[Axis], points: np.ndarray, pair: tuple[int, ...]) -> int:
+    """Micro-ops that are left to enumerate when the axes of `pair` are the hardware loops."""
+    return len(points) * prod(axis.extent for k, axis in enumerate(axes) if k not in pair)
+
+
+def _cost(axes: list[Axis], points: np.ndarray, pair: tuple[int, ...], order: Order, limits: Limits) -> float:
+    """Micro-ops or, for `SLOW_SOURCE`, cycles: to load them, and to fetch parameters whenever src changes."""
+    uops = _uop_count(axes, points, pair)
     if order is not Order.SLOW_SOURCE:
         return uops
-    loops = [axes[k] for k in pair]
+    loops, rest = [axes[k] for k in pair], [axis for k, axis in enumerate(axes) if k not in pair]
     sources = len(np.unique(_enumerate([a for a in rest if a.strides[SRC]], points)[:, SRC]))
-    return uops * UOP_CYCLES + SOURCE_CHANGE_CYCLES * _source_changes(loops, sources)
+    return uops * limits.uop_beats + PARAMETER_READS * _source_changes(loops, sources)
 
 
 def _source_changes(loops: list[Axis], sources: int) -> int:
@@ -218,7 +221,7 @@ def _first_touch(
     outer: Axis, inner: Axis, uops: np.ndarray, axes: list[Axis], points: np.ndarray, limits: Limits
 ) -> list[HardwareLoops]:
     """First touches as the leading micro-ops: then one instruction can overwrite with them and one accumulate the rest."""
-    freest = min(_cost(axes, points, pair, Order.FREE) for pair in _candidates(axes, Order.FREE, limits))
+    freest = min(_uop_count(axes, points, pair) for pair in _candidates(axes, Order.FREE, limits))
     if len(uops) > limits.uops or len(uops) > max(HEAD_FACTOR * freest, HEAD_FREE):
         return []
     _, first = np.unique(uops[:, DST], return_index=True)

@@ -19,10 +19,9 @@ from vdla.compiler.backends.vdla.trace import Item, Trace, trace
 from vdla.compiler.ir.nodes import Allocate, Buffer, For, Function, Intrinsic, Stmt, stmt_children
 from vdla.design import Design
 from vdla.errors import CompileError
-from vdla.isa.definition import Buffer as Memory
-from vdla.isa.definition import depth
+from vdla.isa.definition import Scratchpad, depth
 
-MEMORY_OF_SCOPE = {"vdla.inp": Memory.INP, "vdla.wgt": Memory.WGT, "vdla.acc": Memory.ACC}
+MEMORY_OF_SCOPE = {"vdla.inp": Scratchpad.INP, "vdla.wgt": Scratchpad.WGT, "vdla.acc": Scratchpad.ACC}
 COMMUTATIVE = ("vdla.alu.min", "vdla.alu.max", "vdla.alu.add", "vdla.alu.mul")
 Interval = tuple[int, int]
 """First and last position, inclusive, in the order of the function's intrinsics."""
@@ -37,7 +36,7 @@ class SramPlan:
 
     base: Mapping[Buffer, int]
     storage: Mapping[Buffer, int]
-    used: Mapping[Memory, int]
+    used: Mapping[Scratchpad, int]
     scratch: int | None = None
 
 
@@ -46,7 +45,7 @@ class Storage:
     """Buffers in one place. size: entries. live: when."""
 
     buffers: tuple[Buffer, ...]
-    memory: Memory
+    memory: Scratchpad
     size: int
     live: Interval
 
@@ -69,16 +68,16 @@ def plan_sram(traced: Trace, design: Design, scratch: int = 0) -> SramPlan:
     groups = coalesce(traced.items, list(lifetimes), design)
     base: dict[Buffer, int] = {}
     number: dict[Buffer, int] = {}
-    used: dict[Memory, int] = {}
+    used: dict[Scratchpad, int] = {}
     for memory in MEMORY_OF_SCOPE.values():
         storages = [_storage(g, lifetimes, design) for g in groups if MEMORY_OF_SCOPE[g[0].scope] is memory]
-        capacity = depth(design, memory) - (scratch if memory is Memory.ACC else 0)
+        capacity = depth(design, memory) - (scratch if memory is Scratchpad.ACC else 0)
         starts, used[memory] = _place(storages, memory, capacity, traced.function.name)
         for storage, start in zip(storages, starts, strict=True):
             base |= dict.fromkeys(storage.buffers, start)
             number |= dict.fromkeys(storage.buffers, len(set(number.values())))
-    used[Memory.ACC] += scratch
-    return SramPlan(base, number, used, depth(design, Memory.ACC) - scratch if scratch else None)
+    used[Scratchpad.ACC] += scratch
+    return SramPlan(base, number, used, depth(design, Scratchpad.ACC) - scratch if scratch else None)
 
 
 def tile_count(buffer: Buffer, design: Design) -> int:
@@ -218,7 +217,7 @@ def _storage(group: list[Buffer], lifetimes: Mapping[Buffer, Interval], design: 
     return Storage(tuple(group), MEMORY_OF_SCOPE[group[0].scope], size, (low, high))
 
 
-def _place(storages: list[Storage], memory: Memory, capacity: int, where: str) -> tuple[list[int], int]:
+def _place(storages: list[Storage], memory: Scratchpad, capacity: int, where: str) -> tuple[list[int], int]:
     """First entry of each storage, and how many entries are used."""
     ends = list(accumulate((s.size for s in storages), initial=0))
     if ends[-1] <= capacity:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from vdla.compiler.backends.vdla.token_kernels import COMPUTE, LOAD, NEVER, STORE
+from vdla.jit import jit
 
 LOOK_BACK = 3
 """How many compute instructions back a no-op that relays a token may go: far enough that the LOAD it releases runs beside a
@@ -33,7 +33,7 @@ class Relay(NamedTuple):
     counts: np.ndarray
 
 
-@njit(cache=True)
+@jit
 def place_edges(queue, required):
     """(edges int64[e, 4]: producer key and queue, consumer key and queue; keys of inserted no-ops int64[k])."""
     n = len(queue)
@@ -74,7 +74,7 @@ def place_edges(queue, required):
     return edges[edges[:, 0] != NEVER], r.inserted[: r.counts[2]]
 
 
-@njit(cache=True)
+@jit
 def _add_compute(r, i, required, latest):
     """Append compute instruction i with the edges it needs itself."""
     at = r.counts[0]
@@ -89,7 +89,7 @@ def _add_compute(r, i, required, latest):
     r.counts[0] = at + 1
 
 
-@njit(cache=True)
+@jit
 def _relay_at(r, i, needed, wanted, far):
     """The no-op that shall wait for `needed` of queue `far` on behalf of instruction i: its place among compute instructions.
 
@@ -121,7 +121,7 @@ def _relay_at(r, i, needed, wanted, far):
     return at
 
 
-@njit(cache=True)
+@jit
 def _insert_no_op(r, at, key):
     """Open a place for a no-op as compute instruction `at`; it knows what the one before it knew."""
     for k in range(r.counts[0], at, -1):
@@ -137,7 +137,7 @@ def _insert_no_op(r, at, key):
     r.counts[2] += 1
 
 
-@njit(cache=True)
+@jit
 def _add_edge(r, producer, producer_queue, consumer, consumer_queue):
     e = r.counts[1]
     r.edges[e, 0], r.edges[e, 1] = producer, producer_queue
@@ -146,7 +146,7 @@ def _add_edge(r, producer, producer_queue, consumer, consumer_queue):
     return e
 
 
-@njit(cache=True)
+@jit
 def _first_at_least(values, count, wanted):
     """Index of the first of `count` ascending values that is not below `wanted`; `count` when all are."""
     low, high = 0, count
@@ -159,7 +159,7 @@ def _first_at_least(values, count, wanted):
     return low
 
 
-@njit(cache=True)
+@jit
 def _key(instruction):
     """Instruction i has key 2·i + 1; a no-op in front of it 2·i."""
     return 2 * instruction + 1 if instruction != NEVER else NEVER

@@ -1,18 +1,15 @@
-"""The compiled loop of `tokens` that finds who last touched what.
-
-Numba keeps compiled code until this file changes, so queues and kinds of instruction have numbers of their own here and
-no number of the instruction set is a constant.
-"""
+"""The compiled loop of `tokens` that finds who last touched what."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-LOAD, COMPUTE, STORE = range(3)
-"""Queues."""
+from vdla.isa.definition import Queue
+from vdla.jit import jit
+
+LOAD, COMPUTE, STORE = map(int, Queue)
 LOAD_UOP, LOAD_INP, LOAD_WGT, LOAD_ACC, STORE_ACC, MULTIPLY, VECTOR, END = range(8)
 """Kinds of instruction. VECTOR touches only acc tiles, as an ALU instruction or a reset does; END waits for all stores."""
 NEVER = -1
@@ -26,11 +23,11 @@ class Dram(NamedTuple):
     end: int
 
 
-@njit(cache=True)
+@jit
 def find_dependences(columns, kind, queue, uops, uop_start, tile_sizes, dram, depths):
     """int64[n, 3]: for each instruction and queue the last conflicting earlier instruction of that queue, or NEVER.
 
-    columns: COLUMNS[n]. kind, queue: int64[n]. uops: int64[m, 3] of dst, src, wgt. tile_sizes: bytes by Buffer.
+    columns: COLUMNS[n]. kind, queue: int64[n]. uops: int64[m, 3] of dst, src, wgt. tile_sizes: bytes by Scratchpad.
     depths: entries of inp, wgt, acc.
     """
     n = len(columns)
@@ -66,13 +63,13 @@ def find_dependences(columns, kind, queue, uops, uop_start, tile_sizes, dram, de
     return required
 
 
-@njit(cache=True)
+@jit
 def _later(mine, queue, candidate):
     if candidate > mine[queue]:
         mine[queue] = candidate
 
 
-@njit(cache=True)
+@jit
 def _compute(i, c, gemm, uops, start, inp_written, inp_read, wgt_written, wgt_read, acc_written, acc_stored, mine):
     for outer in range(c["loop_outer"]):
         for inner in range(c["loop_inner"]):
@@ -95,13 +92,13 @@ def _compute(i, c, gemm, uops, start, inp_written, inp_read, wgt_written, wgt_re
                     wgt_read[wgt] = i
 
 
-@njit(cache=True)
+@jit
 def _entries(c):
     """How many SRAM entries a LOAD fills."""
     return (c["y_pad_before"] + c["y_size"] + c["y_pad_after"]) * (c["x_pad_before"] + c["x_size"] + c["x_pad_after"])
 
 
-@njit(cache=True)
+@jit
 def _fill(i, c, reader, written, read, mine):
     """A LOAD waits for those who read what it overwrites: COMPUTE, or STORE for acc."""
     for entry in range(c["sram_base"], c["sram_base"] + _entries(c)):
@@ -109,7 +106,7 @@ def _fill(i, c, reader, written, read, mine):
         written[entry] = i
 
 
-@njit(cache=True)
+@jit
 def _fetch(i, c, queue, tile_bytes, dram, stored, fetched, mine):
     for row in range(c["y_size"]):
         begin = (c["dram_base"] + row * c["x_stride"]) * tile_bytes
@@ -121,7 +118,7 @@ def _fetch(i, c, queue, tile_bytes, dram, stored, fetched, mine):
             fetched[queue, g] = i
 
 
-@njit(cache=True)
+@jit
 def _store(i, c, dram, stored, fetched, acc_written, acc_stored, mine):
     entry = c["sram_base"]
     for row in range(c["y_size"]):

@@ -33,10 +33,11 @@ from vdla.compiler.backends.vdla import token_kernels as kernels
 from vdla.compiler.backends.vdla.token_edges import place_edges
 from vdla.compiler.backends.vdla.token_kernels import Dram, find_dependences
 from vdla.design import Design
-from vdla.isa.definition import Buffer, GemmMode, Opcode, Queue, queue_of, tile_bytes
+from vdla.isa.definition import GemmMode, Opcode, Queue, Scratchpad, tile_bytes
 from vdla.isa.layout import COLUMNS, new_columns
+from vdla.isa.tokens import FIFOS, queues_of
 
-TOKEN_COLUMNS = ("pop_prev", "pop_next", "push_prev", "push_next")
+TOKEN_COLUMNS = sorted({bit for fifo in FIFOS for bit in (fifo.push, fifo.pop)})
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ def place_tokens(
     columns = columns.copy()
     for name in TOKEN_COLUMNS:
         columns[name] = 0
-    kind, queue = _kinds(columns)
+    kind, queue = _kinds(columns), queues_of(columns).astype(np.int64)
     dram = _stored_range(design, columns)
-    sizes = np.array([tile_bytes(design, b) for b in Buffer], np.int64)
+    sizes = np.array([tile_bytes(design, b) for b in Scratchpad], np.int64)
     table = (
         np.stack([uops[name].astype(np.int64) for name in ("dst", "src", "wgt")], 1)
         if len(uops)
@@ -78,17 +79,16 @@ def place_tokens(
 def _previous_of_other_queues(queue: np.ndarray) -> np.ndarray:
     """int64[n, 3]: for each instruction the last one before it in each other queue, or -1."""
     index = np.arange(len(queue))
-    last = [np.maximum.accumulate(np.where(queue == q, index, -1)) for q in range(3)]
-    return np.stack([np.where(queue == q, -1, last[q]) for q in range(3)], axis=1)
+    last = [np.maximum.accumulate(np.where(queue == q, index, -1)) for q in Queue]
+    return np.stack([np.where(queue == q, -1, last[q]) for q in Queue], axis=1)
 
 
-_QUEUE_NUMBERS = {Queue.LOAD: kernels.LOAD, Queue.COMPUTE: kernels.COMPUTE, Queue.STORE: kernels.STORE}
 _LOAD_KINDS = {
-    Buffer.UOP: kernels.LOAD_UOP,
-    Buffer.INP: kernels.LOAD_INP,
-    Buffer.WGT: kernels.LOAD_WGT,
-    Buffer.ACC: kernels.LOAD_ACC,
-    Buffer.OUT: kernels.LOAD_ACC,
+    Scratchpad.UOP: kernels.LOAD_UOP,
+    Scratchpad.INP: kernels.LOAD_INP,
+    Scratchpad.WGT: kernels.LOAD_WGT,
+    Scratchpad.ACC: kernels.LOAD_ACC,
+    Scratchpad.OUT: kernels.LOAD_ACC,
 }
 _KINDS = {
     Opcode.STORE: kernels.STORE_ACC,
@@ -98,13 +98,12 @@ _KINDS = {
 }
 
 
-def _kinds(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int64[n] each: kinds and queues of instructions, by the numbers of the kernels."""
+def _kinds(columns: np.ndarray) -> np.ndarray:
+    """int64[n]: kinds of instructions, by the numbers of the kernels."""
     opcode, buffer = columns["opcode"], columns["buffer"]
-    kinds = np.array([[_KINDS.get(o, _LOAD_KINDS[b]) for b in Buffer] for o in Opcode], np.int64)[opcode, buffer]
-    queues = np.array([[_QUEUE_NUMBERS[queue_of(o, b)] for b in Buffer] for o in Opcode], np.int64)[opcode, buffer]
+    kinds = np.array([[_KINDS.get(o, _LOAD_KINDS[b]) for b in Scratchpad] for o in Opcode], np.int64)[opcode, buffer]
     resets = (opcode == Opcode.GEMM) & (columns["gemm_mode"] == GemmMode.RESET)
-    return np.where(resets, kernels.VECTOR, kinds), queues
+    return np.where(resets, kernels.VECTOR, kinds)
 
 
 def _stored_range(design: Design, columns: np.ndarray) -> Dram:
@@ -124,14 +123,13 @@ def _apply(columns: np.ndarray, edges: np.ndarray, inserted: np.ndarray) -> Toke
     """
     keys = np.concatenate([2 * np.arange(len(columns)) + 1, inserted])
     no_ops = new_columns(len(inserted), Opcode.LOAD)
-    no_ops["buffer"] = Buffer.UOP
+    no_ops["buffer"] = Scratchpad.UOP
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     result = np.concatenate([columns, no_ops]).astype(COLUMNS)[order]
     producer, consumer = np.searchsorted(keys, edges[:, 0]), np.searchsorted(keys, edges[:, 2])
-    forward = edges[:, 3] > edges[:, 1]
-    result["push_next"][producer[forward]] = 1
-    result["pop_prev"][consumer[forward]] = 1
-    result["push_prev"][producer[~forward]] = 1
-    result["pop_next"][consumer[~forward]] = 1
+    for fifo in FIFOS:
+        mine = (edges[:, 1] == fifo.producer) & (edges[:, 3] == fifo.consumer)
+        result[fifo.push][producer[mine]] = 1
+        result[fifo.pop][consumer[mine]] = 1
     return Tokenised(result, np.where(keys % 2 == 1, keys // 2, -1))

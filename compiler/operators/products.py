@@ -1,10 +1,10 @@
 """Convolutions and matrix products, in float32 and in exact integers.
 
-Convolution has three forms. "direct" sums over windows of the padded image; "columns" first lays the windows out as a
-matrix of C·KH·KW rows and OH·OW columns (im2col), for outputs too narrow to fill vectors and for 1×1 kernels, and takes the
-image itself for that matrix where it can; "depthwise" has one input channel for each group. In the first and the last,
-horizontal strides are resolved while padding, by splitting columns into `stride` phases, so that the inner loop reads
-neighbouring elements:
+Convolution has three forms, all of one value, between which a schedule chooses. "direct" sums over windows of the padded
+image; "columns" first lays the windows out as a matrix of C·KH·KW rows and OH·OW columns (im2col), and takes the image itself
+for that matrix where it can; "depthwise" is for one input channel in each group, whose axis it does without. In the first and
+the last, horizontal strides are resolved while padding, by splitting columns into `stride` phases, so that the inner loop
+reads neighbouring elements:
 
     padded[n, c, h, p, w] = pad(x)[n, c, h, w·stride + p]
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
@@ -36,8 +35,6 @@ from vdla.compiler.operators.definition import (
 
 At = Callable[[Expr, Expr, Expr, Expr], Expr]
 """(n, o, h, w) → a value there."""
-NARROW = 24
-"""Output widths below this go through columns."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +63,9 @@ class Geometry:
         return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.pads)
 
     @property
-    def form(self) -> str:
-        if self.c == 1 and self.o == 1:
-            return "depthwise"
-        return "columns" if self.kernel == (1, 1) or self.output[1] < NARROW else "direct"
+    def is_depthwise(self) -> bool:
+        """Whether each group is one channel."""
+        return self.c == self.o == 1
 
 
 def geometry(types: Types, a: Attributes) -> Geometry:
@@ -88,12 +84,12 @@ def phased(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> te.Tensor:
     return phased_image(x, g.pads, g.strides[1], reach, pad_value, wide)
 
 
-def patches(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> Callable[..., Expr]:
+def patches(x: te.Tensor, g: Geometry, pad_value: float, wide: str, form: str) -> Callable[..., Expr]:
     """(n, input channel, kh, kw, h, w) → the element of the padded image under kernel position (kh, kw) of output (h, w)."""
     (sy, sx), (dy, dx) = g.strides, g.dilations
     if g.is_pointwise:
         return lambda n, c, kh, kw, h, w: te.cast(x[n, c, h, w], wide)
-    if g.form == "columns":
+    if form == "columns":
         image = padded_image(x, g.pads, pad_value)
         matrix = te.compute(
             (g.n, g.groups * g.c, *g.kernel, *g.output),
@@ -111,12 +107,12 @@ def patches(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> Callable[
     return at
 
 
-def accumulated(x: te.Tensor, weight: te.Tensor, g: Geometry, pad_value: float, wide: str) -> te.Tensor:
+def accumulated(x: te.Tensor, weight: te.Tensor, g: Geometry, pad_value: float, wide: str, form: str) -> te.Tensor:
     """acc[n, o, h, w] = Σ over c, kh, kw; in columns form acc[n, o, p] for position p = h·OW + w."""
-    patch = patches(x, g, pad_value, wide)
+    patch = patches(x, g, pad_value, wide, form)
     kh, kw = te.reduce_axis(g.kernel[0], "kh"), te.reduce_axis(g.kernel[1], "kw")
     shape = (g.n, g.groups * g.o, *g.output)
-    if g.form == "depthwise":
+    if form == "depthwise":
         single = lambda n, o, h, w: te.sum(patch(n, o, kh, kw, h, w) * te.cast(weight[o, 0, kh, kw], wide), (kh, kw))  # noqa: E731
         return te.compute(shape, single, "acc")
     c = te.reduce_axis(g.c, "c")
@@ -125,34 +121,33 @@ def accumulated(x: te.Tensor, weight: te.Tensor, g: Geometry, pad_value: float, 
         channel = c if g.groups == 1 else o // g.o * g.c + c
         return te.sum(patch(n, channel, kh, kw, h, w) * te.cast(weight[o, c, kh, kw], wide), (c, kh, kw))
 
-    if g.form == "columns":
+    if form == "columns":
         width = g.output[1]
         return te.compute((*shape[:2], g.output[0] * width), lambda n, o, p: window(n, o, p // width, p % width), "acc")
     return te.compute(shape, window, "acc")
 
 
-def at_position(acc: te.Tensor, g: Geometry) -> At:
+def at_position(acc: te.Tensor, g: Geometry, form: str) -> At:
     """(n, o, h, w) → the sum there, in either shape of `acc`."""
-    return (lambda n, o, h, w: acc[n, o, h * g.output[1] + w]) if g.form == "columns" else (lambda *at: acc[at])
+    return (lambda n, o, h, w: acc[n, o, h * g.output[1] + w]) if form == "columns" else (lambda *at: acc[at])
 
 
-def conv2d(types: Types, a: Attributes) -> Definition:
+def conv2d(types: Types, a: Attributes, form: str = "direct") -> Definition:
     x, w, b = placeholders(types, "x", "w", "b")
     assert x is not None
     assert w is not None
     g = geometry(types, a)
-    acc = accumulated(x, w, g, 0, "float32")
-    total = at_position(acc, g)
+    total = at_position(accumulated(x, w, g, 0, "float32", form), g, form)
     biased = lambda n, o, h, w: total(n, o, h, w) + b[o] if b is not None else total(n, o, h, w)  # noqa: E731
     return Definition(required(x, w, b), te.compute((g.n, g.groups * g.o, *g.output), biased, "y"))
 
 
-def qconv2d(types: Types, a: Attributes) -> Definition:
+def qconv2d(types: Types, a: Attributes, form: str = "direct") -> Definition:
     """y = requantise(Σ pad(x)·w [+ rescale(residual)], bias, scale), int32 accumulation wrapping."""
     names = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
     x, w, *parameters = inputs = required(*placeholders(types, *names))
     g = geometry(types, a)
-    total = at_position(accumulated(x, w, g, a["pad_value"], "int32"), g)
+    total = at_position(accumulated(x, w, g, a["pad_value"], "int32", form), g, form)
     return Definition(inputs, requantised(g, total, parameters, a))
 
 
@@ -171,10 +166,9 @@ def requantised(g: Geometry, total: At, parameters: Sequence[te.Tensor], a: Attr
     return te.compute((g.n, g.groups * g.o, *g.output), element, "y")
 
 
-def dot_products(x: te.Tensor, w: te.Tensor, wide: str) -> te.Tensor:
-    """acc[…, o] = Σ_i x[…, i] · w[o, i], by way of a partial sum for each vector lane: i = k·lanes + lane."""
+def dot_products(x: te.Tensor, w: te.Tensor, wide: str, lanes: int) -> te.Tensor:
+    """acc[…, o] = Σ_i x[…, i] · w[o, i], by way of a partial sum for each of `lanes`, a divisor of I: i = k·lanes + lane."""
     depth, shape = x.shape[-1], (*x.shape[:-1], w.shape[0])
-    lanes = next(n for n in (16, 8, 4, 2, 1) if depth % n == 0)
     k, lane = te.reduce_axis(depth // lanes, "k"), te.reduce_axis(lanes, "lane")
 
     def products(*at: Expr) -> Expr:
@@ -185,18 +179,18 @@ def dot_products(x: te.Tensor, w: te.Tensor, wide: str) -> te.Tensor:
     return te.compute(shape, lambda *at: te.sum(partial[(*at, lane)], lane), "acc")
 
 
-def dense(types: Types, a: Attributes) -> Definition:
+def dense(types: Types, a: Attributes, lanes: int = 1) -> Definition:
     x, w, b = placeholders(types, "x", "w", "b")
     assert x is not None
     assert w is not None
-    acc = dot_products(x, w, "float32")
+    acc = dot_products(x, w, "float32", lanes)
     y = te.compute(acc.shape, lambda *at: acc[at] + b[at[-1]] if b is not None else acc[at], "y")
     return Definition(required(x, w, b), y)
 
 
-def qdense(types: Types, a: Attributes) -> Definition:
+def qdense(types: Types, a: Attributes, lanes: int = 1) -> Definition:
     x, w, bias, scale = required(*placeholders(types, "x", "w", "bias", "scale"))
-    acc = dot_products(x, w, "int32")
+    acc = dot_products(x, w, "int32", lanes)
 
     def element(*at: Expr) -> Expr:
         channel = at[-1]
@@ -243,9 +237,3 @@ def requantize(types: Types, a: Attributes) -> Definition:
         return te.cast(te.requantise(wide, of_channel(bias, at[1]), of_channel(scale, at[1]), a["low"], a["high"]), "int8")
 
     return Definition((x, bias, scale), te.compute(x.shape, element, "y"))
-
-
-def macs(types: Types, a: Attributes) -> int:
-    """Multiply-adds of a convolution."""
-    g = geometry(types, a)
-    return g.n * g.groups * g.o * g.c * prod(g.kernel) * prod(g.output)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vdla.compiler.ir.nodes import Function
 from vdla.errors import CompileError
@@ -57,11 +57,11 @@ class Config:
     def __str__(self) -> str:
         return " ".join(f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in self.settings)
 
-    def __getitem__(self, knob: str) -> Value:
+    def __getitem__(self, knob: str) -> Any:
         return self.values[knob]
 
     @property
-    def values(self) -> dict[str, Value]:
+    def values(self) -> dict[str, Any]:
         return dict(self.settings)
 
     def replace(self, **settings: Value) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from vdla.compiler.graph import kernels
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.graph.opset import OPERATORS, infer_type, with_defaults
 from vdla.compiler.ops.cpu import OPERATORS as CPU_OPERATORS
-from vdla.compiler.ops.cpu import build, build_cpu_kernel, operators, scheduled_function
+from vdla.compiler.ops.cpu import build, build_cpu_kernel, scheduled_function
 from vdla.compiler.passes.lower import lower
 from vdla.compiler.quantise import integer_reference
 from vdla.errors import CompileError, RunError
@@ -164,8 +165,9 @@ def test_qconv2d(case, residual, per_channel):
 def test_random_convolutions(seed, by_bytes, monkeypatch):
     """Any geometry; qconv2d in its portable form too, whatever this machine would choose."""
     if not by_bytes:
-        monkeypatch.setattr(operators, "multiplies_bytes", lambda types, attributes, target: False)
-        monkeypatch.setattr(build, "_kernels", {})
+        host = build.host_target()
+        portable = replace(host, features=host.features.replace("+avx512vnni", "-avx512vnni"))
+        monkeypatch.setattr(build, "host_target", lambda: portable)
     rng = np.random.default_rng(seed)
     groups, c, o = (
         (int(rng.integers(2, 9)), 1, 1) if seed % 4 == 0 else (int(rng.choice([1, 1, 3])), *map(int, rng.integers(1, 9, 2)))

@@ -43,13 +43,13 @@ def infer_conv2d(dtype: str) -> Infer:
     return infer
 
 
-def define(types: Types, a: Attributes) -> Definition:
+def define(types: Types, a: Attributes, form: str = "direct") -> Definition:
+    """form: see `products`."""
     x, w, b = placeholders(types, "x", "w", "b")
     assert x is not None
     assert w is not None
     g = geometry(types, a)
-    acc = accumulated(x, w, g, 0, "float32")
-    total = at_position(acc, g)
+    total = at_position(accumulated(x, w, g, 0, "float32", form), g, form)
     biased = lambda n, o, h, w: total(n, o, h, w) + b[o] if b is not None else total(n, o, h, w)  # noqa: E731
     return Definition(required(x, w, b), (te.compute((g.n, g.groups * g.o, *g.output), biased, "y"),))
 

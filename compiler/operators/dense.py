@@ -29,11 +29,12 @@ def infer_dense(dtype: str) -> Infer:
     return infer
 
 
-def define_dense(types: Types, a: Attributes) -> Definition:
+def define_dense(types: Types, a: Attributes, lanes: int = 1) -> Definition:
+    """lanes: of the partial sums, see `products.dot_products`."""
     x, w, b = placeholders(types, "x", "w", "b")
     assert x is not None
     assert w is not None
-    acc = dot_products(x, w, "float32")
+    acc = dot_products(x, w, "float32", lanes)
     y = te.compute(acc.shape, lambda *at: acc[at] + b[at[-1]] if b is not None else acc[at], "y")
     return Definition(required(x, w, b), (y,))
 

@@ -31,7 +31,8 @@ IMAGE = (4, 4)
 """Ranks from … to: (N, C, H, W)."""
 
 Infer = Callable[[Types, Attributes], tuple[TensorType, ...]]
-Define = Callable[[Types, Attributes], Definition]
+Define = Callable[..., Definition]
+"""Types and attributes → tensor expressions; some take keywords too: forms of one value, between which a schedule chooses."""
 Kernel = Callable[[Sequence[Any], Attributes], np.ndarray | tuple[np.ndarray, ...]]
 """Inputs (None where an optional one is absent) and all attributes → the output, or a tuple of them where there are several."""
 

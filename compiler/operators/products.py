@@ -1,10 +1,10 @@
 """The tensor expressions of convolutions and matrix products, in float32 and in exact integers.
 
-Convolution has three forms. "direct" sums over windows of the padded image; "columns" first lays the windows out as a
-matrix of C·KH·KW rows and OH·OW columns (im2col), for outputs too narrow to fill vectors and for 1×1 kernels, and takes the
-image itself for that matrix where it can; "depthwise" has one input channel for each group. In the first and the last,
-horizontal strides are resolved while padding, by splitting columns into `stride` phases, so that the inner loop reads
-neighbouring elements:
+Convolution has three forms, all of one value, between which a schedule chooses. "direct" sums over windows of the padded
+image; "columns" first lays the windows out as a matrix of C·KH·KW rows and OH·OW columns (im2col), and takes the image itself
+for that matrix where it can; "depthwise" is for one input channel in each group, whose axis it does without. In the first and
+the last, horizontal strides are resolved while padding, by splitting columns into `stride` phases, so that the inner loop
+reads neighbouring elements:
 
     padded[n, c, h, p, w] = pad(x)[n, c, h, w·stride + p]
 
@@ -23,8 +23,6 @@ from vdla.compiler.operators.shapes import window_output
 
 At = Callable[[Expr, Expr, Expr, Expr], Expr]
 """(n, o, h, w) → a value there."""
-NARROW = 24
-"""Output widths below this go through columns."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,9 @@ class Geometry:
         return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.pads)
 
     @property
-    def form(self) -> str:
-        if self.c == 1 and self.o == 1:
-            return "depthwise"
-        return "columns" if self.kernel == (1, 1) or self.output[1] < NARROW else "direct"
+    def is_depthwise(self) -> bool:
+        """Whether each group is one channel."""
+        return self.c == self.o == 1
 
 
 def geometry(types: Types, a: Attributes) -> Geometry:
@@ -75,12 +72,12 @@ def phased(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> te.Tensor:
     return phased_image(x, g.pads, g.strides[1], reach, pad_value, wide)
 
 
-def patches(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> Callable[..., Expr]:
+def patches(x: te.Tensor, g: Geometry, pad_value: float, wide: str, form: str) -> Callable[..., Expr]:
     """(n, input channel, kh, kw, h, w) → the element of the padded image under kernel position (kh, kw) of output (h, w)."""
     (sy, sx), (dy, dx) = g.strides, g.dilations
     if g.is_pointwise:
         return lambda n, c, kh, kw, h, w: te.cast(x[n, c, h, w], wide)
-    if g.form == "columns":
+    if form == "columns":
         image = padded_image(x, g.pads, pad_value)
         matrix = te.compute(
             (g.n, g.groups * g.c, *g.kernel, *g.output),
@@ -98,12 +95,12 @@ def patches(x: te.Tensor, g: Geometry, pad_value: float, wide: str) -> Callable[
     return at
 
 
-def accumulated(x: te.Tensor, weight: te.Tensor, g: Geometry, pad_value: float, wide: str) -> te.Tensor:
+def accumulated(x: te.Tensor, weight: te.Tensor, g: Geometry, pad_value: float, wide: str, form: str) -> te.Tensor:
     """acc[n, o, h, w] = Σ over c, kh, kw; in columns form acc[n, o, p] for position p = h·OW + w."""
-    patch = patches(x, g, pad_value, wide)
+    patch = patches(x, g, pad_value, wide, form)
     kh, kw = te.reduce_axis(g.kernel[0], "kh"), te.reduce_axis(g.kernel[1], "kw")
     shape = (g.n, g.groups * g.o, *g.output)
-    if g.form == "depthwise":
+    if form == "depthwise":
         single = lambda n, o, h, w: te.sum(patch(n, o, kh, kw, h, w) * te.cast(weight[o, 0, kh, kw], wide), (kh, kw))  # noqa: E731
         return te.compute(shape, single, "acc")
     c = te.reduce_axis(g.c, "c")
@@ -112,15 +109,15 @@ def accumulated(x: te.Tensor, weight: te.Tensor, g: Geometry, pad_value: float, 
         channel = c if g.groups == 1 else o // g.o * g.c + c
         return te.sum(patch(n, channel, kh, kw, h, w) * te.cast(weight[o, c, kh, kw], wide), (c, kh, kw))
 
-    if g.form == "columns":
+    if form == "columns":
         width = g.output[1]
         return te.compute((*shape[:2], g.output[0] * width), lambda n, o, p: window(n, o, p // width, p % width), "acc")
     return te.compute(shape, window, "acc")
 
 
-def at_position(acc: te.Tensor, g: Geometry) -> At:
+def at_position(acc: te.Tensor, g: Geometry, form: str) -> At:
     """(n, o, h, w) → the sum there, in either shape of `acc`."""
-    return (lambda n, o, h, w: acc[n, o, h * g.output[1] + w]) if g.form == "columns" else (lambda *at: acc[at])
+    return (lambda n, o, h, w: acc[n, o, h * g.output[1] + w]) if form == "columns" else (lambda *at: acc[at])
 
 
 def requantised(g: Geometry, total: At, parameters: Sequence[te.Tensor], a: Attributes) -> te.Tensor:
@@ -138,10 +135,9 @@ def requantised(g: Geometry, total: At, parameters: Sequence[te.Tensor], a: Attr
     return te.compute((g.n, g.groups * g.o, *g.output), element, "y")
 
 
-def dot_products(x: te.Tensor, w: te.Tensor, wide: str) -> te.Tensor:
-    """acc[…, o] = Σ_i x[…, i] · w[o, i], by way of a partial sum for each vector lane: i = k·lanes + lane."""
+def dot_products(x: te.Tensor, w: te.Tensor, wide: str, lanes: int) -> te.Tensor:
+    """acc[…, o] = Σ_i x[…, i] · w[o, i], by way of a partial sum for each of `lanes`, a divisor of I: i = k·lanes + lane."""
     depth, shape = x.shape[-1], (*x.shape[:-1], w.shape[0])
-    lanes = next(n for n in (16, 8, 4, 2, 1) if depth % n == 0)
     k, lane = te.reduce_axis(depth // lanes, "k"), te.reduce_axis(lanes, "lane")
 
     def products(*at: Expr) -> Expr:

@@ -73,18 +73,18 @@ def infer_dequantize(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     return (TensorType(x.shape, "float32"),)
 
 
-def define_qconv2d(types: Types, a: Attributes) -> Definition:
+def define_qconv2d(types: Types, a: Attributes, form: str = "direct") -> Definition:
     """y = requantise(Σ pad(x)·w [+ rescale(residual)], bias, scale), int32 accumulation wrapping."""
     names = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
     x, w, *parameters = inputs = required(*placeholders(types, *names))
     g = geometry(types, a)
-    total = at_position(accumulated(x, w, g, a["pad_value"], "int32"), g)
+    total = at_position(accumulated(x, w, g, a["pad_value"], "int32", form), g, form)
     return Definition(inputs, (requantised(g, total, parameters, a),))
 
 
-def define_qdense(types: Types, a: Attributes) -> Definition:
+def define_qdense(types: Types, a: Attributes, lanes: int = 1) -> Definition:
     x, w, bias, scale = required(*placeholders(types, "x", "w", "bias", "scale"))
-    acc = dot_products(x, w, "int32")
+    acc = dot_products(x, w, "int32", lanes)
 
     def element(*at: Expr) -> Expr:
         channel = at[-1]

@@ -60,7 +60,7 @@ class Step:
     name: str
     nodes: tuple[Node, ...]
     program: Program | None = None
-    work: object = None
+    work: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from vdla.compiler.graph.fuse import FusionGroup, fuse
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.verify import verify_node
+from vdla.compiler.ops.configuration import Config
 from vdla.compiler.targets.backend import Backend, Bound, Observe, Placed, Run, Runner, Step, StepResult
 from vdla.design import Design
 from vdla.errors import RunError
@@ -25,7 +27,27 @@ def build(placed: Placed) -> Callable[[Run], list[Step]]:
     """All of the host's operators fused, each group where its last node runs."""
     on_host = {node.name for run in placed.runs if run.target == NAME for node in run.nodes}
     groups = {group.nodes[-1].name: group for group in fuse(placed.laid_out, lambda node: node.name in on_host)}
-    return lambda run: [Step(NAME, node.name, groups[node.name].nodes) for node in run.nodes if node.name in groups]
+    return lambda run: [step_of(groups[node.name], placed) for node in run.nodes if node.name in groups]
+
+
+def step_of(group: FusionGroup, placed: Placed) -> Step:
+    """`work`: the kernel's configuration, where one was asked for."""
+    config = None
+    if placed.options.configs:
+        from vdla.compiler.ops.cpu import workload_of  # LLVM
+
+        graph = placed.laid_out
+        config = placed.options.configs.get(workload_of(group, graph.type_of, graph.constants))
+    return Step(NAME, group.nodes[-1].name, group.nodes, work=config)
+
+
+def save(step: Step) -> dict[str, str]:
+    return {} if step.work is None else {"config": str(step.work)}
+
+
+def load(step: Step, facts: Mapping[str, str]) -> Step:
+    """Raises `CompileError` when the configuration is not one."""
+    return replace(step, work=Config.parse(str(facts["config"]))) if "config" in facts else step
 
 
 def check(step: Step, graph: Graph, known: set[str]) -> None:
@@ -49,7 +71,7 @@ def runner(step: Step, bound: Bound) -> Runner:
     from vdla.compiler.ops.cpu import build_group_kernel, varying_inputs  # LLVM
 
     group, graph = FusionGroup(step.nodes), bound.placed
-    kernel = build_group_kernel(group, graph.type_of, graph.constants)
+    kernel = build_group_kernel(group, graph.type_of, graph.constants, step.work)
     names = varying_inputs(group, graph.constants)
 
     def run(values: Mapping[str, np.ndarray], timing: bool, observe: Observe | None) -> StepResult:
@@ -59,4 +81,14 @@ def runner(step: Step, bound: Bound) -> Runner:
     return run
 
 
-BACKEND = Backend(name=NAME, refusal=refusal, build=build, runner=runner, check=check, constants=constants, is_host=True)
+BACKEND = Backend(
+    name=NAME,
+    refusal=refusal,
+    build=build,
+    runner=runner,
+    check=check,
+    constants=constants,
+    save=save,
+    load=load,
+    is_host=True,
+)

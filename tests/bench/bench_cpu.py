@@ -26,7 +26,6 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Buffer, Const, For, Function, Store, Var, seq
 from vdla.compiler.operators.registry import infer_type, with_defaults
 from vdla.compiler.ops.cpu import build_cpu_kernel
-from vdla.compiler.ops.cpu.byte_products import FEATURE
 
 RESNET = {  # name: height and width, input and output channels, kernel, stride (the paper's table 1, and ResNet-18's first)
     "C1": (224, 3, 64, 7, 2), "C2": (56, 64, 64, 3, 1), "C3": (56, 64, 64, 1, 1), "C4": (56, 64, 128, 3, 2),
@@ -155,7 +154,7 @@ def main() -> None:
     options = parser.parse_args()
     threads = thread_count()
     top = peak("float32", threads)
-    byte_top = 4 * top if FEATURE in host_target().features else top
+    byte_top = 4 * top if host_target().multiplies_bytes else top
     result: dict = {"threads": threads, "peak_gflops": round(top, 1), "float32": {}, "int8": {}}
     for name, (op, shapes, attributes, macs) in convolutions().items():
         if options.only not in ("", name):

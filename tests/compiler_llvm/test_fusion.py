@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -13,7 +14,7 @@ from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.verify import verify_graph
 from vdla.compiler.ir.nodes import Call, For, Function, Stmt, Store, stmt_children, walk_expr
 from vdla.compiler.model import CompiledModel
-from vdla.compiler.ops.cpu import build, build_group_kernel, byte_products, operators, scheduled_group
+from vdla.compiler.ops.cpu import build, build_group_kernel, scheduled_group
 from vdla.compiler.passes.lower import lower
 from vdla.compiler.targets import Step
 from vdla.compiler.targets.placement import Placement
@@ -170,9 +171,10 @@ def test_constant_parts_are_computed_when_the_kernel_is_built() -> None:
 def test_packed_weights(by_bytes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Convolutions that multiply four bytes at a time have their weights as words, packed once; two with other weights share
     machine code and nothing else."""
-    by_bytes = by_bytes and byte_products.FEATURE in build.host_target().features
-    monkeypatch.setattr(operators, "multiplies_bytes", lambda types, attributes, target: by_bytes)
-    monkeypatch.setattr(build, "_kernels", {})
+    host = build.host_target()
+    target = host if by_bytes else replace(host, features=host.features.replace("+avx512vnni", "-avx512vnni"))
+    monkeypatch.setattr(build, "host_target", lambda: target)
+    by_bytes = target.multiplies_bytes
     net = Net(3)
     x = net.op("quantize", net.input((1, 5, 9, 9)), scale=0.02)
     for _ in range(2):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from drawing import draw
 from emulation import MACHINES, Machine, emulate
 from random_graphs import Net, by_numpy, float_network, integer_network
 from random_loops import INTEGERS, LoopMaker, random_inputs
@@ -14,7 +16,8 @@ from vdla.compiler.backends.llvm import Target, compile_function, emit_module, e
 from vdla.compiler.backends.llvm.target import assembly_code
 from vdla.compiler.graph.fuse import fuse
 from vdla.compiler.ir.nodes import Allocate, Buffer, Call, For, Function, Store, Var, seq
-from vdla.compiler.ops.cpu import build_group_kernel, scheduled_group
+from vdla.compiler.ops.cpu import build_group_kernel, template_of, varying_inputs, workload_of
+from vdla.compiler.ops.cpu.templates import scheduled
 from vdla.compiler.passes.lower import lower
 from vdla.errors import CompileError
 
@@ -100,20 +103,21 @@ class Work:
     exact: bool
 
 
-def groups_of(net: Net, name: str, target: Target, fused: bool) -> dict[str, Work]:
-    """The network's kernels, fused or one for each operator; each is given NumPy's inputs."""
+def groups_of(net: Net, name: str, target: Target, dice: random.Random | None = None) -> dict[str, Work]:
+    """The network's kernels, each given NumPy's inputs: one for each operator, or (dice) fused and in random configurations."""
     graph = net.graph(*(node.outputs[0] for node in net.nodes))
     values, found = by_numpy(graph, net.samples()), {}
-    for i, group in enumerate(fuse(net.graph() if fused else graph)):
-        func, composition = scheduled_group(group, graph.type_of, target=target)
+    for i, group in enumerate(fuse(net.graph() if dice else graph)):
+        workload = workload_of(group, graph.type_of)
+        config = draw(template_of(workload).space(workload, target), dice) if dice else None
+        func, composition = scheduled(workload, target, config)
         assert not composition.parts
-        inputs = [np.ascontiguousarray(values[tensor]) for tensor, _ in composition.inputs]
-        output = np.empty(graph.type_of(group.output).shape, graph.type_of(group.output).dtype)
-        build_group_kernel(group, graph.type_of, {})(*inputs, output)
-        own = [value for _, _, value in composition.read_by([composition.output]) if value is not None]
-        exact = output.dtype != np.float32 or all(node.op in ROUNDED_ALIKE for node in group.nodes)
+        inputs = [np.ascontiguousarray(values[tensor]) for tensor in varying_inputs(group, {})]
+        outputs = build_group_kernel(group, graph.type_of, {}).run(*inputs)
+        own = [value for _, _, value in composition.read_by(composition.outputs) if value is not None]
+        exact = all(output.dtype != np.float32 for output in outputs) or all(node.op in ROUNDED_ALIKE for node in group.nodes)
         arrays = [a.reshape(p.shape) for a, p in zip([*inputs, *own], func.params, strict=False)]
-        found[f"{name} {i}: {[n.op for n in group.nodes]}"] = Work(lower(func, every_pass=True), arrays, [output], exact)
+        found[f"{name} {i}: {workload.name} {config or ''}"] = Work(lower(func, every_pass=True), arrays, outputs, exact)
     return found
 
 
@@ -141,10 +145,10 @@ def work_for(target: Target) -> dict[str, Work]:
     for name, add in (("floats", floats), ("integers", integers)):
         net = Net(11)
         add(net)
-        found |= groups_of(net, name, target, fused=False)
+        found |= groups_of(net, name, target)
     for make in (float_network, integer_network):
         for seed in (2, 3, 5):
-            found |= groups_of(make(seed), f"{make.__name__}({seed})", target, fused=True)
+            found |= groups_of(make(seed), f"{make.__name__}({seed})", target, random.Random(seed))
     return found | {f"LoopMaker({seed})": plain(f := loops(seed), random_inputs(f, seed)) for seed in range(40)}
 
 
@@ -174,8 +178,10 @@ def test_every_class_of_kernel_runs_on_the_boards_processors(name, tmp_path):
 
 def test_the_work_allocates_calls_the_library_and_runs_in_parallel():
     """With sizes of the machine's own width: a 32-bit library reads half of a 64-bit argument."""
-    target = MACHINES["armv7"].target
-    assembly = "".join(str(emit_module(w.func, target)) for w in work_for(target).values())
+    target, net = MACHINES["armv7"].target, Net(11)
+    floats(net)
+    work = [*groups_of(net, "floats", target).values(), plain(large(), [np.arange(1600, dtype="int32")])]
+    assembly = "".join(str(emit_module(w.func, target)) for w in work)
     for called in ('call ptr @"aligned_alloc"(i32 64, i32 ', 'call void @"free"', 'call void @"vdla_parallel_for"', '@"powf"'):
         assert called in assembly
 

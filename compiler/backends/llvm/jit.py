@@ -40,9 +40,9 @@ def cached_object(assembly: str, target: Target) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def load_function(assembly: str, name: str) -> tuple[llvm.ResourceTracker, int]:
+def load_function(assembly: str, name: str, target: Target) -> tuple[llvm.ResourceTracker, int]:
     """Compile a module for this machine and link it: the tracker that keeps it loaded, and the address of `name`."""
-    library = llvm.JITLibraryBuilder().add_object_img(cached_object(assembly, host_target())).add_current_process()
+    library = llvm.JITLibraryBuilder().add_object_img(cached_object(assembly, target)).add_current_process()
     library.import_symbol(outline.PARALLEL_FOR, thread_pool.ADDRESS).export_symbol(name)
     tracker = library.link(_jit(), f"vdla{next(_serial)}")
     return tracker, tracker[name]

@@ -53,10 +53,10 @@ class CpuKernel:
     anything else. Raises `RunError` otherwise.
     """
 
-    def __init__(self, func: Function) -> None:
+    def __init__(self, func: Function, target: Target) -> None:
         self.name, self.params, self.output_count = func.name, func.params, func.output_count
-        self.assembly = str(emit_module(func, host_target()))
-        self._tracker, address = jit.load_function(self.assembly, symbol_name(func))
+        self.assembly = str(emit_module(func, target))
+        self._tracker, address = jit.load_function(self.assembly, symbol_name(func), target)
         self._call = ctypes.CFUNCTYPE(None, *([ctypes.c_void_p] * len(func.params)))(address)
         self._expected = [(tuple(p.shape), np.dtype(p.dtype)) for p in func.params]
 
@@ -81,6 +81,6 @@ class CpuKernel:
         return RunError("array does not fit its parameter", where=f"{self.name}, {param.name}", found=found, expected=expected)
 
 
-def compile_function(func: Function) -> CpuKernel:
-    """Machine code for this machine; equal functions share it."""
-    return CpuKernel(func)
+def compile_function(func: Function, target: Target | None = None) -> CpuKernel:
+    """Machine code to run here, for this machine or (target) for this one with fewer features; equal functions share it."""
+    return CpuKernel(func, target or host_target())

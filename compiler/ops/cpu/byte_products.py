@@ -14,16 +14,19 @@ from __future__ import annotations
 from math import prod
 
 from vdla.compiler import te
+from vdla.compiler.backends.llvm import Target
 from vdla.compiler.backends.llvm.intrinsics import BYTES_DOT, LANES, bytes_dot
 from vdla.compiler.ir.nodes import Const, Expr
 from vdla.compiler.operators.definition import Attributes, Definition, Types, joined, padded_image, placeholders, required
 from vdla.compiler.operators.products import Geometry, geometry, requantised
 from vdla.compiler.ops.cpu import schedules
+from vdla.compiler.ops.cpu.register_block import block_refusal, divisors
 from vdla.compiler.schedule import Schedule
 
 OFFSET = 128
-FEATURE = "+avx512vnni"
-REGISTERS = 24
+"""What makes signed bytes unsigned."""
+TEMPORARIES = 8
+"""Registers that are no accumulators: for columns, weights and their sums."""
 
 
 def row_width(width: int) -> int:
@@ -67,8 +70,7 @@ def qconv2d(types: Types, a: Attributes) -> Definition:
     x, w4, *parameters = required(*placeholders(types, *names))
     g = geometry(types, a)
     w = te.placeholder((w4.shape[0], prod(w4.shape[1:])), "int8", "w")
-    width = row_width(g.output[1])
-    vectors = -(-g.output[0] * width // LANES)
+    width, vectors = row_width(g.output[1]), vector_count(g)
     columns, weights = column_words(x, g, a["pad_value"], vectors), weight_words(w)
     k, k4 = te.reduce_axis(w.shape[1], "k"), te.reduce_axis(weights.shape[1], "k4")
     sums = te.compute((w.shape[0],), lambda o: te.sum(te.cast(w[o, k], "int32"), k), "sums")
@@ -86,23 +88,35 @@ def qconv2d(types: Types, a: Attributes) -> Definition:
     return Definition((x, w, *parameters), (requantised(g, total, parameters, a),))
 
 
-def schedule(s: Schedule, types: Types, a: Attributes) -> None:
+def vector_count(g: Geometry) -> int:
+    """Vectors that hold an image's output positions."""
+    return -(-g.output[0] * row_width(g.output[1]) // LANES)
+
+
+def refusal(g: Geometry, rows: int, columns: int, unroll: int, target: Target) -> str:
+    """Why rows × columns (in vectors) is no block of accumulators; empty when it is one."""
+    if unroll:
+        return f"unroll: {unroll} of 0, its one reduction being long"
+    return block_refusal(rows, columns * target.lanes, (g.o, vector_count(g) * target.lanes), target)
+
+
+def best_block(g: Geometry, target: Target) -> tuple[int, int]:
+    """Output channels × vectors of positions: most products for each load."""
+    registers, most = target.vector_registers - TEMPORARIES, vector_count(g)
+    blocks = [(r, c) for r in divisors(g.o) for c in divisors(most) if r * c <= registers]
+    return max(blocks, key=lambda block: block[0] * block[1] / sum(block))
+
+
+def arrange(s: Schedule, block: tuple[int, int]) -> None:
     """acc in blocks of registers, one instruction for each register and word of k."""
-    g = geometry(types, a)
     schedules.fill(s, "padded", 2)
-    schedules.fill(s, "columns", 3)
     schedules.fill(s, "weights", 1)
     if "sums" in s.blocks():  # not where the weights are constant
         schedules.schedule_rows(s, "sums")
     copy = s.cache_write("acc", "local")
     n, o, v, lane = s.loops(copy)
-    vectors = s.get("acc").iters[2].extent
-    rows, columns = max(
-        ((r, c) for r in schedules.divisors(g.o) for c in schedules.divisors(vectors) if r * c <= REGISTERS),
-        key=lambda block: block[0] * block[1] / sum(block),
-    )
-    o_0, o_1 = s.split(o, [None, rows])
-    v_0, v_1 = s.split(v, [None, columns])
+    o_0, o_1 = s.split(o, [None, block[0]])
+    v_0, v_1 = s.split(v, [None, block[1]])
     s.reorder(n, v_0, o_0, o_1, v_1, lane)
     task = s.fuse(n, v_0, o_0)
     s.parallel(task)

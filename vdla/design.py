@@ -245,14 +245,13 @@ class Design:
         return max(64, self.inp_tile_bytes, self.wgt_tile_bytes, self.acc_tile_bytes, burst)
 
     # -- identity ------------------------------------------------------------------------------------------------------
-    @property
     def program_facts(self) -> dict[str, object]:
-        """Path of a key → its value, for all that the words and addresses of a program mean something by.
+        """Path of a key → its value, for all that the words and addresses of a program depend on.
 
         `gemm`, `types` and `sram` give the size of a tile, which is the unit of every address, the depth of every SRAM, which
         bounds every index, and from the depths the width of every instruction field and of a micro-op. Of `memory` the DRAM
-        plan asks one thing: the alignment of tensors. A program compiled to a coarser one than a machine's would run too, but
-        to a finer one its tensors begin within a burst. So `dram_alignment` stands for bus_bits and max_burst.
+        plan asks one thing, the alignment of tensors, so that each begins with a beat and a burst of its own: `dram_alignment`
+        stands for bus_bits and max_burst.
 
         The clock, ports, latencies and outstanding bursts change when things happen, never what: tokens order a program
         whatever its transfers take. The compiler may choose other tiles for another latency; either choice runs on both.
@@ -264,7 +263,7 @@ class Design:
     @property
     def hash_hex(self) -> str:
         """16 hex digits over `program_facts`: programs run on every machine with the same."""
-        return _digest(self.program_facts)
+        return _digest(self.program_facts())
 
     @property
     def build_hash(self) -> str:
@@ -282,12 +281,11 @@ def _index_bits(depth: int) -> int:
 
 def design_differences(here: Design, there: Design) -> str:
     """Why a program of one does not run on the other: `sram.wgt: 262144 here, 131072 there`; "" when their hashes are equal."""
-    keys = [key for key, value in here.program_facts.items() if there.program_facts[key] != value]
-    values = [(key, here.program_facts[key], there.program_facts[key]) for key in keys]
-    if "dram_alignment" in keys:
-        causes = [(f"memory.{key}", getattr(here.memory, key), getattr(there.memory, key)) for key in ("bus_bits", "max_burst")]
-        values[-1:-1] = [cause for cause in causes if cause[1] != cause[2]]
-    return ", ".join(f"{key}: {mine} here, {other} there" for key, mine, other in values)
+    mine, others = here.program_facts(), there.program_facts()
+    if here.dram_alignment != there.dram_alignment:  # with the keys that may be why
+        for facts, memory in ((mine, here.memory), (others, there.memory)):
+            facts |= {"memory.bus_bits": memory.bus_bits, "memory.max_burst": memory.max_burst}
+    return ", ".join(f"{key}: {mine[key]} here, {others[key]} there" for key in mine if mine[key] != others[key])
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import yaml
 from cli_models import relu
 
 import vdla as package
@@ -127,6 +128,17 @@ def test_simulate_values_depend_on_the_seed_only(vdla, program_file, tmp_path):
     ended = vdla("simulate", program_file, "--trace", tmp_path / "t.json")
     assert f"{runs[0]['cycles']:,} cycles" in ended.out
     assert json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+
+
+def test_simulate_on_another_clock_and_memory(vdla, program_file, tmp_path):
+    """The program of one design in the time of another that runs it too."""
+    slower = package.load_design("tiny").varied(name="slower", clock_mhz=10, memory={"read_latency": 300})
+    (tmp_path / "slower.yaml").write_text(yaml.safe_dump(slower.to_dict()))
+    here = vdla("simulate", program_file, "--json").json["programs"][0]
+    there = vdla("simulate", program_file, "--design", tmp_path / "slower.yaml", "--json").json["programs"][0]
+    assert there["outputs"] == here["outputs"]
+    assert (there["design"], there["ms"]) == ("slower", there["cycles"] / 10e3)
+    assert there["cycles"] > 2 * here["cycles"]
 
 
 def test_isa_check_lists_problems_with_exit_code_1(vdla, program_file, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
@@ -35,12 +36,16 @@ def real(default: float | None = None, low: float | None = None) -> Attribute:
     return Attribute(lambda value: is_real(value) and (low is None or value >= low), f"a number{limits(low, None)}", default)
 
 
+def positive_real() -> Attribute:
+    """One positive number. Required."""
+    return Attribute(is_positive, "a positive number")
+
+
 def positive_reals() -> Attribute:
     """One positive number, or a list of them. Required."""
 
     def accepts(value: Any) -> bool:
-        values = value if is_list(value) else [value]
-        return len(values) > 0 and all(is_real(v) and 0 < v < float("inf") for v in values)
+        return is_positive(value) or (is_list(value) and len(value) > 0 and all(map(is_positive, value)))
 
     return Attribute(accepts, "a positive number, or one for each channel")
 
@@ -60,6 +65,10 @@ def is_integer(value: Any, low: int | None = None, high: int | None = None) -> b
 
 def is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and value == value
+
+
+def is_positive(value: Any) -> bool:
+    return is_real(value) and 0 < value < inf
 
 
 def is_list(value: Any, count: int | None = None) -> bool:

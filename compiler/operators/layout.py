@@ -30,7 +30,7 @@ from vdla.compiler.operators.definition import (
     required,
 )  # fmt: skip
 from vdla.compiler.operators.integer_arithmetic import PAD_LEVEL
-from vdla.compiler.operators.operator import ANY, IMAGE, Fusion, Input, Operator
+from vdla.compiler.operators.operator import ANY, IMAGE, INT8, Fusion, Input, Operator
 from vdla.compiler.operators.shapes import present, window_output
 from vdla.compiler.operators.windows import pad_image, taps
 from vdla.errors import ModelError
@@ -165,7 +165,7 @@ FAMILY = (
     ),
     Operator(
         name="im2col",
-        inputs=(Input("x", ANY, rank=IMAGE),),
+        inputs=(Input("x", INT8, rank=IMAGE),),
         attributes={
             "kernel": integers(2, low=1),
             "strides": PAIR,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -33,13 +35,23 @@ def infer_pad(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     if not len(a["before"]) == len(a["after"]) == len(x.shape):
         found = f"{len(a['before'])} and {len(a['after'])} for {x.shape}"
         raise ModelError("pads do not fit the input", found=found, expected="one before and one after each dimension")
+    if not holds(x.dtype, a["value"]):
+        raise ModelError("the padding is no value of the input's dtype", found=a["value"], expected=x.dtype)
     return (TensorType(tuple(b + s + e for s, b, e in zip(x.shape, a["before"], a["after"], strict=True)), x.dtype),)
+
+
+def holds(dtype: str, value: float) -> bool:
+    """Whether a tensor may have the element `value`."""
+    if dtype.startswith("float"):
+        return True
+    low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return low <= value <= high and value == int(value)
 
 
 def infer_concat(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     shapes = [t.shape for t in present(types)]
     axis = axis_in(a["axis"], len(shapes[0]))
-    if len({(*s[:axis], 0, *s[axis + 1 :]) for s in shapes}) != 1:
+    if len({len(s) for s in shapes}) != 1 or len({(*s[:axis], *s[axis + 1 :]) for s in shapes}) != 1:
         raise ModelError("concatenated shapes disagree off the axis", found=shapes)
     return (TensorType((*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1 :]), present(types)[0].dtype),)
 
@@ -130,6 +142,13 @@ def define_split(types: Types, a: Attributes) -> Definition:
     return Definition((x,), tuple(part(*bound, name) for bound, name in zip(bounds, names, strict=True)))
 
 
+def pad(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
+    (x,) = inputs
+    padded = np.full([b + n + e for n, b, e in zip(x.shape, a["before"], a["after"], strict=True)], a["value"], x.dtype)
+    padded[tuple(slice(b, b + n) for n, b in zip(x.shape, a["before"], strict=True))] = x
+    return padded
+
+
 FAMILY = (
     Operator(
         name="pad",
@@ -137,7 +156,7 @@ FAMILY = (
         attributes={"before": integers(low=0), "after": integers(low=0), "value": real(0.0)},
         infer=infer_pad,
         define=define_pad,
-        kernel=lambda i, a: np.pad(i[0], tuple(zip(a["before"], a["after"], strict=True)), constant_values=a["value"]),
+        kernel=pad,
         fusion=Fusion.INJECTIVE,
         moves=True,
         commutes=True,
@@ -189,7 +208,7 @@ FAMILY = (
         attributes={"permutation": integers()},
         infer=infer_transpose,
         define=define_transpose,
-        kernel=lambda i, a: np.ascontiguousarray(i[0].transpose(a["permutation"])),
+        kernel=lambda i, a: i[0].transpose(a["permutation"]).copy(),
         fusion=Fusion.INJECTIVE,
         moves=True,
         commutes=True,

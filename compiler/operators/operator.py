@@ -131,7 +131,7 @@ def check_inputs(operator: Operator, types: Types) -> None:
     for index, given in enumerate(types):
         declared = operator.input_at(index)
         if given is None:
-            if index < fewest:
+            if index < fewest or operator.variadic:
                 raise ModelError(f"input {declared.name} of {operator.name} is absent", expected="a tensor")
             continue
         check_input(operator, declared, given, known)

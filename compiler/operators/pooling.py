@@ -29,6 +29,7 @@ from vdla.compiler.operators.integer_arithmetic import LEVELS, PAD_LEVEL, parame
 from vdla.compiler.operators.operator import IMAGE, INT8, Fusion, Input, Operator
 from vdla.compiler.operators.shapes import present, window_output
 from vdla.compiler.operators.windows import pad_image, taps
+from vdla.errors import ModelError
 
 POOL = {"kernel": integers(2, low=1), "strides": PAIR, "pads": PADS, "ceil": flag()}
 
@@ -40,6 +41,17 @@ def infer_pool2d(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     oh = window_output(x.shape[2], kh, sy, top + bottom, ceil=ceil)
     ow = window_output(x.shape[3], kw, sx, left + right, ceil=ceil)
     return (TensorType((*x.shape[:2], oh, ow), x.dtype),)
+
+
+def infer_avg_pool2d(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    """Each window has something to divide by."""
+    (y,) = infer_pool2d(types, a)
+    for i, size in enumerate(present(types)[0].shape[2:]):
+        last = (y.shape[2 + i] - 1) * a["strides"][i] - a["pads"][i]
+        if not a["count_include_pad"] and (a["pads"][i] >= a["kernel"][i] or last >= size):
+            found = f"kernel {a['kernel']}, strides {a['strides']}, pads {a['pads']} over {present(types)[0].shape}"
+            raise ModelError("a window lies in the padding alone", found=found, expected="pads smaller than the kernel")
+    return (y,)
 
 
 def window_geometry(x: te.Tensor, a: Attributes) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
@@ -185,7 +197,7 @@ FAMILY = (
         name="avg_pool2d",
         inputs=(Input("x", rank=IMAGE),),
         attributes={**POOL, "count_include_pad": flag()},
-        infer=infer_pool2d,
+        infer=infer_avg_pool2d,
         define=define_avg_pool2d,
         kernel=avg_pool2d,
         fusion=Fusion.COMPLEX,

@@ -20,7 +20,7 @@ import numpy as np
 from vdla.compiler import te
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Const, Expr
-from vdla.compiler.operators.attribute import integer, positive_reals
+from vdla.compiler.operators.attribute import integer, positive_real, positive_reals
 from vdla.compiler.operators.convolution import WINDOW, infer_conv2d
 from vdla.compiler.operators.definition import Attributes, Definition, Types, of_channel, placeholders, required
 from vdla.compiler.operators.dense import infer_dense
@@ -178,7 +178,7 @@ def dequantize(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
 
 FAMILY = (
     unary(
-        "quantize", levels, quantize, output="int8", attributes={"scale": positive_reals(), "zero_point": ZERO_POINT},
+        "quantize", levels, quantize, output="int8", attributes={"scale": positive_real(), "zero_point": ZERO_POINT},
         host_reason="floats become int8 on the host",
     ),
     Operator(

@@ -11,6 +11,7 @@ from vdla.compiler.operators.attribute import flag, integers
 from vdla.compiler.operators.definition import Attributes, Definition, Types, placeholders, required
 from vdla.compiler.operators.operator import IMAGE, Fusion, Input, Operator
 from vdla.compiler.operators.shapes import axes_in, present
+from vdla.errors import ModelError
 
 
 def infer_global_avg_pool(types: Types, a: Attributes) -> tuple[TensorType, ...]:
@@ -21,6 +22,8 @@ def infer_global_avg_pool(types: Types, a: Attributes) -> tuple[TensorType, ...]
 def infer_reduce_mean(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     (x,) = present(types)
     axes = axes_in(a["axes"], len(x.shape))
+    if not axes:
+        raise ModelError("a mean over no axes", found=a["axes"], expected="one or more")
     shape = [1 if i in axes else s for i, s in enumerate(x.shape) if i not in axes or a["keepdims"]]
     return (TensorType(tuple(shape), x.dtype),)
 

@@ -70,6 +70,12 @@ REFUSALS: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
         "attribute strides of conv2d; found (1, 1, 1); expected 2 whole numbers, at least 1",
     ),
     "zero stride": ("conv2d", CONV, {"strides": (1, 0)}, "attribute strides of conv2d; found (1, 0)"),
+    "nothing to average": (
+        "avg_pool2d",
+        CONV[:1],
+        {"kernel": (2, 2), "pads": (0, 2, 0, 0)},
+        "a window lies in the padding alone",
+    ),
     "negative pad": ("max_pool2d", CONV[:1], {"kernel": (2, 2), "pads": (0, 0, 0, -1)}, "attribute pads of max_pool2d"),
     "no groups": ("conv2d", CONV, {"groups": 0}, "attribute groups of conv2d; found 0; expected a whole number, at least 1"),
     "fraction": ("softmax", [(F, (2,))], {"axis": 0.5}, "attribute axis of softmax; found 0.5; expected a whole number"),

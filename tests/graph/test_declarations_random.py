@@ -1,0 +1,96 @@
+"""Random inputs and attributes, mostly wrong: an operator refuses them as a `ModelError`, or its expression and its kernel take
+them and give exactly the types that inference said. A seed names a trial."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vdla.compiler import te
+from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.operators.operator import ANY, Operator
+from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaults
+from vdla.errors import ModelError
+
+VALUES: list[Any] = [
+    -129, -3, -1, 0, 1, 2, 3, 5, 0.5, -1.5, True, False, "columns", "window", "tanh", "float32", "x", None, (), (0,), (1,),
+    (0, 1), (1, 0), (1, 1), (2, 3), (3, 2), (2, 1, 1), (0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 2, 3), (2, 1, 3, 2), (-1, 0, 0, 0),
+    (1, 2, 3, 4), [1, 1], (0.5, 2.0),
+]  # fmt: skip
+
+
+def random_type(rng: np.random.Generator, dtypes: tuple[str, ...], rank: tuple[int, int]) -> TensorType:
+    """Mostly of a dtype and a rank that will do."""
+    dtype = str(rng.choice(dtypes if rng.random() < 0.9 else ANY))
+    low, high = (rank[0], min(rank[1], rank[0] + 3)) if rng.random() < 0.9 else (0, 5)
+    return TensorType(tuple(int(n) for n in rng.choice([1, 1, 2, 3, 4], int(rng.integers(low, high + 1)))), dtype)
+
+
+def random_inputs(rng: np.random.Generator, operator: Operator) -> tuple[TensorType | None, ...]:
+    """Parameters for channels mostly fit, and operands are mostly alike."""
+    types: list[TensorType | None] = []
+    count = len(operator.inputs) - (operator.optional if rng.random() < 0.5 else 0) + int(operator.variadic and rng.integers(3))
+    for index in range(max(count + (rng.random() < 0.03), 0)):
+        declared = operator.input_at(index)
+        given = random_type(rng, declared.dtypes, declared.rank)
+        first = types[0] if types else None
+        if declared.channels is not None and rng.random() < 0.95:
+            names = [i.name for i in operator.inputs]
+            source = types[names.index(declared.channels[0])]
+            if source is not None and len(source.shape) > declared.channels[1]:
+                given = TensorType((source.shape[declared.channels[1]],), given.dtype)
+        elif first is not None and rng.random() < 0.6:
+            given = TensorType(first.shape, first.dtype if declared.like and rng.random() < 0.9 else given.dtype)
+        types.append(None if rng.random() < 0.02 else given)
+    return tuple(types)
+
+
+def random_attributes(rng: np.random.Generator, operator: Operator, types: tuple[TensorType | None, ...]) -> dict[str, Any]:
+    """Values that mostly are of the right kind, or are missing where there is a default."""
+    chosen: dict[str, Any] = {}
+    shape = types[0].shape if types and types[0] is not None else ()
+    rank = len(shape)
+    near = [tuple(range(rank)), (1,) * rank, (0,) * rank, shape]
+    if rank == 6:  # tiles
+        near += [(shape[0] * shape[4], shape[1] * shape[5], *shape[2:4])] * 20
+    for name, attribute in operator.attributes.items():
+        fitting = [v for v in (*VALUES, *near) if v is not None and attribute.accepts(v)]
+        if attribute.default is not None and rng.random() < 0.5:
+            continue
+        pool = fitting if fitting and rng.random() < 0.95 else VALUES
+        chosen[name] = pool[int(rng.integers(len(pool)))]
+    return chosen
+
+
+def data(rng: np.random.Generator, t: TensorType) -> np.ndarray:
+    return rng.integers(0 if t.dtype == "bool" else 1, 2 if t.dtype == "bool" else 5, t.shape).astype(t.dtype)
+
+
+@pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.name)
+def test_refused_or_computed_as_inferred(operator: Operator) -> None:
+    accepted = 0
+    for seed in range(150):
+        rng = np.random.default_rng([seed, *operator.name.encode()])
+        types = random_inputs(rng, operator)
+        attributes = random_attributes(rng, operator, types)
+        where = f"{operator.name}, seed {seed}: {types}, {attributes}"
+        try:
+            outputs = infer_types(operator.name, types, attributes)
+        except ModelError:
+            continue
+        except Exception as error:
+            raise AssertionError(f"{where}: {error!r}") from error
+        accepted += 1
+        complete = with_defaults(operator.name, attributes)
+        definition = operator.define(types, complete)
+        shapes = [(prod(s.shape), s.dtype) for s in definition.outputs]
+        assert shapes == [(t.elements, t.dtype) for t in outputs], where
+        te.create_function("f", definition.inputs, definition.outputs)
+        with np.errstate(all="ignore"):
+            result = operator.kernel([None if t is None else data(rng, t) for t in types], complete)
+        arrays = result if isinstance(result, tuple) else (result,)
+        assert [TensorType(np.shape(a), str(np.asarray(a).dtype)) for a in arrays] == list(outputs), where
+    assert accepted, "no trial got past the checks"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from vdla.compiler.ir.nodes import (
     Allocate,
+    Attributes,
     Binary,
     Buffer,
     Const,
@@ -20,6 +21,7 @@ from vdla.compiler.ir.nodes import (
     Stmt,
     Store,
     Var,
+    attribute,
     map_expr,
     map_stmt_exprs,
     rebuild_stmt,
@@ -40,7 +42,8 @@ def compact_buffers(func: Function) -> Function:
             for i in range(6): P[o * 4 + i] = x[o * 4 + i]  →   for i in range(6): P[i] = x[o * 4 + i]
             for j in range(4): y[o * 4 + j] = P[o * 4 + j + 2]  for j in range(4): y[o * 4 + j] = P[j + 2]
 
-    The last two dimensions of a buffer in a vdla scope are an SRAM tile and stay whole.
+    The last two dimensions of a buffer in a vdla scope are an SRAM tile and stay whole. An allocation annotated storage_align
+    has its rows, which are the last dimension, padded to a multiple of as many elements, and loses the annotation.
     """
     touches = touches_by_allocation(func)
     return replace(func, body=compact(func.body, {}, touches, {}))
@@ -82,8 +85,10 @@ def compact(
     match stmt:
         case Allocate(buffer, body, annotations):
             box = kept_box(buffer, touches[buffer], ranges)
-            new = buffer if box.extents == buffer.shape else replace(buffer, shape=box.extents)
-            return Allocate(new, compact(body, ranges, touches, {**boxes, buffer: (new, box)}), annotations)
+            shape = with_aligned_rows(box.extents, annotations)
+            new = buffer if shape == buffer.shape else replace(buffer, shape=shape)
+            others = tuple((key, value) for key, value in annotations if key != "storage_align")
+            return Allocate(new, compact(body, ranges, touches, {**boxes, buffer: (new, box)}), others)
         case For(var, extent, body):
             return replace(stmt, body=compact(body, {**ranges, var: (0, extent - 1)}, touches, boxes))
 
@@ -113,6 +118,14 @@ def kept_box(buffer: Buffer, touches: list[Access], ranges: Mapping[Var, Interva
         return box
     lead = len(buffer.shape) - 2
     return Box((*box.starts[:lead], Const(0), Const(0)), (*box.extents[:lead], *buffer.shape[lead:]))
+
+
+def with_aligned_rows(shape: tuple[int, ...], annotations: Attributes) -> tuple[int, ...]:
+    """`shape` with the padding at the end of each row that storage_align asks for."""
+    elements = attribute(annotations, "storage_align")
+    if not isinstance(elements, int) or len(shape) < 2:
+        return shape
+    return (*shape[:-1], -(-shape[-1] // elements) * elements)
 
 
 def rebase(index: Expr, start: Expr, ranges: Mapping[Var, Interval]) -> Expr:

@@ -66,7 +66,7 @@ def verify(func: Function, lowered: bool = False) -> None:
     - Extents are positive; indices match the rank and, where that can be decided, the shape.
     - A block's writes follow its spatial iters and no reduce iter; no reduce iter is driven by a concurrent loop.
 
-    lowered: also refuse what lowering removes: blocks, vthread loops, double_buffer.
+    lowered: also refuse what lowering removes: blocks, vthread loops, double_buffer, storage_align.
     """
     checker = Checker(func.name, lowered)
     inputs = len(func.params) - func.output_count
@@ -163,6 +163,10 @@ class Checker:
             case Allocate(buffer, body, annotations):
                 if self.lowered and attribute(annotations, "double_buffer"):
                     raise self.error("double_buffer after lowering", stmt, buffer.name, "none: lower() removes it")
+                if attribute(annotations, "storage_align") and (self.lowered or buffer.scope in TILE_DTYPES):
+                    where = "after lowering" if self.lowered else f"in {buffer.scope}"
+                    expected = "none: lower() pads the rows" if self.lowered else "none: the last two dimensions are a tile"
+                    raise self.error(f"storage_align {where}", stmt, buffer.name, expected)
                 self.declare_buffer(buffer, stmt)
                 self.check_stmt(body, scope.with_buffer(buffer))
             case Block():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vdla.arithmetic import round_up
 from vdla.compiler.ir.nodes import (
     Allocate,
     Buffer,
@@ -25,13 +26,12 @@ from vdla.compiler.ir.nodes import (
     map_stmt_exprs,
     walk_stmt,
 )
-from vdla.errors import CompileError
 
 KEY = "storage_align"
 
 
 def align_storage(func: Function) -> Function:
-    """Raises `CompileError` for a buffer in an accelerator's SRAM, whose tiles lie one after another."""
+    """Only of buffers outside the accelerator's SRAMs, whose tiles lie one after another (`verify` holds it)."""
     new: dict[Buffer, Buffer] = {}
     for stmt in walk_stmt(func.body):
         if isinstance(stmt, Allocate) and (elements := attribute(stmt.annotations, KEY)) is not None:
@@ -57,7 +57,5 @@ def align_storage(func: Function) -> Function:
 
 
 def padded(buffer: Buffer, elements: int) -> Buffer:
-    if buffer.scope.startswith("vdla."):
-        raise CompileError("cannot align storage: SRAM tiles lie densely", where=f"buffer {buffer.name}", found=buffer.scope)
     *outer, row = buffer.shape or (1,)
-    return replace(buffer, shape=(*outer, -(-row // elements) * elements)) if outer else buffer
+    return replace(buffer, shape=(*outer, round_up(row, elements))) if outer else buffer

@@ -71,8 +71,8 @@ def annotate_buffer(func: Function, step: str, buffer: BufferRef, key: str, valu
 def storage_align(func: Function, buffer: BufferRef, elements: int) -> Function:
     """allocate P: float32[4, 33]   →   allocate P: float32[4, 33] {storage_align=8}
 
-    Lowering makes the stride from row to row a multiple of `elements` (`passes.align_storage`). Raises `CompileError` unless
-    that is positive.
+    Lowering makes the stride from row to row a multiple of `elements` (`passes.align_storage`); tiles of a VDLA scratchpad are
+    as large as they are. Raises `CompileError` unless `elements` is positive.
     """
     if elements < 1:
         raise CompileError(

@@ -354,6 +354,10 @@ def test_takes(name: str) -> None:
             "allocate t: int8[1] {double_buffer=1}\npass",
             "function f, at `allocate t: int8[1] {double_buffer=1}`: double_buffer after lowering",
         ),
+        (
+            "allocate t: int8[2, 1] {storage_align=4}\npass",
+            "function f, at `allocate t: int8[2, 1] {storage_align=4}`: storage_align after lowering",
+        ),
     ],
 )
 def test_lowered_refuses_what_lowering_removes(text: str, words: str) -> None:

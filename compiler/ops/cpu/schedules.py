@@ -75,13 +75,13 @@ def schedule_rows(s: Schedule, block: str) -> None:
     s.parallel(fused(s, spatial))
 
 
-def schedule_separately(s: Schedule, blocks: Sequence[str], pieces: int = MOST_PIECES) -> None:
+def schedule_separately(s: Schedule, blocks: Sequence[str]) -> None:
     """Each stage by itself: reductions by rows, the others flat as far as everything they read runs along with them."""
     for block in blocks:
         if is_reduction(s, block):
             schedule_rows(s, block)
         else:
-            schedule_flat(s, block, outer_axes(s, block), pieces)
+            schedule_flat(s, block, outer_axes(s, block))
 
 
 def is_reduction(s: Schedule, block: str) -> bool:

@@ -83,10 +83,7 @@ PER_CHANNEL_ALU_OPS = (AluOp.REQUANTISE, AluOp.RESCALE)
 SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, SCALE_ZERO_POINT_BITS = 18, 6, 8
 """A scale word, low to high: signed multiplier, shift (0..63), signed zero point: 32 bits in all."""
 
-BUFFERS_OF = {
-    Opcode.LOAD: (Scratchpad.UOP, Scratchpad.WGT, Scratchpad.INP, Scratchpad.ACC, Scratchpad.OUT),
-    Opcode.STORE: (Scratchpad.OUT,),
-}
+BUFFERS_OF = {Opcode.LOAD: tuple(Scratchpad), Opcode.STORE: (Scratchpad.OUT,)}
 LOAD_QUEUE_BUFFERS = (Scratchpad.WGT, Scratchpad.INP)
 """Loaded by the LOAD queue; uop and acc are loaded by COMPUTE, the only unit that uses them."""
 

@@ -115,18 +115,12 @@ def clip_immediate(low: int, high: int) -> int:
 
 def load(m: Machine, f: np.void) -> None:
     """Fill (y_pad_before + y_size + y_pad_after) rows of (x_pad_before + x_size + x_pad_after) SRAM entries in order."""
-    entry = int(f["sram_base"])
+    buffer, entry = Scratchpad(f["buffer"]), int(f["sram_base"])
     for y in range(-int(f["y_pad_before"]), int(f["y_size"]) + int(f["y_pad_after"])):
         for x in range(-int(f["x_pad_before"]), int(f["x_size"]) + int(f["x_pad_after"])):
             inside = 0 <= y < f["y_size"] and 0 <= x < f["x_size"]
             tile = int(f["dram_base"]) + y * int(f["x_stride"]) + x
-            write_entry(
-                m,
-                Scratchpad(f["buffer"]),
-                entry,
-                read_dram(m, Scratchpad(f["buffer"]), tile) if inside else None,
-                int(f["pad_value"]),
-            )
+            write_entry(m, buffer, entry, read_dram(m, buffer, tile) if inside else None, int(f["pad_value"]))
             entry += 1
 
 

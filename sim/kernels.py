@@ -33,9 +33,7 @@ NO_FAULT, FAULT_DRAM, FAULT_UOP, FAULT_INP, FAULT_WGT, FAULT_ACC = range(6)
 FAULT_MEMORIES = ("", "DRAM", "uop", "inp", "wgt", "acc")
 
 OP_LOAD, OP_STORE, OP_GEMM, OP_ALU = (int(op) for op in (Opcode.LOAD, Opcode.STORE, Opcode.GEMM, Opcode.ALU))
-BUF_UOP, BUF_WGT, BUF_INP, BUF_ACC, BUF_OUT = (
-    int(b) for b in (Scratchpad.UOP, Scratchpad.WGT, Scratchpad.INP, Scratchpad.ACC, Scratchpad.OUT)
-)
+BUF_UOP, BUF_WGT, BUF_INP, BUF_ACC, BUF_OUT = (int(b) for b in Scratchpad)
 MODE_OVERWRITE, MODE_RESET = int(GemmMode.OVERWRITE), int(GemmMode.RESET)
 ALU_MIN, ALU_MAX, ALU_ADD, ALU_MUL, ALU_SHL, ALU_SHR, ALU_MOV, ALU_CLIP, ALU_REQUANTISE, ALU_RESCALE = (int(op) for op in AluOp)
 PER_CHANNEL = tuple(int(op) for op in PER_CHANNEL_ALU_OPS)

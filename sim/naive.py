@@ -72,9 +72,8 @@ class NaiveSimulator:
 
     def _traffic(self, columns: np.ndarray, rows: range) -> dict[str, int]:
         """Bytes over the bus, by what is loaded, `store` and `fetch`."""
-        traffic = dict.fromkeys((*(buffer.name.lower() for buffer in Scratchpad), "store"), 0) | {
-            "fetch": INSTRUCTION_BYTES * len(rows)
-        }
+        traffic = dict.fromkeys((*(buffer.name.lower() for buffer in Scratchpad), "store"), 0)
+        traffic["fetch"] = INSTRUCTION_BYTES * len(rows)
         for f in (columns[i] for i in rows):
             buffer = Scratchpad(f["buffer"])
             moved = int(f["y_size"]) * int(f["x_size"]) * tile_bytes(self.design, buffer)

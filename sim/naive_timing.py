@@ -39,6 +39,7 @@ from vdla.isa.timing import (
     WRITE_SETUP,
 )
 
+NAMES = {int(queue): queue.name.lower() for queue in Queue}
 PATIENCE = 50_000
 """Cycles without any event after which a machine is taken to be stuck: more than any latency of a test's design."""
 
@@ -147,7 +148,7 @@ class NaiveMachine:
         elif unit.left:
             in_queue = unit.queue and unit.queue[0][1] <= now
             missing = [other for other, me in self.pops(q, unit.left[0]) if not self.is_there((other, me), now)]
-            cause = f"token_from_{Queue(missing[0]).name.lower()}" if in_queue else "queue"
+            cause = f"token_from_{NAMES.get(missing[0], 'nobody')}" if in_queue else "queue"
             self.accounts[unit.left[0]][cause] += 1
 
     def move_beats(self, now: int) -> bool:

@@ -107,9 +107,8 @@ def raise_or_warn(findings: Sequence[Finding]) -> tuple[str, ...]:
 def _new_state(program: Program, columns: np.ndarray) -> State:
     design = program.design
     granule = min(tile_bytes(design, b) for b in Scratchpad)
-    sizes = [depth(design, b) for b in (Scratchpad.UOP, Scratchpad.INP, Scratchpad.WGT, Scratchpad.ACC)] + [
-        ceil_div(program.dram_bytes, granule)
-    ]
+    depths = [depth(design, b) for b in (Scratchpad.UOP, Scratchpad.INP, Scratchpad.WGT, Scratchpad.ACC)]
+    sizes = [*depths, ceil_div(program.dram_bytes, granule)]
     base = np.cumsum([0, *sizes])
     last = np.full((base[-1], 4), NOBODY, np.int32)
     filled = [(s.address, len(s.data)) for s in program.segments] + [(s.address, s.bytes) for s in program.inputs]

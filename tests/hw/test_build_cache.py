@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.hw import build
 
 

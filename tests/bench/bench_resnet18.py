@@ -20,7 +20,7 @@ from vdla.compiler.backends.vdla.emit import emit
 from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.operators.registry import infer_type
+from vdla.compiler.operators.convolution import infer_conv2d
 from vdla.compiler.ops.vdla.kernels import conv2d_kernel
 from vdla.compiler.ops.vdla.tiling import choose_tiling
 from vdla.compiler.ops.vdla.workload import ConvWorkload
@@ -61,7 +61,7 @@ def conv_program(size: int, ic: int, oc: int, kernel: int, stride: int, design: 
     }
     tensors = {k: TensorType(v.shape, str(v.dtype)) for k, v in constants.items()}
     tensors["x"] = TensorType((1, ic, size, size), "int8")
-    tensors["y"] = infer_type("qconv2d", (tensors["x"], tensors["w"]), {**attributes, "dilations": (1, 1), "groups": 1})
+    (tensors["y"],) = infer_conv2d("int8")((tensors["x"], tensors["w"]), {**attributes, "dilations": (1, 1), "groups": 1})
     node = Node("conv", "qconv2d", ("x", "w", "bias", "scale"), ("y",), attributes)
     return build_program([node], Graph("g", ("x",), ("y",), (node,), tensors, constants), design, latency_hiding, None)
 

@@ -18,7 +18,7 @@ from vdla.compiler.backends.vdla.emit import emit
 from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.backends.vdla.link import LinkedKernel, link
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.operators.registry import infer_type
+from vdla.compiler.operators.convolution import infer_conv2d
 from vdla.compiler.ops.vdla.kernels import conv2d_kernel
 from vdla.compiler.ops.vdla.layers import layer_of
 from vdla.compiler.ops.vdla.packing import pack_activation, packed_shape, unpack_activation
@@ -63,7 +63,7 @@ def random_layer(random: np.random.Generator, largest: int) -> tuple[Node, Graph
         return pack_scale(random.integers(low, high, o), random.integers(18, 26, o), random.integers(-20, 20, o))
 
     constants = {"w": w, "bias": random.integers(-(1 << 12), 1 << 12, o).astype(np.int32), "scale": scales(1 << 14, 1 << 17)}
-    y = infer_type("qconv2d", (x, TensorType(w.shape, "int8")), {**attributes})
+    (y,) = infer_conv2d("int8")((x, TensorType(w.shape, "int8")), attributes)
     tensors, inputs, names = {"x": x, "y": y}, ["x"], ["x", "w", "bias", "scale"]
     if random.random() < 0.4:
         constants["rbias"] = random.integers(-100, 100, o).astype(np.int32)

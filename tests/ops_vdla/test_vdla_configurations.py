@@ -15,13 +15,13 @@ import pytest
 from random_layers import KINDS, random_design, random_layer
 
 from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.ops.configuration import Config, Space
 from vdla.compiler.ops.vdla.kernels import kernel, template_of
 from vdla.compiler.ops.vdla.layers import refusal, workload_of
 from vdla.compiler.ops.vdla.packing import pack_activation, unpack_activation
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload, Workload
 from vdla.compiler.program import build_program
-from vdla.compiler.quantise.integer_reference import run_integer_reference
 from vdla.compiler.targets.vdla_layout import quantised_name
 from vdla.design import Design
 from vdla.design_file import load_design
@@ -69,7 +69,7 @@ def test_any_configuration_is_a_correct_program(seed: int, tiny: bool) -> None:
     check_program(program).require()
     packed = {slot.name: pack_activation(values[quantised_name(slot.name)], design) for slot in program.inputs}
     found = Simulator(design).run(program, packed).outputs[program.outputs[0].name]
-    expected = run_integer_reference(graph, values)["y"]
+    expected = run_reference(graph, values)["y"]
     np.testing.assert_array_equal(unpack_activation(found, expected.shape), expected, err_msg=where)
 
 

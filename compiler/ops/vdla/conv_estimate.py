@@ -15,9 +15,11 @@ from vdla.arithmetic import ceil_div
 from vdla.compiler.ops.vdla.conv_tiling import ConvTiling, input_window
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.design import Design
+from vdla.isa.timing import DECODE, PARAMETER_READS, READ_DRAIN, WRITE_SETUP, alu_cycles, gemm_cycles
 
-INSTRUCTION_OVERHEAD = 12
-"""Cycles an instruction costs beside its work: queue hop, decode, pipeline fill. An estimate; sim/timing.py is exact."""
+LOAD, STORE = DECODE + READ_DRAIN, DECODE + WRITE_SETUP
+GEMM, LONG_ALU, ALU = gemm_cycles(0), alu_cycles(0, True), alu_cycles(0, False)
+"""Cycles for which an instruction of each kind holds its unit beside its work, by the timing contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class TileWork:
 def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
     """A row of a DMA costs one cycle beside its beats, an instruction its latency. A tile narrower than its buffer (the last
     one of a row, when the columns do not divide the width) stores each of its rows by an instruction of its own."""
-    bus, latency = design.bus_bytes, design.memory.read_latency + INSTRUCTION_OVERHEAD
+    bus, latency = design.bus_bytes, design.memory.read_latency + LOAD
     tiles_g, tiles_o = ceil_div(w.groups, t.groups), ceil_div(w.out_blocks, t.out_blocks)
     tiles_y, tiles_x = ceil_div(w.out_height, t.rows), ceil_div(w.out_width, t.columns)
     tiles = w.batch * tiles_g * tiles_o * tiles_y * tiles_x
@@ -51,14 +53,16 @@ def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
     out_dmas, out_rows = groups * blocks * narrow, out / np.minimum(t.columns, w.out_width)
     out_bus = out_rows + out * design.out_tile_bytes / bus
     parameter_loads = np.where(t.weights_outer, tiles_g * tiles_o, tiles) / tiles * (2 if w.residual else 1)
+    parameter_reads = PARAMETER_READS * groups * blocks
+    epilogue = GEMM + LONG_ALU + parameter_reads + out  # the first step overwrites, in a GEMM of its own; requantise
     return TileWork(
         gemm=w.gemm_uops / tiles,
-        alu=out * (5 if w.residual else 1) + 3 * INSTRUCTION_OVERHEAD,
+        alu=epilogue + (3 * out + GEMM + LONG_ALU + ALU + parameter_reads + out if w.residual else 0),
         compute_dma=parameter_loads * (groups * blocks * 2 * design.acc_tile_bytes / bus + latency),
         input=image,
         weight=weight_tiles * design.wgt_tile_bytes / bus + weight_dmas * latency,
         residual=(out_dmas * latency + out_bus) if w.residual else 0 * out,
-        store=out_dmas * (design.memory.write_latency + INSTRUCTION_OVERHEAD) + out_bus,
+        store=out_dmas * (design.memory.write_latency + STORE) + out_bus,
     )
 
 
@@ -74,7 +78,7 @@ def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
     full = np.minimum(t.in_blocks, w.in_blocks) / w.in_blocks
     tail = 1 - (chunks - 1) * full  # share of the reduction in the last chunk
     per_chunk = work.input * loads.inputs / (tiles * chunks) + work.weight * loads.weights / (tiles * chunks)
-    compute, last = work.gemm * full + INSTRUCTION_OVERHEAD, work.gemm * tail + work.alu + work.compute_dma
+    compute, last = work.gemm * full + GEMM, work.gemm * tail + GEMM + work.alu + work.compute_dma
     first_load = per_chunk + work.residual
     steady = np.where(
         chunks > 1,
@@ -91,7 +95,7 @@ def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
     single = single + np.where((t.acc_buffers == 1) & (tiles > 1), tiles * work.store, 0)
     overlapped = np.maximum(tiles * steady, share_bus) + ends + single
     serial = (t.inp_buffers == 1) & (t.wgt_buffers == 1) & (t.acc_buffers == 1)
-    whole = tiles * (work.gemm + chunks * INSTRUCTION_OVERHEAD + work.alu + work.compute_dma) + traffic
+    whole = tiles * (work.gemm + chunks * GEMM + work.alu + work.compute_dma) + traffic
     return np.where(serial, whole, overlapped)
 
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from vdla.design import load_design
+from vdla.device import UNITS
 
 BENCHES = Path(__file__).resolve().parents[2] / "hw" / "cocotb"
 
@@ -34,7 +35,7 @@ DEFAULT = "icarus" if runner.installed("icarus") else "verilator"
 OTHER = [simulator for simulator in runner.SIMULATORS if simulator != DEFAULT and runner.installed(simulator)]
 
 
-@pytest.mark.parametrize("unit", runner.UNITS)
+@pytest.mark.parametrize("unit", UNITS)
 def test_bench(unit: str, tmp_path: Path) -> None:
     assert runner.run_bench(unit, DEFAULT, tmp_path, rounds=8) >= 3
 
@@ -51,7 +52,7 @@ def test_bench_with_other_bursts(unit: str, max_burst: int, tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("simulator", OTHER)
-@pytest.mark.parametrize("unit", runner.UNITS)
+@pytest.mark.parametrize("unit", UNITS)
 def test_bench_in_the_other_simulator(unit: str, simulator: str, tmp_path: Path) -> None:
     assert runner.run_bench(unit, simulator, tmp_path, rounds=8) >= 3
 
@@ -59,6 +60,6 @@ def test_bench_in_the_other_simulator(unit: str, simulator: str, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("design", ["tiny", "pynq_z1"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("unit", runner.UNITS)
+@pytest.mark.parametrize("unit", UNITS)
 def test_stress(unit: str, seed: int, design: str, tmp_path: Path) -> None:
     assert runner.run_bench(unit, DEFAULT, tmp_path, design=design, seed=seed, rounds=40) >= 3

@@ -106,18 +106,17 @@ def alu_cycles(read_cycles: Number, long: Number) -> Number:
 
 
 def instruction_overhead(opcode: Opcode, alu_op: AluOp | None = None) -> int:
-    """Cycles from an instruction's dispatch to its finish beside its work and the memory's latency, on a unit that is free.
+    """Cycles for which an instruction holds its unit, start to finish, beside its work and the memory's latency.
 
     Its work: micro-op steps, reads of acc, beats or entries of padding. Without `alu_op` an ALU instruction is a long one.
     """
-    beside = {
+    return {
         Opcode.GEMM: gemm_cycles(0),
         Opcode.ALU: alu_cycles(0, alu_op is None or alu_op in LONG_ALU_OPS),
         Opcode.LOAD: DECODE + READ_DRAIN,
         Opcode.STORE: DECODE + WRITE_SETUP,
         Opcode.FINISH: DECODE,
-    }
-    return QUEUE_HOP + beside[opcode]
+    }[opcode]
 
 
 def first_beat(address: Number, bus_bytes: int) -> Number:

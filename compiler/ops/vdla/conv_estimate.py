@@ -15,11 +15,12 @@ from vdla.arithmetic import ceil_div
 from vdla.compiler.ops.vdla.conv_tiling import ConvTiling, input_window
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.design import Design
-from vdla.isa.timing import DECODE, PARAMETER_READS, READ_DRAIN, WRITE_SETUP, alu_cycles, gemm_cycles
+from vdla.isa.definition import AluOp, Opcode
+from vdla.isa.timing import PARAMETER_READS, instruction_overhead
 
-LOAD, STORE = DECODE + READ_DRAIN, DECODE + WRITE_SETUP
-GEMM, LONG_ALU, ALU = gemm_cycles(0), alu_cycles(0, True), alu_cycles(0, False)
-"""Cycles for which an instruction of each kind holds its unit beside its work, by the timing contract."""
+LOAD, GEMM, STORE = map(instruction_overhead, (Opcode.LOAD, Opcode.GEMM, Opcode.STORE))
+REQUANTISE, RESCALE, ADD = (instruction_overhead(Opcode.ALU, op) for op in (AluOp.REQUANTISE, AluOp.RESCALE, AluOp.ADD))
+"""Cycles for which an instruction holds its unit beside its work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,12 @@ def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
     out_bus = out_rows + out * design.out_tile_bytes / bus
     parameter_loads = np.where(t.weights_outer, tiles_g * tiles_o, tiles) / tiles * (2 if w.residual else 1)
     parameter_reads = PARAMETER_READS * groups * blocks
-    epilogue = GEMM + LONG_ALU + parameter_reads + out  # the first step overwrites, in a GEMM of its own; requantise
+    alu = GEMM + REQUANTISE + parameter_reads + out  # the GEMM that overwrites; requantise
+    if w.residual:
+        alu = alu + GEMM + RESCALE + ADD + parameter_reads + 4 * out  # widened, rescaled, two operands added
     return TileWork(
         gemm=w.gemm_uops / tiles,
-        alu=epilogue + (3 * out + GEMM + LONG_ALU + ALU + parameter_reads + out if w.residual else 0),
+        alu=alu,
         compute_dma=parameter_loads * (groups * blocks * 2 * design.acc_tile_bytes / bus + latency),
         input=image,
         weight=weight_tiles * design.wgt_tile_bytes / bus + weight_dmas * latency,

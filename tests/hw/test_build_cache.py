@@ -33,7 +33,7 @@ def test_without_a_cache_it_lasts_as_long_as_the_process(
     cache: str, monkeypatch: pytest.MonkeyPatch, builds: list[str]
 ) -> None:
     monkeypatch.setenv("VDLA_CACHE", cache)
-    design = load_design("tiny").model_copy(update={"name": f"cache {bool(cache)}"})
+    design = load_design("tiny").varied(name=f"cache_{bool(cache)}".lower())
     libraries = {build.rtl_library(design) for _ in range(3)}
     assert len(builds) == len(libraries) == 1
     assert libraries.pop().read_bytes() == b"library"

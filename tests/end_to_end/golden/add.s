@@ -1,4 +1,4 @@
-.design tiny 04eac90422504205
+.design tiny 4fb09fd6b99891be
 .dram 992
 .segment micro-ops 960
 .uop (26,54,0) (0,52,0) (0,26,0) (0,56,0) (39,54,0) (13,52,0) (13,39,0) (13,56,0)

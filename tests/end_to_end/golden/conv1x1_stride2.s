@@ -1,4 +1,4 @@
-.design tiny 04eac90422504205
+.design tiny 4fb09fd6b99891be
 .dram 524
 .segment micro-ops 512
 .uop (0,0,0) (0,25,1) (0,18,0)

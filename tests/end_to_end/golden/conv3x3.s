@@ -1,4 +1,4 @@
-.design tiny 04eac90422504205
+.design tiny 4fb09fd6b99891be
 .dram 1432
 .segment micro-ops 1280
 .uop (0,0,0) (0,1,1) (0,2,2) (0,8,3) (0,9,4) (0,10,5) (0,16,6) (0,17,7)

@@ -1,4 +1,4 @@
-.design tiny 04eac90422504205
+.design tiny 4fb09fd6b99891be
 .dram 560
 .segment micro-ops 512
 .uop (4,0,0) (4,1,1) (4,2,2) (4,3,3) (4,4,4) (4,0,0) (6,0,10) (6,1,11)

@@ -1,4 +1,4 @@
-.design tiny 04eac90422504205
+.design tiny 4fb09fd6b99891be
 .dram 412
 .segment micro-ops 384
 .uop (0,0,1) (21,7,0) (0,21,0) (0,28,0) (63,0,0) (63,1,0) (63,2,0)

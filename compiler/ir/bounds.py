@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Call, Cast, Const, Expr, Select, Var, children
+from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Call, Cast, Const, Expr, Select, Var
+from vdla.compiler.ir.traverse import children
 
 Interval = tuple[int, int]
 """Least and greatest value, both included."""

@@ -37,9 +37,9 @@ from vdla.compiler.ir.nodes import (
     Stmt,
     Store,
     Var,
-    children,
 )
 from vdla.compiler.ir.printer import print_head
+from vdla.compiler.ir.traverse import children
 from vdla.compiler.ir.vdla_intrinsic_semantics import VDLA_INTRINSICS, IntrinsicSemantics
 from vdla.errors import CompileError, RunError
 

@@ -32,12 +32,9 @@ from vdla.compiler.ir.nodes import (
     Store,
     Var,
     attribute,
-    children,
-    stmt_children,
-    walk_expr,
-    walk_stmt,
 )
 from vdla.compiler.ir.printer import print_expr, print_head
+from vdla.compiler.ir.traverse import children, stmt_children, walk_expr, walk_stmt
 from vdla.errors import CompileError
 
 INTEGERS = ("int8", "uint8", "int16", "int32", "int64")

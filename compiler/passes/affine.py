@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 
-from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Select, Var, children, rebuild
+from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Select, Var
+from vdla.compiler.ir.traverse import children, rebuild
 
 Interval = tuple[int, int]
 """Inclusive bounds."""

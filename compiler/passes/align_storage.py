@@ -11,21 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vdla.arithmetic import round_up
-from vdla.compiler.ir.nodes import (
-    Allocate,
-    Buffer,
-    Expr,
-    Function,
-    Intrinsic,
-    Load,
-    Stmt,
-    Store,
-    attribute,
-    map_expr,
-    map_stmt,
-    map_stmt_exprs,
-    walk_stmt,
-)
+from vdla.compiler.ir.nodes import Allocate, Buffer, Expr, Function, Intrinsic, Load, Stmt, Store, attribute
+from vdla.compiler.ir.traverse import map_expr, map_stmt, map_stmt_exprs, walk_stmt
 
 KEY = "storage_align"
 

@@ -20,11 +20,8 @@ from vdla.compiler.ir.nodes import (
     Stmt,
     Store,
     Var,
-    map_expr,
-    map_stmt_exprs,
-    rebuild_stmt,
-    stmt_children,
 )
+from vdla.compiler.ir.traverse import map_expr, map_stmt_exprs, rebuild_stmt, stmt_children
 from vdla.compiler.passes.affine import Interval
 from vdla.compiler.passes.region import Access, Box, accesses, union_box
 from vdla.compiler.passes.simplify import simplify

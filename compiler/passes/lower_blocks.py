@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import (
-    TRUE,
-    Binary,
-    Block,
-    Const,
-    Expr,
-    Function,
-    If,
-    Stmt,
-    all_of,
-    map_stmt,
-    seq,
-    substitute_stmt,
-)
+from vdla.compiler.ir.nodes import TRUE, Binary, Block, Const, Expr, Function, If, Stmt, all_of, seq
+from vdla.compiler.ir.traverse import map_stmt, substitute_stmt
 
 
 def lower_blocks(func: Function) -> Function:

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import (
-    Allocate,
-    Attributes,
-    Block,
-    Buffer,
-    For,
-    Function,
-    If,
-    Seq,
-    Stmt,
-    Var,
-    rebuild_stmt,
-    seq,
-    stmt_children,
-    walk_expr,
-)
+from vdla.compiler.ir.nodes import Allocate, Attributes, Block, Buffer, For, Function, If, Seq, Stmt, Var, seq
+from vdla.compiler.ir.traverse import rebuild_stmt, stmt_children, walk_expr
 from vdla.compiler.passes.region import touched_buffers
 
 Path = tuple[Stmt, ...]

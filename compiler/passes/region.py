@@ -10,27 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from vdla.compiler.ir.nodes import (
-    Allocate,
-    Binary,
-    Block,
-    Buffer,
-    Const,
-    Expr,
-    For,
-    If,
-    Intrinsic,
-    Load,
-    Seq,
-    Stmt,
-    Store,
-    Var,
-    children,
-    stmt_children,
-    stmt_exprs,
-    substitute,
-    walk_expr,
-)
+from vdla.compiler.ir.nodes import Allocate, Binary, Block, Buffer, Const, Expr, For, If, Intrinsic, Load, Seq, Stmt, Store, Var
+from vdla.compiler.ir.traverse import children, stmt_children, stmt_exprs, substitute, walk_expr
 from vdla.compiler.passes.affine import (
     Interval,
     Linear,

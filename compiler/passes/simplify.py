@@ -28,13 +28,9 @@ from vdla.compiler.ir.nodes import (
     Store,
     Var,
     all_of,
-    children,
-    rebuild,
-    rebuild_stmt,
     seq,
-    stmt_children,
-    walk_expr,
 )
+from vdla.compiler.ir.traverse import children, rebuild, rebuild_stmt, stmt_children, walk_expr
 from vdla.compiler.passes.affine import INDEX_DTYPES, LINEAR_OPS, Linear, Ranges, from_linear, linear_interval, to_linear
 
 EMPTY: frozenset[Expr] = frozenset()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import Const, For, Function, Seq, Stmt, map_stmt, seq, stmt_children, substitute_stmt, walk_stmt
+from vdla.compiler.ir.nodes import Const, For, Function, Seq, Stmt, seq
+from vdla.compiler.ir.traverse import map_stmt, stmt_children, substitute_stmt, walk_stmt
 from vdla.compiler.passes.virtual_threads import NameSource, copied
 
 UNROLL_LIMIT = 64

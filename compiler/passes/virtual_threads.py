@@ -21,11 +21,13 @@ from vdla.compiler.ir.nodes import (
     Store,
     Var,
     attribute,
+    seq,
+)
+from vdla.compiler.ir.traverse import (
     map_expr,
     map_stmt,
     map_stmt_exprs,
     rebuild_stmt,
-    seq,
     stmt_children,
     stmt_exprs,
     substitute_stmt,

@@ -11,7 +11,8 @@ from math import prod
 
 import numpy as np
 
-from vdla.compiler.ir.nodes import TRUE, Binary, Block, Const, Expr, Var, walk_expr
+from vdla.compiler.ir.nodes import TRUE, Binary, Block, Const, Expr, Var
+from vdla.compiler.ir.traverse import walk_expr
 from vdla.compiler.passes.affine import Interval, Linear, Ranges, atom_interval, interval, linear_interval, to_linear
 from vdla.compiler.passes.simplify import conjuncts
 

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import (
-    SCOPES,
-    Allocate,
-    Block,
-    Buffer,
-    For,
-    Function,
-    Iter,
-    Load,
-    Stmt,
-    Store,
-    map_stmt,
-    seq,
-    walk_stmt,
-    with_attribute,
-)
+from vdla.compiler.ir.nodes import SCOPES, Allocate, Block, Buffer, For, Function, Iter, Load, Stmt, Store, seq, with_attribute
+from vdla.compiler.ir.traverse import map_stmt, walk_stmt
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.schedule.locate import (
     Names,

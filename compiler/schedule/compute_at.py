@@ -21,13 +21,10 @@ from vdla.compiler.ir.nodes import (
     Store,
     Var,
     all_of,
-    rebuild_stmt,
     seq,
-    stmt_exprs,
-    walk_expr,
-    walk_stmt,
 )
 from vdla.compiler.ir.printer import to_text
+from vdla.compiler.ir.traverse import rebuild_stmt, stmt_exprs, walk_expr, walk_stmt
 from vdla.compiler.passes.affine import Interval, Ranges
 from vdla.compiler.passes.region import Box, accesses, exact_box, outer_ranges, touched_buffers, union_box
 from vdla.compiler.passes.simplify import conjuncts, simplify

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import (
-    Allocate,
-    Block,
-    Buffer,
-    Expr,
-    Function,
-    Load,
-    Store,
-    Var,
-    map_expr,
-    map_stmt,
-    map_stmt_exprs,
-    stmt_exprs,
-    substitute,
-    walk_expr,
-)
+from vdla.compiler.ir.nodes import Allocate, Block, Buffer, Expr, Function, Load, Store, Var
+from vdla.compiler.ir.traverse import map_expr, map_stmt, map_stmt_exprs, stmt_exprs, substitute, walk_expr
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.schedule.locate import (
     Path,

@@ -21,14 +21,10 @@ from vdla.compiler.ir.nodes import (
     Stmt,
     Store,
     Var,
-    map_expr,
-    rebuild_stmt,
     seq,
-    stmt_children,
-    substitute,
-    walk_stmt,
 )
 from vdla.compiler.ir.printer import print_head
+from vdla.compiler.ir.traverse import map_expr, rebuild_stmt, stmt_children, substitute, walk_stmt
 from vdla.compiler.passes.affine import Interval
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.passes.simplify import simplify, simplify_and

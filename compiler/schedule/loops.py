@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from vdla.compiler.ir.nodes import LOOP_KINDS, Block, Buffer, Expr, For, Function, Stmt, Var, walk_expr
+from vdla.compiler.ir.nodes import LOOP_KINDS, Block, Buffer, Expr, For, Function, Stmt, Var
+from vdla.compiler.ir.traverse import walk_expr
 from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.visits import visits_once
 from vdla.compiler.schedule.locate import (

@@ -21,12 +21,9 @@ from vdla.compiler.ir.nodes import (
     Store,
     Var,
     all_of,
-    map_stmt,
-    map_stmt_exprs,
     seq,
-    substitute,
-    walk_expr,
 )
+from vdla.compiler.ir.traverse import map_stmt, map_stmt_exprs, substitute, walk_expr
 from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.simplify import conjuncts
 from vdla.compiler.passes.visits import visits_once

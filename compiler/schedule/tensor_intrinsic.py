@@ -56,10 +56,9 @@ from vdla.compiler.ir.nodes import (
     Stmt,
     Store,
     Var,
-    walk_expr,
-    walk_stmt,
 )
 from vdla.compiler.ir.printer import to_text
+from vdla.compiler.ir.traverse import walk_expr, walk_stmt
 from vdla.compiler.passes.affine import Linear, Ranges, from_linear, to_linear
 from vdla.compiler.passes.simplify import is_index
 

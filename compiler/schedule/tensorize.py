@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import (
-    TRUE,
-    Block,
-    Expr,
-    For,
-    Function,
-    Intrinsic,
-    Iter,
-    Stmt,
-    Store,
-    Var,
-    substitute_stmt,
-    walk_expr,
-    walk_stmt,
-)
+from vdla.compiler.ir.nodes import TRUE, Block, Expr, For, Function, Intrinsic, Iter, Stmt, Store, Var
 from vdla.compiler.ir.printer import to_text
+from vdla.compiler.ir.traverse import substitute_stmt, walk_expr, walk_stmt
 from vdla.compiler.passes.affine import Linear, Ranges, from_linear, to_linear
 from vdla.compiler.passes.region import outer_ranges
 from vdla.compiler.passes.simplify import EMPTY, simplify_stmt

@@ -18,9 +18,9 @@ from vdla.compiler.ir.nodes import (
     Stmt,
     Store,
     Var,
-    map_expr,
     seq,
 )
+from vdla.compiler.ir.traverse import map_expr
 from vdla.compiler.te.tensor import Tensor
 from vdla.errors import CompileError
 

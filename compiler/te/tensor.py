@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vdla.compiler.ir.nodes import Attributes, Buffer, Const, Expr, Load, Scalar, Var, as_expr, walk_expr
+from vdla.compiler.ir.nodes import Attributes, Buffer, Const, Expr, Load, Scalar, Var, as_expr
+from vdla.compiler.ir.traverse import walk_expr
 from vdla.errors import CompileError
 
 DTYPES = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")

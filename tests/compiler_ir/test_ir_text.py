@@ -29,7 +29,8 @@ from vdla.compiler.ir import (
     to_text,
     verify,
 )
-from vdla.compiler.ir.nodes import ARITHMETIC, COMPARISONS, LOGICAL, walk_stmt
+from vdla.compiler.ir.nodes import ARITHMETIC, COMPARISONS, LOGICAL
+from vdla.compiler.ir.traverse import walk_stmt
 from vdla.errors import CompileError
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -9,7 +9,7 @@ import pytest
 
 from vdla.compiler import te
 from vdla.compiler.ir import Allocate, Block, interpret, verify
-from vdla.compiler.ir.nodes import walk_stmt
+from vdla.compiler.ir.traverse import walk_stmt
 from vdla.errors import CompileError
 from vdla.isa.semantics import pack_scale, requantise, rescale
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vdla.compiler.graph.graph import TensorType
-from vdla.compiler.ir.nodes import Load, walk_expr
+from vdla.compiler.ir.nodes import Load
+from vdla.compiler.ir.traverse import walk_expr
 from vdla.compiler.operators.operator import Operator
 from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaults
 from vdla.compiler.ops.cpu import build_cpu_kernel

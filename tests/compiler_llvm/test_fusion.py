@@ -12,7 +12,8 @@ from random_graphs import Net, by_numpy, float_network, integer_network
 from vdla.compiler.graph.fuse import FusionGroup, fuse
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.verify import verify_graph
-from vdla.compiler.ir.nodes import Call, For, Function, Stmt, Store, stmt_children, walk_expr
+from vdla.compiler.ir.nodes import Call, For, Function, Stmt, Store
+from vdla.compiler.ir.traverse import stmt_children, walk_expr
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.cpu import build, build_group_kernel, scheduled_group
 from vdla.compiler.passes.lower import lower

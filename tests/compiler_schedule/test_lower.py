@@ -11,7 +11,8 @@ import pytest
 from vdla.compiler import te
 from vdla.compiler.backends.llvm import compile_function
 from vdla.compiler.ir.interpreter import interpret
-from vdla.compiler.ir.nodes import Allocate, Buffer, For, Function, Store, Var, walk_stmt
+from vdla.compiler.ir.nodes import Allocate, Buffer, For, Function, Store, Var
+from vdla.compiler.ir.traverse import walk_stmt
 from vdla.compiler.passes.lower import PIPELINE, lower
 from vdla.compiler.schedule import Schedule
 from vdla.errors import CompileError

@@ -12,8 +12,9 @@ import pytest
 
 from vdla.compiler import te
 from vdla.compiler.ir.interpreter import interpret
-from vdla.compiler.ir.nodes import Binary, Const, For, Function, Stmt, map_stmt, substitute_stmt, walk_stmt
+from vdla.compiler.ir.nodes import Binary, Const, For, Function, Stmt
 from vdla.compiler.ir.printer import to_text
+from vdla.compiler.ir.traverse import map_stmt, substitute_stmt, walk_stmt
 from vdla.compiler.ir.verify import verify
 from vdla.compiler.passes import lower
 from vdla.compiler.schedule import Schedule

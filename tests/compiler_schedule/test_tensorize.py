@@ -11,8 +11,9 @@ from test_steps import arguments, golden, matmul
 
 from vdla.compiler import te
 from vdla.compiler.ir.interpreter import interpret
-from vdla.compiler.ir.nodes import Block, Buffer, Function, Intrinsic, Store, walk_stmt
+from vdla.compiler.ir.nodes import Block, Buffer, Function, Intrinsic, Store
 from vdla.compiler.ir.printer import to_text
+from vdla.compiler.ir.traverse import walk_stmt
 from vdla.compiler.passes import lower
 from vdla.compiler.schedule import Schedule, TensorIntrinsic, tile_function
 from vdla.errors import CompileError

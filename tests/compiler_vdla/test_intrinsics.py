@@ -12,20 +12,8 @@ from vdla.compiler import te
 from vdla.compiler.backends.vdla.emit import emit
 from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.ir.interpreter import interpret
-from vdla.compiler.ir.nodes import (
-    Binary,
-    Const,
-    Expr,
-    For,
-    Function,
-    Intrinsic,
-    Region,
-    Var,
-    stmt_exprs,
-    substitute_stmt,
-    walk_expr,
-    walk_stmt,
-)
+from vdla.compiler.ir.nodes import Binary, Const, Expr, For, Function, Intrinsic, Region, Var
+from vdla.compiler.ir.traverse import stmt_exprs, substitute_stmt, walk_expr, walk_stmt
 from vdla.compiler.passes import lower
 from vdla.compiler.schedule import Schedule
 from vdla.isa.definition import AluOp, Opcode

@@ -29,7 +29,8 @@ from vdla.compiler.backends.llvm.types import (
     lanes_of,
     storage_type,
 )
-from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Buffer, Call, Cast, Const, Expr, Load, Select, Var, walk_expr
+from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Buffer, Call, Cast, Const, Expr, Load, Select, Var
+from vdla.compiler.ir.traverse import walk_expr
 from vdla.compiler.passes.affine import Linear, to_linear
 
 STRIDED_LIMIT = 4

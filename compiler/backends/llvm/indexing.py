@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Var, walk_expr
+from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Var
+from vdla.compiler.ir.traverse import walk_expr
 from vdla.compiler.passes.affine import (
     INDEX_DTYPES,
     LINEAR_OPS,

@@ -19,7 +19,8 @@ from llvmlite import ir
 
 from vdla.compiler.backends.llvm.emitter import Emitter
 from vdla.compiler.backends.llvm.types import I64, ITEM_BYTES, POINTER, VOID
-from vdla.compiler.ir.nodes import Buffer, For, Intrinsic, Load, Stmt, Store, Var, stmt_exprs, walk_expr, walk_stmt
+from vdla.compiler.ir.nodes import Buffer, For, Intrinsic, Load, Stmt, Store, Var
+from vdla.compiler.ir.traverse import stmt_exprs, walk_expr, walk_stmt
 
 PARALLEL_FOR = "vdla_parallel_for"
 RUNTIME_TYPE = ir.FunctionType(VOID, [POINTER, POINTER, I64])

@@ -19,23 +19,8 @@ from vdla.compiler.backends.llvm.indexing import depends
 from vdla.compiler.backends.llvm.intrinsics import emit_intrinsic
 from vdla.compiler.backends.llvm.outline import emit_parallel
 from vdla.compiler.backends.llvm.types import I64, ITEM_BYTES, POINTER, VOID, storage_type
-from vdla.compiler.ir.nodes import (
-    Allocate,
-    Call,
-    Expr,
-    For,
-    If,
-    Intrinsic,
-    Load,
-    Seq,
-    Stmt,
-    Store,
-    Var,
-    children,
-    stmt_children,
-    walk_expr,
-    walk_stmt,
-)  # fmt: skip
+from vdla.compiler.ir.nodes import Allocate, Call, Expr, For, If, Intrinsic, Load, Seq, Stmt, Store, Var
+from vdla.compiler.ir.traverse import children, stmt_children, walk_expr, walk_stmt
 from vdla.errors import CompileError
 
 STACK_BYTES = 16 << 10

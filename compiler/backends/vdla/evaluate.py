@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Select, Var, walk_expr
+from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Select, Var
+from vdla.compiler.ir.traverse import walk_expr
 from vdla.errors import CompileError
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {

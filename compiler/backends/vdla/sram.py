@@ -16,7 +16,8 @@ from math import prod
 import numpy as np
 
 from vdla.compiler.backends.vdla.trace import Item, Trace, trace
-from vdla.compiler.ir.nodes import Allocate, Buffer, For, Function, Intrinsic, Stmt, stmt_children
+from vdla.compiler.ir.nodes import Allocate, Buffer, For, Function, Intrinsic, Stmt
+from vdla.compiler.ir.traverse import stmt_children
 from vdla.design import Design
 from vdla.errors import CompileError
 from vdla.isa.definition import Scratchpad, depth

@@ -15,7 +15,8 @@ from functools import partial
 from math import prod
 
 from vdla.compiler import te
-from vdla.compiler.ir.nodes import Call, Const, Expr, Load, Select, Var, children, map_expr, substitute, walk_expr
+from vdla.compiler.ir.nodes import Call, Const, Expr, Load, Select, Var
+from vdla.compiler.ir.traverse import children, map_expr, substitute, walk_expr
 from vdla.compiler.operators.definition import flatten, joined, unflatten
 
 Source = Callable[[tuple[Expr, ...]], Expr]

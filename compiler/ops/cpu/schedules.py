@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vdla.compiler.ir.nodes import Expr, Iter, Load, Store, Var, children, walk_expr, walk_stmt
+from vdla.compiler.ir.nodes import Expr, Iter, Load, Store, Var
+from vdla.compiler.ir.traverse import children, walk_expr, walk_stmt
 from vdla.compiler.ops.cpu.register_block import divisors
 from vdla.compiler.schedule import Schedule
 

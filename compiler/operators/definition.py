@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vdla.compiler import te
+from vdla.compiler import ir, te
 from vdla.compiler.graph.graph import TensorType
-from vdla.compiler.ir.nodes import Const, Expr, Scalar, all_of
 
 Types = Sequence[TensorType | None]
 Attributes = Mapping[str, Any]
@@ -41,30 +40,30 @@ def required(*tensors: te.Tensor | None) -> tuple[te.Tensor, ...]:
     return tuple(t for t in tensors if t is not None)
 
 
-def broadcast_index(shape: Sequence[int], at: Sequence[Expr]) -> tuple[Scalar, ...]:
+def broadcast_index(shape: Sequence[int], at: Sequence[ir.Expr]) -> tuple[ir.Scalar, ...]:
     """Where a tensor of `shape` is read for element `at` of what it is broadcast to."""
     return tuple(0 if size == 1 else index for size, index in zip(shape, at[len(at) - len(shape) :], strict=True))
 
 
-def unflatten(index: Expr, shape: tuple[int, ...]) -> tuple[Expr, ...]:
+def unflatten(index: ir.Expr, shape: tuple[int, ...]) -> tuple[ir.Expr, ...]:
     """Row-major position → one index for each dimension."""
-    result: list[Expr] = []
+    result: list[ir.Expr] = []
     stride = prod(shape)
     for position, size in enumerate(shape):
         stride //= size
         quotient = index // stride if stride > 1 else index
-        result.append(Const(0) if size == 1 else quotient % size if position else quotient)
+        result.append(ir.Const(0) if size == 1 else quotient % size if position else quotient)
     return tuple(result)
 
 
-def flatten(at: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:
-    index: Expr = Const(0)
+def flatten(at: tuple[ir.Expr, ...], shape: tuple[int, ...]) -> ir.Expr:
+    index: ir.Expr = ir.Const(0)
     for i, size in zip(at, shape, strict=True):
         index = index * size + i
     return index
 
 
-def joined(elements: list[Expr]) -> Expr:
+def joined(elements: list[ir.Expr]) -> ir.Expr:
     """Four values of 0 … 255 as one word."""
     total = elements[0]
     for r, value in enumerate(elements[1:], start=1):
@@ -72,18 +71,18 @@ def joined(elements: list[Expr]) -> Expr:
     return total
 
 
-def of_channel(parameter: te.Tensor, channel: Expr) -> Expr:
+def of_channel(parameter: te.Tensor, channel: ir.Expr) -> ir.Expr:
     """A parameter for each channel, or one for all."""
     return parameter[0 if parameter.shape[0] == 1 else channel]
 
 
-def inside(checks: Sequence[tuple[Expr, int, int, int]], value: Expr, otherwise: float) -> Expr:
+def inside(checks: Sequence[tuple[ir.Expr, int, int, int]], value: ir.Expr, otherwise: float) -> ir.Expr:
     """`value` where every padded index (index, size, before, after) lies on the tensor, else `otherwise`."""
     conditions = [c for index, size, before, after in checks for c in _between(index, size, before, after)]
-    return te.select(all_of(conditions), value, Const(otherwise, value.dtype)) if conditions else value
+    return te.select(ir.all_of(conditions), value, ir.Const(otherwise, value.dtype)) if conditions else value
 
 
-def _between(index: Expr, size: int, before: int, after: int) -> list[Expr]:
+def _between(index: ir.Expr, size: int, before: int, after: int) -> list[ir.Expr]:
     return ([index >= before] if before > 0 else []) + ([index < before + size] if after > 0 else [])
 
 

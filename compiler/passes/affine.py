@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 
-from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Select, Var
-from vdla.compiler.ir.traverse import children, rebuild
+from vdla.compiler import ir
 
 Interval = tuple[int, int]
 """Inclusive bounds."""
-Ranges = Mapping[Var, Interval]
+Ranges = Mapping[ir.Var, Interval]
 """What is known of each variable; a variable that is missing may have any value."""
 
 INDEX_DTYPES = ("int32", "int64")
@@ -27,7 +26,7 @@ LINEAR_OPS = ("add", "sub", "mul", "floordiv", "floormod", "min", "max")
 class Linear:
     """Σ terms[atom] · atom + constant; no coefficient is 0."""
 
-    terms: dict[Expr, int]
+    terms: dict[ir.Expr, int]
     constant: int
 
     def plus(self, other: Linear, factor: int = 1) -> Linear:
@@ -55,81 +54,81 @@ class Linear:
         return not self.terms
 
 
-def linear_form(expr: Expr, ranges: Ranges | None = None) -> tuple[dict[Var, int], int] | None:
+def linear_form(expr: ir.Expr, ranges: Ranges | None = None) -> tuple[dict[ir.Var, int], int] | None:
     """Coefficients by variable and the constant; None where `expr` is not affine."""
     form = to_linear(expr, ranges or {})
-    if all(isinstance(atom, Var) for atom in form.terms):
-        return {atom: c for atom, c in form.terms.items() if isinstance(atom, Var)}, form.constant
+    if all(isinstance(atom, ir.Var) for atom in form.terms):
+        return {atom: c for atom, c in form.terms.items() if isinstance(atom, ir.Var)}, form.constant
     return None
 
 
-def interval(expr: Expr, ranges: Ranges) -> Interval | None:
+def interval(expr: ir.Expr, ranges: Ranges) -> Interval | None:
     """Inclusive bounds of an index expression; None where nothing is known."""
     return linear_interval(to_linear(expr, ranges), ranges)
 
 
-def to_linear(expr: Expr, ranges: Ranges) -> Linear:
+def to_linear(expr: ir.Expr, ranges: Ranges) -> Linear:
     """The canonical linear form of an integer expression."""
     match expr:
-        case Const(value, _):
+        case ir.Const(value, _):
             return Linear({}, int(value))
-        case Var():
+        case ir.Var():
             known = ranges.get(expr)
             return Linear({}, known[0]) if known is not None and known[0] == known[1] else Linear({expr: 1}, 0)
-        case Binary("add", a, b):
+        case ir.Binary("add", a, b):
             return recombine(to_linear(a, ranges).plus(to_linear(b, ranges)), ranges)
-        case Binary("sub", a, b):
+        case ir.Binary("sub", a, b):
             return recombine(to_linear(a, ranges).plus(to_linear(b, ranges), -1), ranges)
-        case Binary("mul", a, b):
+        case ir.Binary("mul", a, b):
             return linear_product(to_linear(a, ranges), to_linear(b, ranges), expr.dtype)
-        case Binary("floordiv" | "floormod" as op, a, Const(divisor, dtype)) if divisor > 0:
+        case ir.Binary("floordiv" | "floormod" as op, a, ir.Const(divisor, dtype)) if divisor > 0:
             resolve = linear_floordiv if op == "floordiv" else linear_floormod
             return resolve(to_linear(a, ranges), int(divisor), ranges, dtype)
-        case Binary("min" | "max" as op, a, b):
+        case ir.Binary("min" | "max" as op, a, b):
             return linear_extreme(op, to_linear(a, ranges), to_linear(b, ranges), ranges, expr.dtype)
-        case Cast(dtype, value) if dtype in INDEX_DTYPES and value.dtype in INDEX_DTYPES:
+        case ir.Cast(dtype, value) if dtype in INDEX_DTYPES and value.dtype in INDEX_DTYPES:
             inner = to_linear(value, ranges)
-            return inner if inner.is_constant else atom_form(Cast(dtype, from_linear(inner, value.dtype)))
-    old = children(expr)
+            return inner if inner.is_constant else atom_form(ir.Cast(dtype, from_linear(inner, value.dtype)))
+    old = ir.children(expr)
     new = tuple(canonical(c, ranges) if c.dtype in INDEX_DTYPES else c for c in old)
-    return atom_form(rebuild(expr, new) if old else expr)
+    return atom_form(ir.rebuild(expr, new) if old else expr)
 
 
-def canonical(expr: Expr, ranges: Ranges) -> Expr:
+def canonical(expr: ir.Expr, ranges: Ranges) -> ir.Expr:
     """The canonical expression equal to an index expression."""
-    return expr if isinstance(expr, Const) else from_linear(to_linear(expr, ranges), expr.dtype)
+    return expr if isinstance(expr, ir.Const) else from_linear(to_linear(expr, ranges), expr.dtype)
 
 
-def atom_form(atom: Expr) -> Linear:
+def atom_form(atom: ir.Expr) -> Linear:
     return Linear({atom: 1}, 0)
 
 
-def from_linear(form: Linear, dtype: str = "int32") -> Expr:
+def from_linear(form: Linear, dtype: str = "int32") -> ir.Expr:
     """Large coefficients first, negative terms subtracted, the constant last."""
     terms = sorted(form.terms.items(), key=lambda t: (t[1] < 0, -abs(t[1]), sort_key(t[0])))
-    result: Expr | None = None
+    result: ir.Expr | None = None
     for atom, coefficient in terms:
         size = abs(coefficient) if result is not None else coefficient
-        term = atom if size == 1 else Binary("mul", atom, Const(size, dtype))
-        result = term if result is None else Binary("sub" if coefficient < 0 else "add", result, term)
+        term = atom if size == 1 else ir.Binary("mul", atom, ir.Const(size, dtype))
+        result = term if result is None else ir.Binary("sub" if coefficient < 0 else "add", result, term)
     if result is None:
-        return Const(form.constant, dtype)
+        return ir.Const(form.constant, dtype)
     if form.constant:
-        return Binary("sub" if form.constant < 0 else "add", result, Const(abs(form.constant), dtype))
+        return ir.Binary("sub" if form.constant < 0 else "add", result, ir.Const(abs(form.constant), dtype))
     return result
 
 
-def sort_key(atom: Expr) -> str:
+def sort_key(atom: ir.Expr) -> str:
     """An order of atoms that depends only on the text, so that equal sums print alike."""
     match atom:
-        case Var(name, _):
+        case ir.Var(name, _):
             return name
-        case Binary(op, a, b):
+        case ir.Binary(op, a, b):
             return f"{op}({sort_key(a)},{sort_key(b)})"
-        case Const(value, _):
+        case ir.Const(value, _):
             return str(value)
         case _:
-            return f"{type(atom).__name__}({','.join(sort_key(c) for c in children(atom))})"
+            return f"{type(atom).__name__}({','.join(sort_key(c) for c in ir.children(atom))})"
 
 
 def linear_interval(form: Linear, ranges: Ranges) -> Interval | None:
@@ -143,16 +142,16 @@ def linear_interval(form: Linear, ranges: Ranges) -> Interval | None:
     return low, high
 
 
-def atom_interval(atom: Expr, ranges: Ranges) -> Interval | None:
+def atom_interval(atom: ir.Expr, ranges: Ranges) -> Interval | None:
     match atom:
-        case Var():
+        case ir.Var():
             return ranges.get(atom)
-        case Binary("floordiv", a, Const(divisor, _)) if divisor > 0:
+        case ir.Binary("floordiv", a, ir.Const(divisor, _)) if divisor > 0:
             inner = interval(a, ranges)
             return None if inner is None else (inner[0] // int(divisor), inner[1] // int(divisor))
-        case Binary("floormod", _, Const(divisor, _)) if divisor > 0:
+        case ir.Binary("floormod", _, ir.Const(divisor, _)) if divisor > 0:
             return 0, int(divisor) - 1
-        case Binary("min" | "max" | "mul" as op, a, b):
+        case ir.Binary("min" | "max" | "mul" as op, a, b):
             x, y = interval(a, ranges), interval(b, ranges)
             if x is None or y is None:
                 return None
@@ -161,10 +160,10 @@ def atom_interval(atom: Expr, ranges: Ranges) -> Interval | None:
                 return min(corners), max(corners)
             pick = min if op == "min" else max
             return pick(x[0], y[0]), pick(x[1], y[1])
-        case Select(_, a, b):
+        case ir.Select(_, a, b):
             x, y = interval(a, ranges), interval(b, ranges)
             return None if x is None or y is None else (min(x[0], y[0]), max(x[1], y[1]))
-        case Cast(_, value) if value.dtype in INDEX_DTYPES:
+        case ir.Cast(_, value) if value.dtype in INDEX_DTYPES:
             return interval(value, ranges)
     return None
 
@@ -172,7 +171,7 @@ def atom_interval(atom: Expr, ranges: Ranges) -> Interval | None:
 def linear_product(a: Linear, b: Linear, dtype: str) -> Linear:
     if a.is_constant or b.is_constant:
         return b.times(a.constant) if a.is_constant else a.times(b.constant)
-    return atom_form(Binary("mul", from_linear(a, dtype), from_linear(b, dtype)))
+    return atom_form(ir.Binary("mul", from_linear(a, dtype), from_linear(b, dtype)))
 
 
 def linear_extreme(op: str, a: Linear, b: Linear, ranges: Ranges, dtype: str) -> Linear:
@@ -181,7 +180,7 @@ def linear_extreme(op: str, a: Linear, b: Linear, ranges: Ranges, dtype: str) ->
     if known is not None and (known[1] <= 0 or known[0] >= 0):
         a_is_least = known[1] <= 0
         return a if a_is_least == (op == "min") else b
-    return atom_form(Binary(op, from_linear(a, dtype), from_linear(b, dtype)))
+    return atom_form(ir.Binary(op, from_linear(a, dtype), from_linear(b, dtype)))
 
 
 def split_multiples(form: Linear, divisor: int) -> tuple[Linear, Linear]:
@@ -220,12 +219,12 @@ def linear_floordiv(form: Linear, divisor: int, ranges: Ranges, dtype: str) -> L
         g, large, _ = split
         return recombine(whole.plus(linear_floordiv(large.divided(g), divisor // g, ranges, dtype)), ranges)
     match single_atom(rest):
-        case Binary("floordiv", x, Const(d, _)):  # (x // d) // c = x // (d·c)
+        case ir.Binary("floordiv", x, ir.Const(d, _)):  # (x // d) // c = x // (d·c)
             return whole.plus(linear_floordiv(to_linear(x, ranges), int(d) * divisor, ranges, dtype))
-        case Binary("floormod", x, Const(d, _)) if d % divisor == 0:  # (x % (c·e)) // c = (x // c) % e
+        case ir.Binary("floormod", x, ir.Const(d, _)) if d % divisor == 0:  # (x % (c·e)) // c = (x // c) % e
             quotient = linear_floordiv(to_linear(x, ranges), divisor, ranges, dtype)
             return whole.plus(linear_floormod(quotient, int(d) // divisor, ranges, dtype))
-    return whole.plus(atom_form(Binary("floordiv", from_linear(rest, dtype), Const(divisor, dtype))))
+    return whole.plus(atom_form(ir.Binary("floordiv", from_linear(rest, dtype), ir.Const(divisor, dtype))))
 
 
 def linear_floormod(form: Linear, divisor: int, ranges: Ranges, dtype: str) -> Linear:
@@ -242,12 +241,12 @@ def linear_floormod(form: Linear, divisor: int, ranges: Ranges, dtype: str) -> L
         g, large, small = split
         return linear_floormod(large.divided(g), divisor // g, ranges, dtype).times(g).plus(small)
     match single_atom(rest):
-        case Binary("floormod", x, Const(d, _)) if d % divisor == 0:  # (x % (c·e)) % c = x % c
+        case ir.Binary("floormod", x, ir.Const(d, _)) if d % divisor == 0:  # (x % (c·e)) % c = x % c
             return linear_floormod(to_linear(x, ranges), divisor, ranges, dtype)
-    return atom_form(Binary("floormod", from_linear(rest, dtype), Const(divisor, dtype)))
+    return atom_form(ir.Binary("floormod", from_linear(rest, dtype), ir.Const(divisor, dtype)))
 
 
-def single_atom(form: Linear) -> Expr | None:
+def single_atom(form: Linear) -> ir.Expr | None:
     """The atom of a form that is exactly one atom."""
     if form.constant or len(form.terms) != 1:
         return None
@@ -257,10 +256,10 @@ def single_atom(form: Linear) -> Expr | None:
 
 def recombine(form: Linear, ranges: Ranges) -> Linear:
     """k·c·(x // c) + k·(x % c) → k·x, so that indices of split or fused loops become affine again."""
-    remainders = [a for a in form.terms if isinstance(a, Binary) and a.op == "floormod"]
+    remainders = [a for a in form.terms if isinstance(a, ir.Binary) and a.op == "floormod"]
     for remainder in remainders:
         match remainder:
-            case Binary(_, x, Const(divisor, dtype)):
+            case ir.Binary(_, x, ir.Const(divisor, dtype)):
                 inner, k = to_linear(x, ranges), form.terms[remainder]
                 quotient = linear_floordiv(inner, int(divisor), ranges, dtype)
                 atom = single_atom(quotient)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import TRUE, Binary, Block, Const, Expr, Function, If, Stmt, all_of, seq
-from vdla.compiler.ir.traverse import map_stmt, substitute_stmt
+from vdla.compiler import ir
 
 
-def lower_blocks(func: Function) -> Function:
+def lower_blocks(func: ir.Function) -> ir.Function:
     """Remove blocks.
 
     for i_0, i_1, k:                                 for i_0, i_1, k:
@@ -19,18 +18,20 @@ def lower_blocks(func: Function) -> Function:
             init: A[A.i] = 0
             A[A.i] = A[A.i] + …
     """
-    return replace(func, body=map_stmt(func.body, lambda s: lower_block(s) if isinstance(s, Block) else s))
+    return replace(func, body=ir.map_stmt(func.body, lambda s: lower_block(s) if isinstance(s, ir.Block) else s))
 
 
-def lower_block(block: Block) -> Stmt:
+def lower_block(block: ir.Block) -> ir.Stmt:
     values = {i.var: b for i, b in zip(block.iters, block.bindings, strict=True)}
-    body = substitute_stmt(block.body, values)
+    body = ir.substitute_stmt(block.body, values)
     if block.init is not None:
-        first: list[Expr] = [
-            Binary("eq", b, Const(0, b.dtype)) for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "reduce"
+        first: list[ir.Expr] = [
+            ir.Binary("eq", b, ir.Const(0, b.dtype))
+            for i, b in zip(block.iters, block.bindings, strict=True)
+            if i.kind == "reduce"
         ]
-        init = substitute_stmt(block.init, values)
-        body = seq(If(all_of(first), init) if first else init, body)
-    if block.predicate is not None and block.predicate != TRUE:
-        body = If(block.predicate, body)
+        init = ir.substitute_stmt(block.init, values)
+        body = ir.seq(ir.If(ir.all_of(first), init) if first else init, body)
+    if block.predicate is not None and block.predicate != ir.TRUE:
+        body = ir.If(block.predicate, body)
     return body

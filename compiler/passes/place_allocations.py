@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import Allocate, Attributes, Block, Buffer, For, Function, If, Seq, Stmt, Var, seq
-from vdla.compiler.ir.traverse import rebuild_stmt, stmt_children, walk_expr
+from vdla.compiler import ir
 from vdla.compiler.passes.region import touched_buffers
 
-Path = tuple[Stmt, ...]
+Path = tuple[ir.Stmt, ...]
 
 THREAD_KINDS = ("thread_x", "thread_y", "thread_z")
 
 
-def place_allocations(func: Function) -> Function:
+def place_allocations(func: ir.Function) -> ir.Function:
     """Move every Allocate inwards, and drop those of buffers that nobody reads.
 
         allocate P                      for o in range(4):
@@ -24,13 +23,13 @@ def place_allocations(func: Function) -> Function:
     A buffer stays outside the loops its writers reduce over (it carries a value from one iteration to the next), outside
     vectorized loops, and, in shared memory, outside the threads that share it.
     """
-    annotations: dict[Buffer, Attributes] = {}
+    annotations: dict[ir.Buffer, ir.Attributes] = {}
     body = without_allocations(func.body, annotations)
-    uses: dict[Buffer, Path] = {}
-    reads: set[Buffer] = set()
-    carried: dict[Buffer, set[Var]] = {}
+    uses: dict[ir.Buffer, Path] = {}
+    reads: set[ir.Buffer] = set()
+    carried: dict[ir.Buffer, set[ir.Var]] = {}
     collect(body, (), uses, reads, carried)
-    places: dict[int, list[Buffer]] = {}
+    places: dict[int, list[ir.Buffer]] = {}
     for buffer in annotations:
         if buffer in uses:
             place = innermost_place(uses[buffer], buffer, carried.get(buffer, set()))
@@ -39,36 +38,38 @@ def place_allocations(func: Function) -> Function:
     return replace(func, body=allocate_all(body, places.get(0, []), annotations))
 
 
-def without_allocations(stmt: Stmt, annotations: dict[Buffer, Attributes]) -> Stmt:
-    if isinstance(stmt, Allocate):
+def without_allocations(stmt: ir.Stmt, annotations: dict[ir.Buffer, ir.Attributes]) -> ir.Stmt:
+    if isinstance(stmt, ir.Allocate):
         annotations[stmt.buffer] = stmt.annotations
         return without_allocations(stmt.body, annotations)
-    if isinstance(stmt, Block):
+    if isinstance(stmt, ir.Block):
         return stmt
-    old = stmt_children(stmt)
+    old = ir.stmt_children(stmt)
     new = tuple(without_allocations(s, annotations) for s in old)
-    return stmt if all(a is b for a, b in zip(old, new, strict=True)) else rebuild_stmt(stmt, new)
+    return stmt if all(a is b for a, b in zip(old, new, strict=True)) else ir.rebuild_stmt(stmt, new)
 
 
-def collect(stmt: Stmt, path: Path, uses: dict[Buffer, Path], reads: set[Buffer], carried: dict[Buffer, set[Var]]) -> None:
+def collect(
+    stmt: ir.Stmt, path: Path, uses: dict[ir.Buffer, Path], reads: set[ir.Buffer], carried: dict[ir.Buffer, set[ir.Var]]
+) -> None:
     """uses: the loops and sequences around every use of each buffer, in common. carried: loops its writers reduce over."""
-    if isinstance(stmt, Block) or not stmt_children(stmt):
+    if isinstance(stmt, ir.Block) or not ir.stmt_children(stmt):
         read, written = touched_buffers(stmt)
         reads |= read - written
         for buffer in read | written:
             uses[buffer] = common(uses[buffer], path) if buffer in uses else path
-        if isinstance(stmt, Block):
+        if isinstance(stmt, ir.Block):
             reduced = {
                 v
                 for i, b in zip(stmt.iters, stmt.bindings, strict=True)
                 if i.kind == "reduce"
-                for v in walk_expr(b)
-                if isinstance(v, Var)
+                for v in ir.walk_expr(b)
+                if isinstance(v, ir.Var)
             }
             for buffer in written:
                 carried.setdefault(buffer, set()).update(reduced)
         return
-    for child in stmt_children(stmt):
+    for child in ir.stmt_children(stmt):
         collect(child, (*path, stmt), uses, reads, carried)
 
 
@@ -77,11 +78,11 @@ def common(a: Path, b: Path) -> Path:
     return a[:length]
 
 
-def innermost_place(path: Path, buffer: Buffer, carried: set[Var]) -> For | None:
+def innermost_place(path: Path, buffer: ir.Buffer, carried: set[ir.Var]) -> ir.For | None:
     """The loop to allocate in; None for the whole function."""
-    place: For | None = None
+    place: ir.For | None = None
     for stmt in path:
-        if not isinstance(stmt, For):
+        if not isinstance(stmt, ir.For):
             continue
         if stmt.var in carried or stmt.kind == "vectorized":
             break
@@ -91,41 +92,43 @@ def innermost_place(path: Path, buffer: Buffer, carried: set[Var]) -> For | None
     return place
 
 
-def insert_allocations(stmt: Stmt, places: dict[int, list[Buffer]], annotations: dict[Buffer, Attributes]) -> Stmt:
-    if isinstance(stmt, Block):
+def insert_allocations(
+    stmt: ir.Stmt, places: dict[int, list[ir.Buffer]], annotations: dict[ir.Buffer, ir.Attributes]
+) -> ir.Stmt:
+    if isinstance(stmt, ir.Block):
         return stmt
-    old = stmt_children(stmt)
+    old = ir.stmt_children(stmt)
     new = tuple(insert_allocations(s, places, annotations) for s in old)
-    changed = stmt if all(a is b for a, b in zip(old, new, strict=True)) else rebuild_stmt(stmt, new)
-    if id(stmt) in places and isinstance(changed, For):
+    changed = stmt if all(a is b for a, b in zip(old, new, strict=True)) else ir.rebuild_stmt(stmt, new)
+    if id(stmt) in places and isinstance(changed, ir.For):
         return replace(changed, body=allocate_all(changed.body, places[id(stmt)], annotations))
     return changed
 
 
-def allocate_all(body: Stmt, buffers: list[Buffer], annotations: dict[Buffer, Attributes]) -> Stmt:
+def allocate_all(body: ir.Stmt, buffers: list[ir.Buffer], annotations: dict[ir.Buffer, ir.Attributes]) -> ir.Stmt:
     for buffer in reversed(buffers):
-        body = Allocate(buffer, body, annotations[buffer])
+        body = ir.Allocate(buffer, body, annotations[buffer])
     return body
 
 
-def drop_dead_stores(func: Function) -> Function:
+def drop_dead_stores(func: ir.Function) -> ir.Function:
     """Remove what only writes buffers that nobody reads, and allocations that nothing uses, until nothing changes."""
     outputs = set(func.params)
-    body: Stmt | None = func.body
+    body: ir.Stmt | None = func.body
     while body is not None:
         read, _ = live_reads(body)
         kept = drop(body, read | outputs)
         if kept is body:
             break
         body = kept
-    return replace(func, body=Seq(()) if body is None else body)
+    return replace(func, body=ir.Seq(()) if body is None else body)
 
 
-def live_reads(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
+def live_reads(stmt: ir.Stmt) -> tuple[set[ir.Buffer], set[ir.Buffer]]:
     """(buffers some statement reads other than to update them, buffers written)."""
-    if stmt_children(stmt) and not isinstance(stmt, Block):
-        read, written = set(touched_buffers(strip(stmt))[0]), set[Buffer]()
-        for child in stmt_children(stmt):
+    if ir.stmt_children(stmt) and not isinstance(stmt, ir.Block):
+        read, written = set(touched_buffers(strip(stmt))[0]), set[ir.Buffer]()
+        for child in ir.stmt_children(stmt):
             r, w = live_reads(child)
             read |= r
             written |= w
@@ -134,27 +137,27 @@ def live_reads(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
     return read - written, written
 
 
-def strip(stmt: Stmt) -> Stmt:
+def strip(stmt: ir.Stmt) -> ir.Stmt:
     """The statement without its children, for the buffers in its own expressions."""
-    return rebuild_stmt(stmt, tuple(Seq(()) for _ in stmt_children(stmt)))
+    return ir.rebuild_stmt(stmt, tuple(ir.Seq(()) for _ in ir.stmt_children(stmt)))
 
 
-def drop(stmt: Stmt, live: set[Buffer]) -> Stmt | None:
+def drop(stmt: ir.Stmt, live: set[ir.Buffer]) -> ir.Stmt | None:
     match stmt:
-        case Allocate(buffer, inner):
+        case ir.Allocate(buffer, inner):
             body = drop(inner, live)
             return body if body is None or buffer not in live else stmt if body is inner else replace(stmt, body=body)
-        case Seq(body_list) if not body_list:
+        case ir.Seq(body_list) if not body_list:
             return None
-    old = stmt_children(stmt)
-    if not old or isinstance(stmt, Block):
+    old = ir.stmt_children(stmt)
+    if not old or isinstance(stmt, ir.Block):
         return stmt if touched_buffers(stmt)[1] & live else None
     new = tuple(drop(s, live) for s in old)
     if all(a is b for a, b in zip(old, new, strict=True)):
         return stmt
     kept = tuple(s for s in new if s is not None)
-    if isinstance(stmt, Seq):
-        return seq(*kept) if kept else None
-    if isinstance(stmt, If) and stmt.otherwise is not None and kept:
-        return If(stmt.condition, new[0] or Seq(()), new[1])
-    return rebuild_stmt(stmt, kept) if kept else None
+    if isinstance(stmt, ir.Seq):
+        return ir.seq(*kept) if kept else None
+    if isinstance(stmt, ir.If) and stmt.otherwise is not None and kept:
+        return ir.If(stmt.condition, new[0] or ir.Seq(()), new[1])
+    return ir.rebuild_stmt(stmt, kept) if kept else None

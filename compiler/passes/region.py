@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from vdla.compiler.ir.nodes import Allocate, Binary, Block, Buffer, Const, Expr, For, If, Intrinsic, Load, Seq, Stmt, Store, Var
-from vdla.compiler.ir.traverse import children, stmt_children, stmt_exprs, substitute, walk_expr
+from vdla.compiler import ir
 from vdla.compiler.passes.affine import (
     Interval,
     Linear,
@@ -29,79 +28,79 @@ from vdla.compiler.passes.affine import (
 class Access:
     """One reference: element (or box) from `indices` of `extents`, while the loops inside run over `inner`."""
 
-    buffer: Buffer
-    indices: tuple[Expr, ...]
+    buffer: ir.Buffer
+    indices: tuple[ir.Expr, ...]
     extents: tuple[int, ...]
     is_write: bool
-    inner: Mapping[Var, Interval]
+    inner: Mapping[ir.Var, Interval]
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
     """First index, over the variables outside, and extent of each dimension."""
 
-    starts: tuple[Expr, ...]
+    starts: tuple[ir.Expr, ...]
     extents: tuple[int, ...]
 
 
 def accesses(
-    stmt: Stmt, inner: Mapping[Var, Interval] | None = None, values: Mapping[Var, Expr] | None = None
+    stmt: ir.Stmt, inner: Mapping[ir.Var, Interval] | None = None, values: Mapping[ir.Var, ir.Expr] | None = None
 ) -> Iterator[Access]:
     """Every reference in `stmt`, block iters replaced by their bindings; loops of `stmt` count as inner."""
     inner, values = inner or {}, values or {}
     match stmt:
-        case For(var, extent, body):
+        case ir.For(var, extent, body):
             yield from accesses(body, {**inner, var: (0, extent - 1)}, values)
             return
-        case Block():
-            yield from loads(stmt_exprs(stmt), inner, values)
-            bound = {i.var: substitute(b, values) for i, b in zip(stmt.iters, stmt.bindings, strict=True)}
+        case ir.Block():
+            yield from loads(ir.stmt_exprs(stmt), inner, values)
+            bound = {i.var: ir.substitute(b, values) for i, b in zip(stmt.iters, stmt.bindings, strict=True)}
             values = {**values, **bound}
-        case Store(buffer, indices, _):
-            yield Access(buffer, tuple(substitute(i, values) for i in indices), (1,) * len(indices), True, inner)
-        case Intrinsic(_, operands, _, _):
+        case ir.Store(buffer, indices, _):
+            yield Access(buffer, tuple(ir.substitute(i, values) for i in indices), (1,) * len(indices), True, inner)
+        case ir.Intrinsic(_, operands, _, _):
             for k, region in enumerate(operands):
-                starts = tuple(substitute(s, values) for s in region.starts)
+                starts = tuple(ir.substitute(s, values) for s in region.starts)
                 yield Access(region.buffer, starts, region.extents, k == 0, inner)
-    if not isinstance(stmt, Block):
-        yield from loads(stmt_exprs(stmt), inner, values)
-    for child in stmt_children(stmt):
+    if not isinstance(stmt, ir.Block):
+        yield from loads(ir.stmt_exprs(stmt), inner, values)
+    for child in ir.stmt_children(stmt):
         yield from accesses(child, inner, values)
 
 
-def loads(exprs: tuple[Expr, ...], inner: Mapping[Var, Interval], values: Mapping[Var, Expr]) -> Iterator[Access]:
+def loads(exprs: tuple[ir.Expr, ...], inner: Mapping[ir.Var, Interval], values: Mapping[ir.Var, ir.Expr]) -> Iterator[Access]:
     for expr in exprs:
-        for node in walk_expr(expr):
-            if isinstance(node, Load):
-                indices = tuple(substitute(i, values) for i in node.indices)
+        for node in ir.walk_expr(expr):
+            if isinstance(node, ir.Load):
+                indices = tuple(ir.substitute(i, values) for i in node.indices)
                 yield Access(node.buffer, indices, (1,) * len(indices), False, inner)
 
 
-def touched_buffers(stmt: Stmt) -> tuple[set[Buffer], set[Buffer]]:
+def touched_buffers(stmt: ir.Stmt) -> tuple[set[ir.Buffer], set[ir.Buffer]]:
     """(read, written) buffers. The destination of an intrinsic counts as written only."""
-    reads: set[Buffer] = set()
-    writes: set[Buffer] = set()
+    reads: set[ir.Buffer] = set()
+    writes: set[ir.Buffer] = set()
     stack = [stmt]
     while stack:
         node = stack.pop()
-        if isinstance(node, Store):
+        if isinstance(node, ir.Store):
             writes.add(node.buffer)
-        elif isinstance(node, Intrinsic):
+        elif isinstance(node, ir.Intrinsic):
             writes.add(node.operands[0].buffer)
             reads.update(r.buffer for r in node.operands[1:])
-        for expr in stmt_exprs(node):
+        for expr in ir.stmt_exprs(node):
             add_loaded(expr, reads)
-        stack.extend(stmt_children(node))
+        stack.extend(ir.stmt_children(node))
     return reads, writes
 
 
-def add_loaded(expr: Expr, found: set[Buffer]) -> None:
+def add_loaded(expr: ir.Expr, found: set[ir.Buffer]) -> None:
     """Add the buffers that `expr` loads to `found`."""
-    if isinstance(expr, Var | Const):
+    if isinstance(expr, ir.Var | ir.Const):
         return
-    if isinstance(expr, Load):
+    if isinstance(expr, ir.Load):
         found.add(expr.buffer)
-    for child in children(expr):
+    for child in ir.children(expr):
         add_loaded(child, found)
 
 
@@ -112,7 +111,7 @@ def bound(form: Linear, inner: Ranges, ranges: Ranges) -> tuple[Linear, int] | N
     """
     outer, low, high = Linear({}, form.constant), 0, 0
     for atom, coefficient in form.terms.items():
-        if not any(e in inner for e in walk_expr(atom) if isinstance(e, Var)) and not has_load(atom):
+        if not any(e in inner for e in ir.walk_expr(atom) if isinstance(e, ir.Var)) and not has_load(atom):
             outer = outer.plus(Linear({atom: coefficient}, 0))
             continue
         box = bound_atom(atom, inner, ranges)
@@ -124,14 +123,14 @@ def bound(form: Linear, inner: Ranges, ranges: Ranges) -> tuple[Linear, int] | N
     return recombine(outer.plus(Linear({}, low)), ranges), high - low + 1
 
 
-def has_load(expr: Expr) -> bool:
-    return any(isinstance(e, Load) for e in walk_expr(expr))
+def has_load(expr: ir.Expr) -> bool:
+    return any(isinstance(e, ir.Load) for e in ir.walk_expr(expr))
 
 
-def bound_atom(atom: Expr, inner: Ranges, ranges: Ranges) -> tuple[Linear, int] | None:
+def bound_atom(atom: ir.Expr, inner: Ranges, ranges: Ranges) -> tuple[Linear, int] | None:
     """(start, extent) of an atom that depends on inner variables."""
     match atom:
-        case Binary("floordiv", x, Const(divisor, dtype)) if divisor > 0:
+        case ir.Binary("floordiv", x, ir.Const(divisor, dtype)) if divisor > 0:
             box = bound(to_linear(x, ranges), inner, ranges)
             if box is not None and not box[0].is_constant:
                 # The numerator starts anywhere within a multiple of the divisor, hence the extra element.
@@ -149,7 +148,7 @@ def start_is_multiple(form: Linear, divisor: int) -> bool:
     return all(c % divisor == 0 for c in (*form.terms.values(), form.constant))
 
 
-def union_box(touches: list[Access], buffer: Buffer, outer: Ranges) -> Box:
+def union_box(touches: list[Access], buffer: ir.Buffer, outer: Ranges) -> Box:
     """The smallest known box that holds every one of `touches`, clipped to the buffer where that is certain."""
     starts, extents = [], []
     for dim, size in enumerate(buffer.shape):
@@ -159,13 +158,13 @@ def union_box(touches: list[Access], buffer: Buffer, outer: Ranges) -> Box:
     return Box(tuple(starts), tuple(extents))
 
 
-def union_dimension(touches: list[Access], dim: int, size: int, outer: Ranges) -> tuple[Expr, int]:
-    whole: tuple[Expr, int] = (Const(0), size)
+def union_dimension(touches: list[Access], dim: int, size: int, outer: Ranges) -> tuple[ir.Expr, int]:
+    whole: tuple[ir.Expr, int] = (ir.Const(0), size)
     if size == 1:
         return whole
     first: Linear | None = None
     low = high = 0
-    seen: set[tuple[int, Expr, int]] = set()
+    seen: set[tuple[int, ir.Expr, int]] = set()
     for access in touches:
         key = (id(access.inner), access.indices[dim], access.extents[dim])
         if key in seen:
@@ -194,15 +193,15 @@ def union_dimension(touches: list[Access], dim: int, size: int, outer: Ranges) -
 
 def exact_box(access: Access, outer: Ranges) -> Box | None:
     """The box whose every element the access touches, not clipped; None where what it touches is no box."""
-    starts: list[Expr] = []
+    starts: list[ir.Expr] = []
     extents: list[int] = []
     ranges = {**outer, **access.inner}
-    used: set[Expr] = set()
+    used: set[ir.Expr] = set()
     for index, size in zip(access.indices, access.extents, strict=True):
         form = to_linear(index, ranges)
-        inner = sorted((c, a.name, a) for a, c in form.terms.items() if isinstance(a, Var) and a in access.inner)
+        inner = sorted((c, a.name, a) for a, c in form.terms.items() if isinstance(a, ir.Var) and a in access.inner)
         rest = Linear({a: c for a, c in form.terms.items() if a not in access.inner}, form.constant)
-        if any(v in access.inner for a in rest.terms for v in walk_expr(a)) or used & {a for _, _, a in inner}:
+        if any(v in access.inner for a in rest.terms for v in ir.walk_expr(a)) or used & {a for _, _, a in inner}:
             return None
         used.update(a for _, _, a in inner)
         extent = size
@@ -215,18 +214,18 @@ def exact_box(access: Access, outer: Ranges) -> Box | None:
     return Box(tuple(starts), tuple(extents))
 
 
-def outer_ranges(path: tuple[Stmt, ...]) -> dict[Var, Interval]:
+def outer_ranges(path: tuple[ir.Stmt, ...]) -> dict[ir.Var, Interval]:
     """Ranges of the loops on a path."""
-    return {s.var: (0, s.extent - 1) for s in path if isinstance(s, For)}
+    return {s.var: (0, s.extent - 1) for s in path if isinstance(s, ir.For)}
 
 
-def is_nest(stmt: Stmt) -> bool:
+def is_nest(stmt: ir.Stmt) -> bool:
     """Whether a statement is loops, tests and allocations around one leaf, or around the init and update of a reduction."""
-    while not isinstance(stmt, Store | Intrinsic | Block):
+    while not isinstance(stmt, ir.Store | ir.Intrinsic | ir.Block):
         match stmt:
-            case For(_, _, body) | Allocate(_, body) | If(_, body, None) | Seq((body,)):
+            case ir.For(_, _, body) | ir.Allocate(_, body) | ir.If(_, body, None) | ir.Seq((body,)):
                 stmt = body
-            case Seq((If(_, Store(first), None), Store(second))) if first is second:
+            case ir.Seq((ir.If(_, ir.Store(first), None), ir.Store(second))) if first is second:
                 return True
             case _:
                 return False

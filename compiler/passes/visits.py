@@ -11,8 +11,7 @@ from math import prod
 
 import numpy as np
 
-from vdla.compiler.ir.nodes import TRUE, Binary, Block, Const, Expr, Var
-from vdla.compiler.ir.traverse import walk_expr
+from vdla.compiler import ir
 from vdla.compiler.passes.affine import Interval, Linear, Ranges, atom_interval, interval, linear_interval, to_linear
 from vdla.compiler.passes.simplify import conjuncts
 
@@ -20,29 +19,29 @@ ENUMERATED_POINTS = 1 << 21
 """Where the algebra finds no proof, nests of up to so many points are run through."""
 
 
-def visits_once(block: Block, inside: Mapping[Var, Interval], outer: Ranges) -> bool:
+def visits_once(block: ir.Block, inside: Mapping[ir.Var, Interval], outer: Ranges) -> bool:
     """Whether the loops `inside` reach no point of the block's domain twice; False also where that is not known."""
     inside = narrowed(inside, block.predicate, outer)
     return is_injective(block, inside, {**outer, **inside}) or enumerated_once(block, inside, outer)
 
 
-def narrowed(inside: Mapping[Var, Interval], predicate: Expr | None, outer: Ranges) -> dict[Var, Interval]:
+def narrowed(inside: Mapping[ir.Var, Interval], predicate: ir.Expr | None, outer: Ranges) -> dict[ir.Var, Interval]:
     """The ranges of `inside` where `predicate` holds, as far as each term Σ coefficient · v < n bounds one variable alone."""
     result = dict(inside)
     for term in conjuncts(predicate) if predicate is not None else ():
         match term:
-            case Binary("lt", left, Const(limit, _)):
+            case ir.Binary("lt", left, ir.Const(limit, _)):
                 form = to_linear(left, {**outer, **inside})
                 for atom, coefficient in form.terms.items():
                     others = Linear({a: c for a, c in form.terms.items() if a is not atom}, form.constant)
                     known = linear_interval(others, {**outer, **inside})
-                    if isinstance(atom, Var) and atom in result and coefficient > 0 and known is not None:
+                    if isinstance(atom, ir.Var) and atom in result and coefficient > 0 and known is not None:
                         low, high = result[atom]
                         result[atom] = low, max(low, min(high, (int(limit) - 1 - known[0]) // coefficient))
     return result
 
 
-def is_injective(block: Block, inside: Mapping[Var, Interval], ranges: Ranges) -> bool:
+def is_injective(block: ir.Block, inside: Mapping[ir.Var, Interval], ranges: Ranges) -> bool:
     """Whether algebra shows that the bindings determine the loops `inside`.
 
     The bindings, flattened to one number, determine the quotients and remainders they are made of where the terms, smallest
@@ -50,14 +49,14 @@ def is_injective(block: Block, inside: Mapping[Var, Interval], ranges: Ranges) -
     """
     flat, stride = Linear({}, 0), 1
     for binding in block.bindings:
-        terms = {a: c for a, c in to_linear(binding, ranges).terms.items() if any(v in inside for v in walk_expr(a))}
+        terms = {a: c for a, c in to_linear(binding, ranges).terms.items() if any(v in inside for v in ir.walk_expr(a))}
         known_range = linear_interval(Linear(terms, 0), ranges)
         if known_range is None:
             return False
         flat, stride = flat.plus(Linear(terms, 0), stride), stride * (known_range[1] - known_range[0] + 1)
     if not separate(flat.terms, ranges):
         return False
-    known: set[Expr] = set(flat.terms)
+    known: set[ir.Expr] = set(flat.terms)
     while True:
         more = numbers_of_digits(known, inside, ranges) - known
         if not more:
@@ -65,23 +64,23 @@ def is_injective(block: Block, inside: Mapping[Var, Interval], ranges: Ranges) -
         known |= more
 
 
-def numbers_of_digits(known: set[Expr], inside: Mapping[Var, Interval], ranges: Ranges) -> set[Expr]:
+def numbers_of_digits(known: set[ir.Expr], inside: Mapping[ir.Var, Interval], ranges: Ranges) -> set[ir.Expr]:
     """What is determined once the atoms `known` are: the parts of every number whose digits are among them."""
-    digits: dict[Expr, list[tuple[int, int | None]]] = {}
+    digits: dict[ir.Expr, list[tuple[int, int | None]]] = {}
     for atom in known:
         digit = as_digit(atom)
         if digit is not None:
             digits.setdefault(digit[0], []).append(digit[1:])
-    found: set[Expr] = set()
+    found: set[ir.Expr] = set()
     for number, places in digits.items():
         terms = to_linear(number, ranges).terms
-        parts = {a: c for a, c in terms.items() if any(v in inside for v in walk_expr(a))}
+        parts = {a: c for a, c in terms.items() if any(v in inside for v in ir.walk_expr(a))}
         if covers(places, interval(number, ranges)) and separate(parts, ranges):
             found |= parts.keys()
     return found
 
 
-def separate(terms: Mapping[Expr, int], ranges: Ranges) -> bool:
+def separate(terms: Mapping[ir.Expr, int], ranges: Ranges) -> bool:
     """Whether Σ coefficient · atom determines every atom: each coefficient is beyond the reach of the smaller ones."""
     reach = 0
     for coefficient, atom in sorted(((abs(c), a) for a, c in terms.items()), key=lambda t: t[0]):
@@ -92,16 +91,16 @@ def separate(terms: Mapping[Expr, int], ranges: Ranges) -> bool:
     return True
 
 
-def as_digit(atom: Expr) -> tuple[Expr, int, int | None] | None:
+def as_digit(atom: ir.Expr) -> tuple[ir.Expr, int, int | None] | None:
     """(x, d, m) where `atom` is x // d % m; m is None without the remainder."""
     match atom:
-        case Var():
+        case ir.Var():
             return atom, 1, None
-        case Binary("floordiv", x, Const(divisor, _)):
+        case ir.Binary("floordiv", x, ir.Const(divisor, _)):
             return x, int(divisor), None
-        case Binary("floormod", Binary("floordiv", x, Const(divisor, _)), Const(modulus, _)):
+        case ir.Binary("floormod", ir.Binary("floordiv", x, ir.Const(divisor, _)), ir.Const(modulus, _)):
             return x, int(divisor), int(modulus)
-        case Binary("floormod", x, Const(modulus, _)):
+        case ir.Binary("floormod", x, ir.Const(modulus, _)):
             return x, 1, int(modulus)
     return None
 
@@ -120,10 +119,10 @@ def covers(places: list[tuple[int, int | None]], known: Interval | None) -> bool
     return known is not None and known[0] >= 0 and known[1] < weight
 
 
-def enumerated_once(block: Block, inside: Mapping[Var, Interval], outer: Ranges) -> bool:
+def enumerated_once(block: ir.Block, inside: Mapping[ir.Var, Interval], outer: Ranges) -> bool:
     """The same by going through every point, of the loops outside too, where there are few enough."""
-    exprs = [*block.bindings, block.predicate if block.predicate is not None else TRUE]
-    free = {v: outer.get(v) for e in exprs for v in walk_expr(e) if isinstance(v, Var) and v not in inside}
+    exprs = [*block.bindings, block.predicate if block.predicate is not None else ir.TRUE]
+    free = {v: outer.get(v) for e in exprs for v in ir.walk_expr(e) if isinstance(v, ir.Var) and v not in inside}
     loops = {**inside, **{v: known for v, known in free.items() if known is not None}}
     shape = tuple(high - low + 1 for low, high in loops.values())
     if None in free.values() or prod(shape) > ENUMERATED_POINTS:
@@ -142,14 +141,14 @@ def enumerated_once(block: Block, inside: Mapping[Var, Interval], outer: Ranges)
     return len(np.unique(met)) == met.size
 
 
-def evaluate(expr: Expr, values: Mapping[Var, np.ndarray]) -> np.ndarray:
+def evaluate(expr: ir.Expr, values: Mapping[ir.Var, np.ndarray]) -> np.ndarray:
     """An index expression or condition over arrays. Raises `NotImplementedError` on what is neither."""
     match expr:
-        case Const(value, _):
+        case ir.Const(value, _):
             return np.asarray(value)
-        case Var():
+        case ir.Var():
             return values[expr]
-        case Binary(op, a, b) if op in NUMPY:
+        case ir.Binary(op, a, b) if op in NUMPY:
             return np.asarray(NUMPY[op](evaluate(a, values), evaluate(b, values)))
     raise NotImplementedError
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import SCOPES, Allocate, Block, Buffer, For, Function, Iter, Load, Stmt, Store, seq, with_attribute
-from vdla.compiler.ir.traverse import map_stmt, walk_stmt
+from vdla.compiler import ir
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.schedule.locate import (
     Names,
@@ -22,39 +21,42 @@ from vdla.compiler.schedule.locate import (
 )
 from vdla.errors import CompileError
 
-BufferRef = Buffer | str
+BufferRef = ir.Buffer | str
 """A buffer, its name, or the name of the block that writes it."""
 
 
-def resolve_buffer(func: Function, step: str, ref: BufferRef) -> Allocate:
+def resolve_buffer(func: ir.Function, step: str, ref: BufferRef) -> ir.Allocate:
     """The allocation of a buffer, or of the buffer a block writes."""
     if isinstance(ref, str):
-        for stmt in walk_stmt(func.body):
-            if isinstance(stmt, Block) and stmt.name == ref:
+        for stmt in ir.walk_stmt(func.body):
+            if isinstance(stmt, ir.Block) and stmt.name == ref:
                 return find_allocation(func, step, written_buffer(stmt))
     return find_allocation(func, step, ref)
 
 
-def set_scope(func: Function, buffer: BufferRef, scope: str) -> Function:
+def set_scope(func: ir.Function, buffer: BufferRef, scope: str) -> ir.Function:
     """allocate P: int8[4, 1, 16]   →   allocate P: int8[4, 1, 16] in vdla.inp
 
     `buffer` is a buffer, its name, or the block that writes it. Raises `CompileError` for a parameter or unknown scope.
     """
     step = f"set scope {scope}"
-    if scope not in SCOPES:
+    if scope not in ir.SCOPES:
         raise CompileError(
-            f"cannot {step}: no such scope", where=f"function {func.name}", found=scope, expected="one of " + ", ".join(SCOPES)
+            f"cannot {step}: no such scope",
+            where=f"function {func.name}",
+            found=scope,
+            expected="one of " + ", ".join(ir.SCOPES),
         )
     old = resolve_buffer(func, step, buffer).buffer
     return with_body(func, replace_buffers(func.body, {old: replace(old, scope=scope)}))
 
 
-def annotate_buffer(func: Function, step: str, buffer: BufferRef, key: str, value: int) -> Function:
+def annotate_buffer(func: ir.Function, step: str, buffer: BufferRef, key: str, value: int) -> ir.Function:
     old = resolve_buffer(func, step, buffer)
-    return replace_in(func, (old, replace(old, annotations=with_attribute(old.annotations, key, value))))
+    return replace_in(func, (old, replace(old, annotations=ir.with_attribute(old.annotations, key, value))))
 
 
-def storage_align(func: Function, buffer: BufferRef, elements: int) -> Function:
+def storage_align(func: ir.Function, buffer: BufferRef, elements: int) -> ir.Function:
     """allocate P: float32[4, 33]   →   allocate P: float32[4, 33] {storage_align=8}
 
     Lowering makes the stride from row to row a multiple of `elements` (`passes.align_storage`); tiles of a VDLA scratchpad are
@@ -67,7 +69,7 @@ def storage_align(func: Function, buffer: BufferRef, elements: int) -> Function:
     return annotate_buffer(func, "align storage", buffer, "storage_align", elements)
 
 
-def double_buffer(func: Function, buffer: BufferRef) -> Function:
+def double_buffer(func: ir.Function, buffer: BufferRef) -> ir.Function:
     """allocate P: int8[4, 16]   →   allocate P: int8[4, 16] {double_buffer=1}
 
     Lowering gives the buffer two copies, used in turn by the iterations of the loop around its allocation, so that a copy
@@ -76,7 +78,7 @@ def double_buffer(func: Function, buffer: BufferRef) -> Function:
     return annotate_buffer(func, "double buffer", buffer, "double_buffer", 1)
 
 
-def cache_read(func: Function, block: str, buffer: BufferRef, scope: str) -> tuple[Function, str]:
+def cache_read(func: ir.Function, block: str, buffer: BufferRef, scope: str) -> tuple[ir.Function, str]:
     """Read `buffer` in `block` through a copy in `scope`, made just before; returns the name of the copying block.
 
         for k in range(8): block A: … W[k] …     →     allocate W_wgt: int8[8] in vdla.wgt
@@ -94,11 +96,11 @@ def cache_read(func: Function, block: str, buffer: BufferRef, scope: str) -> tup
     read = {b.name: b for b in touched_buffers(reader)[0]}
     if name not in read or read[name] is written_buffer(reader):
         refuse(step, f"the block does not read it; it reads {', '.join(sorted(read))}", path)
-    if scope not in SCOPES:
-        refuse(step, f"no scope {scope}", path, hint="one of " + ", ".join(SCOPES))
+    if scope not in ir.SCOPES:
+        refuse(step, f"no scope {scope}", path, hint="one of " + ", ".join(ir.SCOPES))
     source = read[name]
     top = nest_of(path)
-    outermost = next((s for s in path if isinstance(s, For)), top)
+    outermost = next((s for s in path if isinstance(s, ir.For)), top)
     makers = [b for b in blocks_in(outermost) if source in touched_buffers(b)[1]]
     if makers:
         why = f"{source.name} is made by {makers[0].name} inside the loops around {block}"
@@ -106,31 +108,31 @@ def cache_read(func: Function, block: str, buffer: BufferRef, scope: str) -> tup
     names = Names(func)
     cache, copy = copy_block(names, source, scope, to_cache=True)
     body = replace_loads(outermost, reader, source, cache)
-    func = replace_in(func, (outermost, seq(copy, body)))
+    func = replace_in(func, (outermost, ir.seq(copy, body)))
     label = blocks_in(copy)[0].name
-    return with_body(func, Allocate(cache, func.body)), label
+    return with_body(func, ir.Allocate(cache, func.body)), label
 
 
-def replace_loads(nest: Stmt, reader: Block, source: Buffer, cache: Buffer) -> Stmt:
+def replace_loads(nest: ir.Stmt, reader: ir.Block, source: ir.Buffer, cache: ir.Buffer) -> ir.Stmt:
     """`reader`'s loads of `source` from `cache`."""
-    return map_stmt(nest, lambda s: replace_buffers(s, {source: cache}) if s is reader else s)
+    return ir.map_stmt(nest, lambda s: replace_buffers(s, {source: cache}) if s is reader else s)
 
 
-def copy_block(names: Names, source: Buffer, scope: str, *, to_cache: bool) -> tuple[Buffer, Stmt]:
+def copy_block(names: Names, source: ir.Buffer, scope: str, *, to_cache: bool) -> tuple[ir.Buffer, ir.Stmt]:
     """A buffer like `source` in `scope`, and the nest that fills it (or, not to_cache, writes it back)."""
-    cache = Buffer(names.fresh(f"{source.name}_{scope.rpartition('.')[2]}"), source.shape, source.dtype, scope)
+    cache = ir.Buffer(names.fresh(f"{source.name}_{scope.rpartition('.')[2]}"), source.shape, source.dtype, scope)
     label = names.block(cache.name if to_cache else f"{source.name}_store")
     target, origin = (cache, source) if to_cache else (source, cache)
-    iters = tuple(Iter(names.var(f"{label}.ax{k}"), extent) for k, extent in enumerate(source.shape))
+    iters = tuple(ir.Iter(names.var(f"{label}.ax{k}"), extent) for k, extent in enumerate(source.shape))
     loops = [names.var(f"{label}_ax{k}") for k in range(len(source.shape))]
     element = tuple(i.var for i in iters)
-    nest: Stmt = Block(label, iters, tuple(loops), Store(target, element, Load(origin, element)))
+    nest: ir.Stmt = ir.Block(label, iters, tuple(loops), ir.Store(target, element, ir.Load(origin, element)))
     for loop, it in zip(reversed(loops), reversed(iters), strict=True):
-        nest = For(loop, it.extent, nest)
+        nest = ir.For(loop, it.extent, nest)
     return cache, nest
 
 
-def cache_write(func: Function, block: str, scope: str) -> tuple[Function, str]:
+def cache_write(func: ir.Function, block: str, scope: str) -> tuple[ir.Function, str]:
     """Let `block` write a buffer in `scope`, copied to the old one afterwards; returns the name of the copying block.
 
         for i in range(8): block Y: Y[i] = …     →     allocate Y_local: float32[8] in local
@@ -144,9 +146,9 @@ def cache_write(func: Function, block: str, scope: str) -> tuple[Function, str]:
     writer = block_of(path)
     source = written_buffer(writer)
     step = f"cache what {block} writes"
-    if scope not in SCOPES:
-        refuse(step, f"no scope {scope}", path, hint="one of " + ", ".join(SCOPES))
-    outermost = next((s for s in path if isinstance(s, For)), nest_of(path))
+    if scope not in ir.SCOPES:
+        refuse(step, f"no scope {scope}", path, hint="one of " + ", ".join(ir.SCOPES))
+    outermost = next((s for s in path if isinstance(s, ir.For)), nest_of(path))
     for other in blocks_in(func.body):
         reads, writes = touched_buffers(other)
         if other is not writer and source in writes:
@@ -160,6 +162,6 @@ def cache_write(func: Function, block: str, scope: str) -> tuple[Function, str]:
             )
     names = Names(func)
     cache, copy = copy_block(names, source, scope, to_cache=False)
-    func = replace_in(func, (outermost, seq(replace_loads(outermost, writer, source, cache), copy)))
+    func = replace_in(func, (outermost, ir.seq(replace_loads(outermost, writer, source, cache), copy)))
     label = blocks_in(copy)[0].name
-    return with_body(func, Allocate(cache, func.body)), label
+    return with_body(func, ir.Allocate(cache, func.body)), label

@@ -4,27 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import (
-    TRUE,
-    Allocate,
-    Block,
-    Buffer,
-    Const,
-    Expr,
-    For,
-    Function,
-    Intrinsic,
-    Iter,
-    Load,
-    Seq,
-    Stmt,
-    Store,
-    Var,
-    all_of,
-    seq,
-)
+from vdla.compiler import ir
 from vdla.compiler.ir.printer import to_text
-from vdla.compiler.ir.traverse import rebuild_stmt, stmt_exprs, walk_expr, walk_stmt
 from vdla.compiler.passes.affine import Interval, Ranges
 from vdla.compiler.passes.region import Box, accesses, exact_box, outer_ranges, touched_buffers, union_box
 from vdla.compiler.passes.simplify import conjuncts, simplify
@@ -44,7 +25,7 @@ from vdla.compiler.schedule.locate import (
 )
 
 
-def compute_at(func: Function, block: str, loop: LoopRef) -> Function:
+def compute_at(func: ir.Function, block: str, loop: LoopRef) -> ir.Function:
     """Compute what one iteration of `loop` needs of `block` inside it, before its first use.
 
         for h in range(14): block P: P[h] = …        for o in range(4):
@@ -81,7 +62,7 @@ def compute_at(func: Function, block: str, loop: LoopRef) -> Function:
     return replace_in(func, (target, replace(target, body=body)), (nest_of(producer_path), None))
 
 
-def check_movable(func: Function, step: str, path: Path) -> None:
+def check_movable(func: ir.Function, step: str, path: Path) -> None:
     """Refuse a block that shares its buffer with another writer."""
     buffer = written_buffer(block_of(path))
     writers = [b.name for b in blocks_in(func.body) if buffer in touched_buffers(b)[1]]
@@ -89,26 +70,26 @@ def check_movable(func: Function, step: str, path: Path) -> None:
         refuse(step, f"{buffer.name} is written by {' and '.join(writers)}", path, hint="decompose_reduction afterwards")
 
 
-def dimensions_of(step: str, path: Path) -> list[Iter | None]:
+def dimensions_of(step: str, path: Path) -> list[ir.Iter | None]:
     """The iter that chooses the element (or tile) written, for each dimension; None where it is constant.
 
     Raises `CompileError` for any other index.
     """
     block = block_of(path)
-    for stmt in walk_stmt(block.body):
-        if isinstance(stmt, Store):
+    for stmt in ir.walk_stmt(block.body):
+        if isinstance(stmt, ir.Store):
             indices, extents = stmt.indices, (1,) * len(stmt.indices)
             break
-        if isinstance(stmt, Intrinsic):
+        if isinstance(stmt, ir.Intrinsic):
             indices, extents = stmt.operands[0].starts, stmt.operands[0].extents
             break
     spatial = {i.var: i for i in block.iters if i.kind == "spatial"}
-    result: list[Iter | None] = []
+    result: list[ir.Iter | None] = []
     for index, extent in zip(indices, extents, strict=True):
         match index:
-            case Var() if index in spatial and extent == 1:
+            case ir.Var() if index in spatial and extent == 1:
                 result.append(spatial.pop(index))
-            case Const():
+            case ir.Const():
                 result.append(None)
             case _:
                 refuse(step, "it writes an element that is not chosen by one iter for each dimension", path)
@@ -117,9 +98,11 @@ def dimensions_of(step: str, path: Path) -> list[Iter | None]:
     return result
 
 
-def regenerate(func: Function, block: Block, dims: list[Iter | None], box: Box, ranges: Ranges, prefix: str) -> Stmt:
+def regenerate(
+    func: ir.Function, block: ir.Block, dims: list[ir.Iter | None], box: Box, ranges: Ranges, prefix: str
+) -> ir.Stmt:
     """A new nest for a block that has to cover `box` of its buffer; its old predicate came from its old loops and goes."""
-    wanted: dict[Var, tuple[Expr, int]] = {}
+    wanted: dict[ir.Var, tuple[ir.Expr, int]] = {}
     for it, start, extent in zip(dims, box.starts, box.extents, strict=True):
         if it is not None:
             wanted[it.var] = (start, extent)
@@ -127,44 +110,44 @@ def regenerate(func: Function, block: Block, dims: list[Iter | None], box: Box, 
 
 
 def nest_over(
-    func: Function,
-    block: Block,
-    wanted: dict[Var, tuple[Expr, int]],
+    func: ir.Function,
+    block: ir.Block,
+    wanted: dict[ir.Var, tuple[ir.Expr, int]],
     ranges: Ranges,
     prefix: str,
-    condition: Expr = TRUE,
-) -> Stmt:
+    condition: ir.Expr = ir.TRUE,
+) -> ir.Stmt:
     """Loops over (start, extent) of each iter, or the whole iter where nothing is said, kept to its domain by a predicate."""
     names = Names(func, nest_of(path_to_block(func, block.name)))
-    inner: dict[Var, Interval] = dict(ranges)
-    loops: list[tuple[Var, int]] = []
-    bindings: list[Expr] = []
-    tests: list[Expr] = conjuncts(condition)
+    inner: dict[ir.Var, Interval] = dict(ranges)
+    loops: list[tuple[ir.Var, int]] = []
+    bindings: list[ir.Expr] = []
+    tests: list[ir.Expr] = conjuncts(condition)
     for it in block.iters:
-        start, extent = wanted.get(it.var, (Const(0, it.var.dtype), it.extent))
+        start, extent = wanted.get(it.var, (ir.Const(0, it.var.dtype), it.extent))
         loop = names.var(prefix + it.var.name.rpartition(".")[2], it.var.dtype)
         inner[loop] = (0, extent - 1)
         value = simplify(start + loop, {**inner, loop: (0, max(1, extent - 1))})
         loops.append((loop, extent))
         bindings.append(value)
         tests += [value >= 0, value < it.extent]
-    predicate = simplify(all_of(tests), inner)
-    nest: Stmt = replace(block, bindings=tuple(bindings), predicate=None if predicate == TRUE else predicate)
+    predicate = simplify(ir.all_of(tests), inner)
+    nest: ir.Stmt = replace(block, bindings=tuple(bindings), predicate=None if predicate == ir.TRUE else predicate)
     for loop, extent in reversed(loops):
-        nest = For(loop, extent, nest)
+        nest = ir.For(loop, extent, nest)
     return nest
 
 
-def insert_before_use(body: Stmt, buffer: Buffer, nest: Stmt) -> Stmt:
+def insert_before_use(body: ir.Stmt, buffer: ir.Buffer, nest: ir.Stmt) -> ir.Stmt:
     """`nest` before the first statement of `body` that reads `buffer`."""
-    if isinstance(body, Allocate):
-        return rebuild_stmt(body, (insert_before_use(body.body, buffer, nest),))
-    stmts = body.body if isinstance(body, Seq) else (body,)
+    if isinstance(body, ir.Allocate):
+        return ir.rebuild_stmt(body, (insert_before_use(body.body, buffer, nest),))
+    stmts = body.body if isinstance(body, ir.Seq) else (body,)
     first = next(k for k, s in enumerate(stmts) if buffer in touched_buffers(s)[0])
-    return seq(*stmts[:first], nest, *stmts[first:])
+    return ir.seq(*stmts[:first], nest, *stmts[first:])
 
 
-def reverse_compute_at(func: Function, block: str, loop: LoopRef) -> Function:
+def reverse_compute_at(func: ir.Function, block: str, loop: LoopRef) -> ir.Function:
     """Compute `block`, a reader, inside a loop of its producer, as soon as what it reads is there.
 
         for i in range(16):                          for i_0 in range(4):
@@ -196,7 +179,7 @@ def reverse_compute_at(func: Function, block: str, loop: LoopRef) -> Function:
     return replace_in(func, (target, moved), (nest_of(reader_path), None))
 
 
-def written_box(step: str, func: Function, loop_path: Path, source: Buffer) -> tuple[Box, Expr]:
+def written_box(step: str, func: ir.Function, loop_path: Path, source: ir.Buffer) -> tuple[Box, ir.Expr]:
     """What one iteration of the loop writes of `source`, and when it does."""
     target = loop_of(loop_path)
     writers = [b for b in blocks_in(func.body) if source in touched_buffers(b)[1]]
@@ -209,27 +192,27 @@ def written_box(step: str, func: Function, loop_path: Path, source: Buffer) -> t
     if box is None:
         refuse(step, f"what {writers[0].name} writes in one iteration is no box", (*loop_path, writers[0]))
     tests = [t for i, n in zip(written.indices, source.shape, strict=True) for t in (i >= 0, i < n)]
-    domain = conjuncts(simplify(all_of(tests), {**outer, **written.inner}))
-    condition: list[Expr] = []
-    for term in conjuncts(writers[0].predicate or TRUE):
-        if not any(v in written.inner for v in walk_expr(term)):
+    domain = conjuncts(simplify(ir.all_of(tests), {**outer, **written.inner}))
+    condition: list[ir.Expr] = []
+    for term in conjuncts(writers[0].predicate or ir.TRUE):
+        if not any(v in written.inner for v in ir.walk_expr(term)):
             condition.append(term)
         elif term not in domain:
             refuse(step, f"{writers[0].name} writes only where {to_text(term)}", (*loop_path, writers[0]))
-    return box, all_of(condition)
+    return box, ir.all_of(condition)
 
 
-def check_ready(func: Function, step: str, reader: Block, reader_path: Path, loop_path: Path, source: Buffer) -> None:
+def check_ready(func: ir.Function, step: str, reader: ir.Block, reader_path: Path, loop_path: Path, source: ir.Buffer) -> None:
     """Refuse where an iteration of the loop does not finish what the reader needs, or a later statement makes it."""
     target = loop_of(loop_path)
-    around = {loop.var for loop in loop_path if isinstance(loop, For)}
+    around = {loop.var for loop in loop_path if isinstance(loop, ir.For)}
     order = blocks_in(func.body)
     first_inside = next(k for k, b in enumerate(order) if any(b is s for s in blocks_in(target.body)))
     for producer in order:
         buffers = touched_buffers(producer)[1]
         if source in buffers:
             for it, binding in zip(producer.iters, producer.bindings, strict=True):
-                if it.kind == "reduce" and any(e in around for e in walk_expr(binding) if isinstance(e, Var)):
+                if it.kind == "reduce" and any(e in around for e in ir.walk_expr(binding) if isinstance(e, ir.Var)):
                     refuse(
                         step,
                         f"{source.name} is not complete there: {producer.name} reduces over {it.var.name} around it",
@@ -244,34 +227,34 @@ def check_ready(func: Function, step: str, reader: Block, reader_path: Path, loo
         refuse(step, f"{written.name} is read before it", reader_path)
 
 
-def wanted_iters(step: str, path: Path, source: Buffer, box: Box) -> dict[Var, tuple[Expr, int]]:
+def wanted_iters(step: str, path: Path, source: ir.Buffer, box: Box) -> dict[ir.Var, tuple[ir.Expr, int]]:
     """The part of each iter of the reader that reads `box` of `source`."""
     reader = block_of(path)
     found = [
         e
-        for s in walk_stmt(reader.body)
-        for x in stmt_exprs(s)
-        for e in walk_expr(x)
-        if isinstance(e, Load) and e.buffer is source
+        for s in ir.walk_stmt(reader.body)
+        for x in ir.stmt_exprs(s)
+        for e in ir.walk_expr(x)
+        if isinstance(e, ir.Load) and e.buffer is source
     ]
     spatial = {i.var for i in reader.iters if i.kind == "spatial"}
     if not found:
         refuse(step, "it is an intrinsic", path, hint="reverse_compute_at before tensorize")
     if len({load.indices for load in found}) != 1:
         refuse(step, f"it reads {source.name} at several places", path)
-    wanted: dict[Var, tuple[Expr, int]] = {}
+    wanted: dict[ir.Var, tuple[ir.Expr, int]] = {}
     for index, start, extent in zip(found[0].indices, box.starts, box.extents, strict=True):
-        if isinstance(index, Var) and index in spatial and index not in wanted:
+        if isinstance(index, ir.Var) and index in spatial and index not in wanted:
             wanted[index] = (start, extent)
-        elif not (isinstance(index, Const) and isinstance(start, Const) and 0 <= index.value - start.value < extent):
+        elif not (isinstance(index, ir.Const) and isinstance(start, ir.Const) and 0 <= index.value - start.value < extent):
             refuse(step, f"it reads {source.name} otherwise than element by element", path)
     return wanted
 
 
-def insert_after_write(body: Stmt, buffer: Buffer, nest: Stmt) -> Stmt:
+def insert_after_write(body: ir.Stmt, buffer: ir.Buffer, nest: ir.Stmt) -> ir.Stmt:
     """`nest` after the last statement of `body` that writes `buffer`."""
-    if isinstance(body, Allocate):
-        return rebuild_stmt(body, (insert_after_write(body.body, buffer, nest),))
-    stmts = body.body if isinstance(body, Seq) else (body,)
+    if isinstance(body, ir.Allocate):
+        return ir.rebuild_stmt(body, (insert_after_write(body.body, buffer, nest),))
+    stmts = body.body if isinstance(body, ir.Seq) else (body,)
     last = max(k for k, s in enumerate(stmts) if buffer in touched_buffers(s)[1])
-    return seq(*stmts[: last + 1], nest, *stmts[last + 1 :])
+    return ir.seq(*stmts[: last + 1], nest, *stmts[last + 1 :])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import Allocate, Block, Buffer, Expr, Function, Load, Store, Var
-from vdla.compiler.ir.traverse import map_expr, map_stmt, map_stmt_exprs, stmt_exprs, substitute, walk_expr
+from vdla.compiler import ir
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.schedule.locate import (
     Path,
@@ -20,37 +19,37 @@ from vdla.compiler.schedule.locate import (
 )
 
 
-def elementwise_store(step: str, path: Path) -> Store:
+def elementwise_store(step: str, path: Path) -> ir.Store:
     """The store of a block that is one store at its own spatial iters, with no reduction."""
     block = block_of(path)
     store = block.body
     if any(i.kind == "reduce" for i in block.iters):
         refuse(step, "it is a reduction", path)
-    if not isinstance(store, Store):
+    if not isinstance(store, ir.Store):
         refuse(step, "its body is not one store", path)
-    chosen = [i for i in store.indices if isinstance(i, Var)]
+    chosen = [i for i in store.indices if isinstance(i, ir.Var)]
     if len(chosen) != len(store.indices) or set(chosen) != {i.var for i in block.iters}:
         refuse(step, "it does not write one element for each point of its domain", path)
     return store
 
 
-def only_writer(func: Function, step: str, path: Path, buffer: Buffer) -> None:
+def only_writer(func: ir.Function, step: str, path: Path, buffer: ir.Buffer) -> None:
     for block in blocks_in(func.body):
         if block is not path[-1] and buffer in touched_buffers(block)[1]:
             refuse(step, f"{block.name} writes {buffer.name} too", path)
 
 
-def without_allocation(func: Function, buffer: Buffer) -> Function:
+def without_allocation(func: ir.Function, buffer: ir.Buffer) -> ir.Function:
     """`func` with the allocation of a buffer nobody uses taken away."""
-    path = path_to(func.body, lambda s: isinstance(s, Allocate) and s.buffer is buffer)
+    path = path_to(func.body, lambda s: isinstance(s, ir.Allocate) and s.buffer is buffer)
     if path is None:
         return func
     allocation = path[-1]
-    assert isinstance(allocation, Allocate)
+    assert isinstance(allocation, ir.Allocate)
     return replace_in(func, (allocation, allocation.body))
 
 
-def compute_inline(func: Function, block: str) -> Function:
+def compute_inline(func: ir.Function, block: str) -> ir.Function:
     """Put the value of `block` where it is read, and remove it.
 
         for i in range(8): block P: P[i] = x[i] * 2
@@ -65,21 +64,21 @@ def compute_inline(func: Function, block: str) -> Function:
     if any(buffer is p for p in func.params):
         refuse(step, f"it writes the output {buffer.name}", path, hint="reverse_compute_inline")
     only_writer(func, step, path, buffer)
-    iters = [i for i in store.indices if isinstance(i, Var)]
+    iters = [i for i in store.indices if isinstance(i, ir.Var)]
 
-    def value_at(node: Expr) -> Expr:
-        if isinstance(node, Load) and node.buffer is buffer:
-            return substitute(store.value, dict(zip(iters, node.indices, strict=True)))
+    def value_at(node: ir.Expr) -> ir.Expr:
+        if isinstance(node, ir.Load) and node.buffer is buffer:
+            return ir.substitute(store.value, dict(zip(iters, node.indices, strict=True)))
         return node
 
     func = replace_in(func, (nest_of(path), None))
-    func = with_body(func, map_stmt(func.body, lambda s: map_stmt_exprs(s, lambda e: map_expr(e, value_at))))
+    func = with_body(func, ir.map_stmt(func.body, lambda s: ir.map_stmt_exprs(s, lambda e: ir.map_expr(e, value_at))))
     if buffer in touched_buffers(func.body)[0]:
         refuse(step, "it is read by an intrinsic", path, hint="inline before tensorize")
     return without_allocation(func, buffer)
 
 
-def reverse_compute_inline(func: Function, block: str) -> Function:
+def reverse_compute_inline(func: ir.Function, block: str) -> ir.Function:
     """Put `block`, the one reader of an elementwise block, into the block it reads.
 
         for i in range(8): block P: P[i] = x[i] * 2
@@ -101,21 +100,23 @@ def reverse_compute_inline(func: Function, block: str) -> Function:
         made.buffer is p for p in func.params
     ):
         refuse(step, f"{made.buffer.name} is used elsewhere too", producer_path)
-    found_loads = {e for x in stmt_exprs(store) for e in walk_expr(x) if isinstance(e, Load) and e.buffer is made.buffer}
+    found_loads = {
+        e for x in ir.stmt_exprs(store) for e in ir.walk_expr(x) if isinstance(e, ir.Load) and e.buffer is made.buffer
+    }
     indices = next(iter(found_loads)).indices
     if len(found_loads) != 1 or len({*indices}) != len(indices) or {*indices} != {i.var for i in reader.iters}:
         refuse(step, f"it does not read {made.buffer.name} element by element", path)
-    values = {v: i for v, i in zip(indices, made.indices, strict=True) if isinstance(v, Var)}
+    values = {v: i for v, i in zip(indices, made.indices, strict=True) if isinstance(v, ir.Var)}
 
-    def value_at(node: Expr) -> Expr:
-        return made.value if isinstance(node, Load) and node.buffer is made.buffer else substitute_var(node, values)
+    def value_at(node: ir.Expr) -> ir.Expr:
+        return made.value if isinstance(node, ir.Load) and node.buffer is made.buffer else substitute_var(node, values)
 
-    fused = Store(store.buffer, tuple(map_expr(i, value_at) for i in store.indices), map_expr(store.value, value_at))
+    fused = ir.Store(store.buffer, tuple(ir.map_expr(i, value_at) for i in store.indices), ir.map_expr(store.value, value_at))
     producer = producer_path[-1]
-    assert isinstance(producer, Block)
+    assert isinstance(producer, ir.Block)
     func = replace_in(func, (producer, replace(producer, body=fused)), (nest_of(path), None))
     return without_allocation(func, made.buffer)
 
 
-def substitute_var(node: Expr, values: dict[Var, Expr]) -> Expr:
-    return values.get(node, node) if isinstance(node, Var) else node
+def substitute_var(node: ir.Expr, values: dict[ir.Var, ir.Expr]) -> ir.Expr:
+    return values.get(node, node) if isinstance(node, ir.Var) else node

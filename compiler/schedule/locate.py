@@ -6,54 +6,37 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
-from vdla.compiler.ir.nodes import (
-    TRUE,
-    Allocate,
-    Block,
-    Buffer,
-    Expr,
-    For,
-    Function,
-    If,
-    Intrinsic,
-    Load,
-    Seq,
-    Stmt,
-    Store,
-    Var,
-    seq,
-)
+from vdla.compiler import ir
 from vdla.compiler.ir.printer import print_head
-from vdla.compiler.ir.traverse import map_expr, rebuild_stmt, stmt_children, substitute, walk_stmt
 from vdla.compiler.passes.affine import Interval
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.passes.simplify import simplify, simplify_and
 from vdla.errors import CompileError
 
-LoopRef = Var | str
+LoopRef = ir.Var | str
 """A loop: its variable, or the variable's name."""
 
-Path = tuple[Stmt, ...]
+Path = tuple[ir.Stmt, ...]
 """Statements from the function's body down to one statement, each a child of the one before."""
 
 
 class Names:
     """Hands out names that nothing in the function has, besides the loops of `removed`. Blocks have names of their own."""
 
-    def __init__(self, func: Function, removed: Stmt | None = None) -> None:
+    def __init__(self, func: ir.Function, removed: ir.Stmt | None = None) -> None:
         self.taken = {b.name for b in func.params}
         self.blocks: set[str] = set()
-        for stmt in walk_stmt(func.body):
+        for stmt in ir.walk_stmt(func.body):
             match stmt:
-                case For(var, _, _):
+                case ir.For(var, _, _):
                     self.taken.add(var.name)
-                case Allocate(buffer, _):
+                case ir.Allocate(buffer, _):
                     self.taken.add(buffer.name)
-                case Block(name, iters):
+                case ir.Block(name, iters):
                     self.blocks.add(name)
                     self.taken.update(i.var.name for i in iters)
         if removed is not None:
-            self.taken -= {s.var.name for s in walk_stmt(removed) if isinstance(s, For)}
+            self.taken -= {s.var.name for s in ir.walk_stmt(removed) if isinstance(s, ir.For)}
 
     def fresh(self, wanted: str) -> str:
         return self._fresh(wanted, self.taken)
@@ -69,93 +52,93 @@ class Names:
         taken.add(name)
         return name
 
-    def var(self, wanted: str, dtype: str = "int32") -> Var:
-        return Var(self.fresh(wanted), dtype)
+    def var(self, wanted: str, dtype: str = "int32") -> ir.Var:
+        return ir.Var(self.fresh(wanted), dtype)
 
 
-def path_to(root: Stmt, wanted: Callable[[Stmt], bool]) -> Path | None:
+def path_to(root: ir.Stmt, wanted: Callable[[ir.Stmt], bool]) -> Path | None:
     """The path to the first statement that is `wanted`, in program order."""
     if wanted(root):
         return (root,)
-    for child in stmt_children(root):
+    for child in ir.stmt_children(root):
         below = path_to(child, wanted)
         if below is not None:
             return (root, *below)
     return None
 
 
-def path_to_block(func: Function, name: str) -> Path:
+def path_to_block(func: ir.Function, name: str) -> Path:
     """The path that ends in block `name`. Raises `CompileError` where there is none."""
-    path = path_to(func.body, lambda s: isinstance(s, Block) and s.name == name)
+    path = path_to(func.body, lambda s: isinstance(s, ir.Block) and s.name == name)
     if path is None:
-        found = [s.name for s in walk_stmt(func.body) if isinstance(s, Block)]
+        found = [s.name for s in ir.walk_stmt(func.body) if isinstance(s, ir.Block)]
         raise CompileError(f"no block {name}", where=f"function {func.name}", found=name, expected="one of " + ", ".join(found))
     return path
 
 
-def path_to_loop(func: Function, loop: LoopRef) -> Path:
+def path_to_loop(func: ir.Function, loop: LoopRef) -> Path:
     """The path that ends in the For of `loop`. Raises `CompileError` where there is none."""
-    path = path_to(func.body, lambda s: isinstance(s, For) and (s.var is loop or s.var.name == loop))
+    path = path_to(func.body, lambda s: isinstance(s, ir.For) and (s.var is loop or s.var.name == loop))
     if path is None:
         name = loop if isinstance(loop, str) else loop.name
-        found = [s.var.name for s in walk_stmt(func.body) if isinstance(s, For)]
+        found = [s.var.name for s in ir.walk_stmt(func.body) if isinstance(s, ir.For)]
         raise CompileError(f"no loop {name}", where=f"function {func.name}", found=name, expected="one of " + ", ".join(found))
     return path
 
 
-def block_of(path: Path) -> Block:
+def block_of(path: Path) -> ir.Block:
     block = path[-1]
-    assert isinstance(block, Block)
+    assert isinstance(block, ir.Block)
     return block
 
 
-def loop_of(path: Path) -> For:
+def loop_of(path: Path) -> ir.For:
     loop = path[-1]
-    assert isinstance(loop, For)
+    assert isinstance(loop, ir.For)
     return loop
 
 
-def loops_of(path: Path) -> list[For]:
+def loops_of(path: Path) -> list[ir.For]:
     """The loops on a path, outermost first."""
-    return [s for s in path if isinstance(s, For)]
+    return [s for s in path if isinstance(s, ir.For)]
 
 
-def nest_of(path: Path) -> For | Block:
+def nest_of(path: Path) -> ir.For | ir.Block:
     """The topmost loop that holds nothing but the block the path ends in."""
     top = path[-1]
     for stmt in reversed(path[:-1]):
-        if not isinstance(stmt, For):
+        if not isinstance(stmt, ir.For):
             break
         top = stmt
-    assert isinstance(top, For | Block)
+    assert isinstance(top, ir.For | ir.Block)
     return top
 
 
-def blocks_in(stmt: Stmt) -> list[Block]:
-    found: list[Block] = []
+def blocks_in(stmt: ir.Stmt) -> list[ir.Block]:
+    found: list[ir.Block] = []
     stack = [stmt]
     while stack:
         node = stack.pop()
-        if isinstance(node, Block):
+        if isinstance(node, ir.Block):
             found.append(node)
         else:
-            stack.extend(reversed(stmt_children(node)))
+            stack.extend(reversed(ir.stmt_children(node)))
     return found
 
 
-def paths_to_blocks(root: Stmt) -> Iterator[Path]:
+def paths_to_blocks(root: ir.Stmt) -> Iterator[Path]:
     """The path to each block below, in program order."""
-    if isinstance(root, Block):
+    if isinstance(root, ir.Block):
         yield (root,)
         return
-    for child in stmt_children(root):
+    for child in ir.stmt_children(root):
         for path in paths_to_blocks(child):
             yield (root, *path)
 
 
-def nest_text(stmts: Path | list[Stmt] | list[For]) -> str:
+def nest_text(stmts: Path | list[ir.Stmt] | list[ir.For]) -> str:
     """The heads of the loops and blocks of a path on one line, for messages."""
-    return " > ".join(print_head(s).rstrip(":") for s in stmts if isinstance(s, For | Block))
+    return " > ".join(print_head(s).rstrip(":") for s in stmts if isinstance(s, ir.For | ir.Block))
 
 
 def refuse(step: str, why: str, path: Path, *, hint: str = "") -> NoReturn:
@@ -163,82 +146,84 @@ def refuse(step: str, why: str, path: Path, *, hint: str = "") -> NoReturn:
     raise CompileError(f"cannot {step}: {why}", where=nest_text(path), hint=hint)
 
 
-def rewrite(root: Stmt, changes: Mapping[int, Stmt | None]) -> Stmt | None:
+def rewrite(root: ir.Stmt, changes: Mapping[int, ir.Stmt | None]) -> ir.Stmt | None:
     """`root` with statements, by id, replaced; None deletes, and empties go with it."""
     if id(root) in changes:
         return changes[id(root)]
-    old = stmt_children(root)
-    if not old or isinstance(root, Block):
+    old = ir.stmt_children(root)
+    if not old or isinstance(root, ir.Block):
         return root
     new = tuple(rewrite(child, changes) for child in old)
     if all(a is b for a, b in zip(old, new, strict=True)):
         return root
     kept = tuple(s for s in new if s is not None)
-    if isinstance(root, Seq):
-        return seq(*kept) if kept else None
-    return rebuild_stmt(root, kept) if kept else None
+    if isinstance(root, ir.Seq):
+        return ir.seq(*kept) if kept else None
+    return ir.rebuild_stmt(root, kept) if kept else None
 
 
-def with_body(func: Function, body: Stmt | None) -> Function:
-    return replace(func, body=Seq(()) if body is None else body)
+def with_body(func: ir.Function, body: ir.Stmt | None) -> ir.Function:
+    return replace(func, body=ir.Seq(()) if body is None else body)
 
 
-def replace_in(func: Function, *changes: tuple[Stmt, Stmt | None]) -> Function:
+def replace_in(func: ir.Function, *changes: tuple[ir.Stmt, ir.Stmt | None]) -> ir.Function:
     """`func` with each statement (by identity) replaced, or deleted where the new one is None."""
     return with_body(func, rewrite(func.body, {id(old): new for old, new in changes}))
 
 
-def rebind(stmt: Stmt, values: Mapping[Var, Expr], ranges: Mapping[Var, Interval], condition: Expr = TRUE) -> Stmt:
+def rebind(
+    stmt: ir.Stmt, values: Mapping[ir.Var, ir.Expr], ranges: Mapping[ir.Var, Interval], condition: ir.Expr = ir.TRUE
+) -> ir.Stmt:
     """Replace loop variables in the bindings and predicates below, and restrict every block there by `condition`.
 
     ranges: of the loops outside `stmt`.
     """
     match stmt:
-        case For(var, extent, body):
+        case ir.For(var, extent, body):
             return replace(stmt, body=rebind(body, values, {**ranges, var: (0, extent - 1)}, condition))
-        case Block(_, _, bindings, _, _, predicate):
-            tests = condition if predicate is None else simplify_and(substitute(predicate, values), condition)
+        case ir.Block(_, _, bindings, _, _, predicate):
+            tests = condition if predicate is None else simplify_and(ir.substitute(predicate, values), condition)
             kept = simplify(tests, ranges)
-            bound = tuple(simplify(substitute(b, values), ranges) for b in bindings)
-            return replace(stmt, bindings=bound, predicate=None if kept == TRUE else kept)
-        case If(test, _, _):
-            children = tuple(rebind(s, values, ranges, condition) for s in stmt_children(stmt))
-            return rebuild_stmt(replace(stmt, condition=substitute(test, values)), children)
-    return rebuild_stmt(stmt, tuple(rebind(s, values, ranges, condition) for s in stmt_children(stmt)))
+            bound = tuple(simplify(ir.substitute(b, values), ranges) for b in bindings)
+            return replace(stmt, bindings=bound, predicate=None if kept == ir.TRUE else kept)
+        case ir.If(test, _, _):
+            children = tuple(rebind(s, values, ranges, condition) for s in ir.stmt_children(stmt))
+            return ir.rebuild_stmt(replace(stmt, condition=ir.substitute(test, values)), children)
+    return ir.rebuild_stmt(stmt, tuple(rebind(s, values, ranges, condition) for s in ir.stmt_children(stmt)))
 
 
-def replace_buffers(stmt: Stmt, new: Mapping[Buffer, Buffer]) -> Stmt:
+def replace_buffers(stmt: ir.Stmt, new: Mapping[ir.Buffer, ir.Buffer]) -> ir.Stmt:
     """Each key replaced by its value wherever it is allocated, loaded, stored or an operand."""
-    if isinstance(stmt, Block):
+    if isinstance(stmt, ir.Block):
         reads, writes = touched_buffers(stmt)
         if not any(b in reads or b in writes for b in new):
             return stmt
 
-    def expr(node: Expr) -> Expr:
-        return Load(new[node.buffer], node.indices) if isinstance(node, Load) and node.buffer in new else node
+    def expr(node: ir.Expr) -> ir.Expr:
+        return ir.Load(new[node.buffer], node.indices) if isinstance(node, ir.Load) and node.buffer in new else node
 
-    old = stmt_children(stmt)
+    old = ir.stmt_children(stmt)
     children = tuple(replace_buffers(s, new) for s in old)
     if any(a is not b for a, b in zip(old, children, strict=True)):
-        stmt = rebuild_stmt(stmt, children)
+        stmt = ir.rebuild_stmt(stmt, children)
     match stmt:
-        case Allocate(buffer, body, annotations) if buffer in new:
-            return Allocate(new[buffer], body, annotations)
-        case Store(buffer, indices, value):
-            return Store(new.get(buffer, buffer), tuple(map_expr(i, expr) for i in indices), map_expr(value, expr))
-        case Intrinsic(name, operands, attributes, predicate):
+        case ir.Allocate(buffer, body, annotations) if buffer in new:
+            return ir.Allocate(new[buffer], body, annotations)
+        case ir.Store(buffer, indices, value):
+            return ir.Store(new.get(buffer, buffer), tuple(ir.map_expr(i, expr) for i in indices), ir.map_expr(value, expr))
+        case ir.Intrinsic(name, operands, attributes, predicate):
             regions = tuple(replace(r, buffer=new.get(r.buffer, r.buffer)) for r in operands)
-            return Intrinsic(name, regions, attributes, predicate)
-        case If(condition, then, otherwise):
-            return If(map_expr(condition, expr), then, otherwise)
+            return ir.Intrinsic(name, regions, attributes, predicate)
+        case ir.If(condition, then, otherwise):
+            return ir.If(ir.map_expr(condition, expr), then, otherwise)
     return stmt
 
 
-def allocations(func: Function) -> Iterator[Allocate]:
-    return (s for s in walk_stmt(func.body) if isinstance(s, Allocate))
+def allocations(func: ir.Function) -> Iterator[ir.Allocate]:
+    return (s for s in ir.walk_stmt(func.body) if isinstance(s, ir.Allocate))
 
 
-def find_allocation(func: Function, step: str, buffer: Buffer | str) -> Allocate:
+def find_allocation(func: ir.Function, step: str, buffer: ir.Buffer | str) -> ir.Allocate:
     """The Allocate of a buffer. Raises `CompileError` for a parameter or an unknown buffer."""
     name = buffer if isinstance(buffer, str) else buffer.name
     for stmt in allocations(func):
@@ -252,11 +237,11 @@ def find_allocation(func: Function, step: str, buffer: Buffer | str) -> Allocate
     raise CompileError(f"cannot {step}: no buffer {name}", where=where, expected="one of " + ", ".join(found))
 
 
-def written_buffer(block: Block) -> Buffer:
+def written_buffer(block: ir.Block) -> ir.Buffer:
     """The one buffer a block writes."""
-    for stmt in walk_stmt(block.body):
-        if isinstance(stmt, Store):
+    for stmt in ir.walk_stmt(block.body):
+        if isinstance(stmt, ir.Store):
             return stmt.buffer
-        if isinstance(stmt, Intrinsic):
+        if isinstance(stmt, ir.Intrinsic):
             return stmt.operands[0].buffer
     raise CompileError("the block writes nothing", where=f"block {block.name}")

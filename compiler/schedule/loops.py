@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
-from vdla.compiler.ir.nodes import LOOP_KINDS, Block, Buffer, Expr, For, Function, Stmt, Var
-from vdla.compiler.ir.traverse import walk_expr
+from vdla.compiler import ir
 from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.visits import visits_once
 from vdla.compiler.schedule.locate import (
@@ -24,7 +23,7 @@ from vdla.compiler.schedule.locate import (
 )
 
 
-def split(func: Function, loop: LoopRef, factors: Sequence[int | None]) -> tuple[Function, list[Var]]:
+def split(func: ir.Function, loop: LoopRef, factors: Sequence[int | None]) -> tuple[ir.Function, list[ir.Var]]:
     """Split one loop into a nest; one factor may be None, to be whatever is left.
 
         for i in range(10):              for i_0 in range(3):
@@ -43,7 +42,7 @@ def split(func: Function, loop: LoopRef, factors: Sequence[int | None]) -> tuple
     require_serial("split", path)
     names = Names(func)
     variables = [names.var(f"{old.var.name}_{k}") for k in range(len(sizes))]
-    value: Expr = variables[0]
+    value: ir.Expr = variables[0]
     for var, size in zip(variables[1:], sizes[1:], strict=True):
         value = value * size + var
     ranges = outer_ranges(path[:-1]) | {v: (0, size - 1) for v, size in zip(variables, sizes, strict=True)}
@@ -51,7 +50,7 @@ def split(func: Function, loop: LoopRef, factors: Sequence[int | None]) -> tuple
     return replace_in(func, (old, nest(variables, sizes, body))), variables
 
 
-def complete_factors(path: tuple[Stmt, ...], factors: Sequence[int | None]) -> list[int]:
+def complete_factors(path: tuple[ir.Stmt, ...], factors: Sequence[int | None]) -> list[int]:
     extent = loop_of(path).extent
     known = [f for f in factors if f is not None]
     if len(known) < len(factors) - 1 or any(f < 1 for f in known) or not factors:
@@ -64,14 +63,14 @@ def complete_factors(path: tuple[Stmt, ...], factors: Sequence[int | None]) -> l
     return sizes
 
 
-def nest(variables: Sequence[Var], extents: Sequence[int], body: Stmt) -> Stmt:
+def nest(variables: Sequence[ir.Var], extents: Sequence[int], body: ir.Stmt) -> ir.Stmt:
     """Serial loops around `body`, outermost first."""
     for var, extent in zip(reversed(variables), reversed(extents), strict=True):
-        body = For(var, extent, body)
+        body = ir.For(var, extent, body)
     return body
 
 
-def fuse(func: Function, loops: Sequence[LoopRef]) -> tuple[Function, Var]:
+def fuse(func: ir.Function, loops: Sequence[LoopRef]) -> tuple[ir.Function, ir.Var]:
     """Make one loop of perfectly nested loops, given outermost first.
 
         for i in range(3):               for i_j in range(12):
@@ -93,7 +92,7 @@ def fuse(func: Function, loops: Sequence[LoopRef]) -> tuple[Function, Var]:
         require_serial("fuse", path)
     fused = Names(func).var("_".join(o.var.name for o in old))
     total = prod(o.extent for o in old)
-    values: dict[Var, Expr] = {}
+    values: dict[ir.Var, ir.Expr] = {}
     stride = total
     for o in old:
         stride //= o.extent
@@ -101,10 +100,10 @@ def fuse(func: Function, loops: Sequence[LoopRef]) -> tuple[Function, Var]:
         values[o.var] = quotient % o.extent if o is not old[0] else quotient
     ranges = outer_ranges(paths[0][:-1]) | {fused: (0, total - 1)}
     body = rebind(old[-1].body, values, ranges)
-    return replace_in(func, (old[0], For(fused, total, body))), fused
+    return replace_in(func, (old[0], ir.For(fused, total, body))), fused
 
 
-def reorder(func: Function, loops: Sequence[LoopRef]) -> Function:
+def reorder(func: ir.Function, loops: Sequence[LoopRef]) -> ir.Function:
     """Put loops of one perfect nest into the given order; loops not named keep their places.
 
         for i in range(3):               for j in range(4):
@@ -126,26 +125,26 @@ def reorder(func: Function, loops: Sequence[LoopRef]) -> Function:
     first = min(len(p) for p in paths) - 1
     chain = deepest[first:]
     for stmt in chain[:-1]:
-        if not isinstance(stmt, For) or not any(stmt.body is s for s in chain):
+        if not isinstance(stmt, ir.For) or not any(stmt.body is s for s in chain):
             refuse("reorder", "other statements stand between the loops", deepest, hint="reorder before compute_at")
     new = iter(wanted)
     order = [next(new) if any(s is w for w in wanted) else s for s in chain]
-    body: Stmt = loop_of(deepest).body
+    body: ir.Stmt = loop_of(deepest).body
     for stmt in reversed(order):
-        assert isinstance(stmt, For)
+        assert isinstance(stmt, ir.For)
         body = replace(stmt, body=body)
-    assert isinstance(body, For)
+    assert isinstance(body, ir.For)
     require_reductions_whole(deepest[:first], body)
     return replace_in(func, (chain[0], body))
 
 
-def require_reductions_whole(around: tuple[Stmt, ...], nest: For) -> None:
+def require_reductions_whole(around: tuple[ir.Stmt, ...], nest: ir.For) -> None:
     """Refuse an order in which a block meets an element again before its reduction is complete."""
     for path in paths_to_blocks(nest):
         block = path[-1]
-        assert isinstance(block, Block)
-        loops = [s for s in path if isinstance(s, For)]
-        reducing = {v for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "reduce" for v in walk_expr(b)}
+        assert isinstance(block, ir.Block)
+        loops = [s for s in path if isinstance(s, ir.For)]
+        reducing = {v for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "reduce" for v in ir.walk_expr(b)}
         first = next((k for k, s in enumerate(loops) if s.var in reducing), len(loops))
         inside, outside = outer_ranges(tuple(loops[first:])), outer_ranges((*around, *loops[:first]))
         if first < len(loops) and not visits_once(block, inside, outside):
@@ -153,7 +152,7 @@ def require_reductions_whole(around: tuple[Stmt, ...], nest: For) -> None:
             refuse("reorder", why, path)
 
 
-def set_kind(func: Function, loop: LoopRef, kind: str) -> Function:
+def set_kind(func: ir.Function, loop: LoopRef, kind: str) -> ir.Function:
     """Say how a loop is run: parallel, vectorized, unrolled, vthread, block_x …, thread_x …
 
         for i in range(4):     →     for i in parallel(4):
@@ -162,21 +161,21 @@ def set_kind(func: Function, loop: LoopRef, kind: str) -> Function:
     """
     path = path_to_loop(func, loop)
     old = loop_of(path)
-    if kind not in LOOP_KINDS:
-        refuse(f"make it {kind}", "the kind is one of " + ", ".join(LOOP_KINDS), path)
+    if kind not in ir.LOOP_KINDS:
+        refuse(f"make it {kind}", "the kind is one of " + ", ".join(ir.LOOP_KINDS), path)
     if kind not in ("serial", "unrolled"):
         require_independent(func, f"make {old.var.name} {kind}", path)
     return replace_in(func, (old, replace(old, kind=kind)))
 
 
-def require_independent(func: Function, step: str, path: tuple[Stmt, ...]) -> None:
+def require_independent(func: ir.Function, step: str, path: tuple[ir.Stmt, ...]) -> None:
     """Refuse a loop whose iterations share a reduction point or, in a buffer that is used outside, an element."""
     loop = loop_of(path)
     for below in paths_to_blocks(loop):
         block = below[-1]
-        assert isinstance(block, Block)
+        assert isinstance(block, ir.Block)
         for it, binding in zip(block.iters, block.bindings, strict=True):
-            if it.kind == "reduce" and any(e is loop.var for e in walk_expr(binding)):
+            if it.kind == "reduce" and any(e is loop.var for e in ir.walk_expr(binding)):
                 why = f"block {block.name} reduces over it by {it.var.name}, so its iterations depend on one another"
                 refuse(step, why, (*path, block), hint="rfactor the loop first")
         buffer = written_buffer(block)
@@ -185,7 +184,7 @@ def require_independent(func: Function, step: str, path: tuple[Stmt, ...]) -> No
             refuse(step, why, (*path, block))
 
 
-def used_outside(func: Function, loop: For, buffer: Buffer) -> bool:
+def used_outside(func: ir.Function, loop: ir.For, buffer: ir.Buffer) -> bool:
     """Whether a buffer is an output or used by a block outside the loop."""
     if any(buffer is p for p in func.params):
         return True
@@ -194,33 +193,33 @@ def used_outside(func: Function, loop: For, buffer: Buffer) -> bool:
     return any(buffer in reads or buffer in writes for reads, writes in touched)
 
 
-def require_serial(step: str, path: tuple[Stmt, ...]) -> None:
+def require_serial(step: str, path: tuple[ir.Stmt, ...]) -> None:
     loop = loop_of(path)
     if loop.kind != "serial":
         refuse(step, f"{loop.var.name} is {loop.kind}", path, hint=f"{step.split()[0]} before binding the loop")
 
 
-def unroll(func: Function, loop: LoopRef) -> Function:
+def unroll(func: ir.Function, loop: LoopRef) -> ir.Function:
     """for i in range(4): …  →  for i in unrolled(4): …  (expanded by lowering when the body is small)."""
     return set_kind(func, loop, "unrolled")
 
 
-def vectorize(func: Function, loop: LoopRef) -> Function:
+def vectorize(func: ir.Function, loop: LoopRef) -> ir.Function:
     """for i in range(8): …  →  for i in vectorized(8): …  Raises `CompileError` for a loop that carries a reduction."""
     return set_kind(func, loop, "vectorized")
 
 
-def parallel(func: Function, loop: LoopRef) -> Function:
+def parallel(func: ir.Function, loop: LoopRef) -> ir.Function:
     """for i in range(8): …  →  for i in parallel(8): …  Raises `CompileError` for a loop that carries a reduction."""
     return set_kind(func, loop, "parallel")
 
 
-def vthread(func: Function, loop: LoopRef) -> Function:
+def vthread(func: ir.Function, loop: LoopRef) -> ir.Function:
     """for i in range(2): …  →  for i in vthread(2): …  Lowering interleaves the iterations as virtual threads."""
     return set_kind(func, loop, "vthread")
 
 
-def bind(func: Function, loop: LoopRef, thread: str) -> Function:
+def bind(func: ir.Function, loop: LoopRef, thread: str) -> ir.Function:
     """for i in range(64): …  →  for i in thread_x(64): …  for a GPU's grid: block_x … thread_z."""
     if not thread.startswith(("block_", "thread_")):
         refuse(

@@ -4,26 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vdla.compiler.ir.nodes import (
-    TRUE,
-    Allocate,
-    Binary,
-    Block,
-    Buffer,
-    Const,
-    Expr,
-    For,
-    Function,
-    Iter,
-    Load,
-    Select,
-    Stmt,
-    Store,
-    Var,
-    all_of,
-    seq,
-)
-from vdla.compiler.ir.traverse import map_stmt, map_stmt_exprs, substitute, walk_expr
+from vdla.compiler import ir
 from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.simplify import conjuncts
 from vdla.compiler.passes.visits import visits_once
@@ -44,20 +25,20 @@ from vdla.compiler.schedule.locate import (
 FOLDS = ("add", "mul", "min", "max")
 
 
-def variables(expr: Expr) -> set[Var]:
-    return {e for e in walk_expr(expr) if isinstance(e, Var)}
+def variables(expr: ir.Expr) -> set[ir.Var]:
+    return {e for e in ir.walk_expr(expr) if isinstance(e, ir.Var)}
 
 
-def reduce_loops(block: Block) -> set[Var]:
+def reduce_loops(block: ir.Block) -> set[ir.Var]:
     """Variables of the loops that choose the reduction points."""
     return {v for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "reduce" for v in variables(b)}
 
 
-def spatial_loops(block: Block) -> set[Var]:
+def spatial_loops(block: ir.Block) -> set[ir.Var]:
     return {v for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "spatial" for v in variables(b)}
 
 
-def decompose_reduction(func: Function, block: str, loop: LoopRef) -> tuple[Function, str]:
+def decompose_reduction(func: ir.Function, block: str, loop: LoopRef) -> tuple[ir.Function, str]:
     """Make the initialisation a block of its own, in front of `loop`; returns its name, `<block>_init`.
 
         for k in range(8):                           for i in range(4): block A_init: A[i] = 0
@@ -78,8 +59,8 @@ def decompose_reduction(func: Function, block: str, loop: LoopRef) -> tuple[Func
     position = next((k for k, s in enumerate(path) if s is target), None)
     if position is None:
         refuse(step, f"loop {target.var.name} is not around it", path)
-    inside = [s for s in path[position:] if isinstance(s, For)]
-    outside = {s.var for s in path[:position] if isinstance(s, For)}
+    inside = [s for s in path[position:] if isinstance(s, ir.For)]
+    outside = {s.var for s in path[:position] if isinstance(s, ir.For)}
     early = sorted(v.name for v in reduce_loops(old) & outside)
     if early:
         refuse(
@@ -93,12 +74,12 @@ def decompose_reduction(func: Function, block: str, loop: LoopRef) -> tuple[Func
     names = Names(func)
     copied = {s.var: names.var(f"{s.var.name}_init") for s in inside if s.var in spatial_loops(old)}
     init = init_block(names, old, copied, set(copied) | outside)
-    nest: Stmt = init
+    nest: ir.Stmt = init
     for stmt in reversed(inside):
         if stmt.var in copied:
-            nest = For(copied[stmt.var], stmt.extent, nest, stmt.kind if stmt.kind != "vthread" else "serial")
+            nest = ir.For(copied[stmt.var], stmt.extent, nest, stmt.kind if stmt.kind != "vthread" else "serial")
     update = replace_in(replace(func, body=target), (old, replace(old, init=None))).body
-    return replace_in(func, (target, seq(nest, update))), init.name
+    return replace_in(func, (target, ir.seq(nest, update))), init.name
 
 
 def refuse_mixed_loops(step: str, path: Path) -> None:
@@ -109,22 +90,22 @@ def refuse_mixed_loops(step: str, path: Path) -> None:
         refuse(step, f"{', '.join(mixed)} mixes spatial and reduction iters", path, hint="do not fuse across them")
 
 
-def init_block(names: Names, block: Block, copied: dict[Var, Var], known: set[Var]) -> Block:
+def init_block(names: Names, block: ir.Block, copied: dict[ir.Var, ir.Var], known: set[ir.Var]) -> ir.Block:
     """The initialisation of a block over its spatial iters, with the terms of the predicate that concern these alone."""
     name = names.block(f"{block.name}_init")
     spatial = [(i, b) for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "spatial"]
     fresh = {i.var: names.var(f"{name}.{i.var.name.rpartition('.')[2]}", i.var.dtype) for i, _ in spatial}
-    loops: dict[Var, Expr] = dict(copied)
-    terms = [t for t in conjuncts(block.predicate or TRUE) if variables(t) <= known]
-    predicate = substitute(all_of(terms), loops) if terms else None
+    loops: dict[ir.Var, ir.Expr] = dict(copied)
+    terms = [t for t in conjuncts(block.predicate or ir.TRUE) if variables(t) <= known]
+    predicate = ir.substitute(ir.all_of(terms), loops) if terms else None
     assert block.init is not None
-    renamed: dict[Var, Expr] = dict(fresh)
-    body = map_stmt(block.init, lambda s: map_stmt_exprs(s, lambda e: substitute(e, renamed)))
-    iters = tuple(Iter(fresh[i.var], i.extent) for i, _ in spatial)
-    return Block(name, iters, tuple(substitute(b, loops) for _, b in spatial), body, None, predicate, block.annotations)
+    renamed: dict[ir.Var, ir.Expr] = dict(fresh)
+    body = ir.map_stmt(block.init, lambda s: ir.map_stmt_exprs(s, lambda e: ir.substitute(e, renamed)))
+    iters = tuple(ir.Iter(fresh[i.var], i.extent) for i, _ in spatial)
+    return ir.Block(name, iters, tuple(ir.substitute(b, loops) for _, b in spatial), body, None, predicate, block.annotations)
 
 
-def rfactor(func: Function, block: str, loop: LoopRef) -> tuple[Function, str]:
+def rfactor(func: ir.Function, block: str, loop: LoopRef) -> tuple[ir.Function, str]:
     """Make a reduction loop spatial: each of its iterations reduces into its own element, and a second block reduces those.
 
         for i in range(4):                           allocate A_rf: int32[2, 4]
@@ -141,83 +122,90 @@ def rfactor(func: Function, block: str, loop: LoopRef) -> tuple[Function, str]:
     step = f"rfactor {block}"
     target = loop_of(path_to_loop(func, loop))
     op, value = reduction_body(step, path)
-    assert isinstance(old.body, Store)
-    assert isinstance(old.init, Store)
+    assert isinstance(old.body, ir.Store)
+    assert isinstance(old.init, ir.Store)
     if target.var not in reduce_loops(old):
         refuse(step, f"loop {target.var.name} does not reduce", path)
     refuse_mixed_loops(step, path)
     source = old.body.buffer
-    outermost = next((x for x in path if isinstance(x, For)), old)
+    outermost = next((x for x in path if isinstance(x, ir.For)), old)
     for other in blocks_in(outermost):
         if other is not old and source in touched_buffers(other)[0]:
             refuse(step, f"{other.name} reads {source.name} inside the same loops", path, hint="rfactor before compute_at")
     names = Names(func)
-    buffer = Buffer(names.fresh(f"{source.name}_rf"), (target.extent, *source.shape), source.dtype)
+    buffer = ir.Buffer(names.fresh(f"{source.name}_rf"), (target.extent, *source.shape), source.dtype)
     partial = partial_block(names, path, target, buffer, op, value)
     final = final_nest(names, old, target, buffer, op)
     kept = replace_in(replace(func, body=outermost), (old, partial)).body
-    func = replace_in(func, (outermost, seq(kept, final)))
-    return with_body(func, Allocate(buffer, func.body)), partial.name
+    func = replace_in(func, (outermost, ir.seq(kept, final)))
+    return with_body(func, ir.Allocate(buffer, func.body)), partial.name
 
 
-def reduction_body(step: str, path: Path) -> tuple[str, Expr]:
+def reduction_body(step: str, path: Path) -> tuple[str, ir.Expr]:
     """(op, value) of a block whose body is out[…] = out[…] op value. Raises `CompileError` for any other."""
     block = block_of(path)
-    if isinstance(block.body, Store) and isinstance(block.init, Store) and isinstance(block.init.value, Const):
+    if isinstance(block.body, ir.Store) and isinstance(block.init, ir.Store) and isinstance(block.init.value, ir.Const):
         store, value = block.body, block.body.value
-        if isinstance(value, Binary) and value.op in FOLDS and value.a == Load(store.buffer, store.indices):
+        if isinstance(value, ir.Binary) and value.op in FOLDS and value.a == ir.Load(store.buffer, store.indices):
             return value.op, value.b
     return refuse(step, "it is not out = out op value with a constant initialisation", path)
 
 
-def partial_block(names: Names, path: Path, target: For, buffer: Buffer, op: str, value: Expr) -> Block:
+def partial_block(names: Names, path: Path, target: ir.For, buffer: ir.Buffer, op: str, value: ir.Expr) -> ir.Block:
     """The block that reduces over every reduction loop but `target`: one reduce iter for each of these loops.
 
     Points the old predicate left out add the identity, so that every element of `buffer` is written.
     """
     old = block_of(path)
-    assert isinstance(old.body, Store)
-    assert isinstance(old.init, Store)
-    extents = {s.var: s.extent for s in path if isinstance(s, For)}
+    assert isinstance(old.body, ir.Store)
+    assert isinstance(old.init, ir.Store)
+    extents = {s.var: s.extent for s in path if isinstance(s, ir.For)}
     name = names.block(f"{old.name}_rf")
     fresh = {i.var: names.var(f"{name}.{i.var.name.rpartition('.')[2]}", i.var.dtype) for i in old.iters if i.kind == "spatial"}
-    factor = Iter(names.var(f"{name}.{target.var.name}", target.var.dtype), target.extent)
+    factor = ir.Iter(names.var(f"{name}.{target.var.name}", target.var.dtype), target.extent)
     others = sorted(reduce_loops(old) - {target.var}, key=lambda v: v.name)
-    around = {v: Iter(names.var(f"{name}.{v.name}", v.dtype), extents[v], "reduce") for v in others}
-    by_loop: dict[Var, Expr] = {target.var: factor.var, **{v: i.var for v, i in around.items()}}
-    values: dict[Var, Expr] = dict(fresh)
+    around = {v: ir.Iter(names.var(f"{name}.{v.name}", v.dtype), extents[v], "reduce") for v in others}
+    by_loop: dict[ir.Var, ir.Expr] = {target.var: factor.var, **{v: i.var for v, i in around.items()}}
+    values: dict[ir.Var, ir.Expr] = dict(fresh)
     for it, binding in zip(old.iters, old.bindings, strict=True):
         if it.kind == "reduce":
-            values[it.var] = substitute(binding, by_loop)
-    terms = conjuncts(old.predicate or TRUE)
+            values[it.var] = ir.substitute(binding, by_loop)
+    terms = conjuncts(old.predicate or ir.TRUE)
     spatial_terms = [t for t in terms if not variables(t) & set(by_loop)]
-    reduce_terms = [substitute(t, by_loop) for t in terms if variables(t) & set(by_loop)]
-    element = (factor.var, *(substitute(i, values) for i in old.body.indices))
-    value = substitute(value, values)
+    reduce_terms = [ir.substitute(t, by_loop) for t in terms if variables(t) & set(by_loop)]
+    element = (factor.var, *(ir.substitute(i, values) for i in old.body.indices))
+    value = ir.substitute(value, values)
     if reduce_terms:
-        value = Select(all_of(reduce_terms), value, old.init.value)
-    spatial = [(Iter(fresh[i.var], i.extent), b) for i, b in zip(old.iters, old.bindings, strict=True) if i.kind == "spatial"]
+        value = ir.Select(ir.all_of(reduce_terms), value, old.init.value)
+    spatial = [
+        (ir.Iter(fresh[i.var], i.extent), b) for i, b in zip(old.iters, old.bindings, strict=True) if i.kind == "spatial"
+    ]
     iters = (factor, *(i for i, _ in spatial), *around.values())
     bindings = (target.var, *(b for _, b in spatial), *around)
-    body = Store(buffer, element, Binary(op, Load(buffer, element), value))
-    return Block(
-        name, iters, bindings, body, Store(buffer, element, old.init.value), all_of(spatial_terms) if spatial_terms else None
+    body = ir.Store(buffer, element, ir.Binary(op, ir.Load(buffer, element), value))
+    return ir.Block(
+        name,
+        iters,
+        bindings,
+        body,
+        ir.Store(buffer, element, old.init.value),
+        ir.all_of(spatial_terms) if spatial_terms else None,
     )
 
 
-def final_nest(names: Names, old: Block, target: For, buffer: Buffer, op: str) -> Stmt:
+def final_nest(names: Names, old: ir.Block, target: ir.For, buffer: ir.Buffer, op: str) -> ir.Stmt:
     """Loops and block that reduce the elements of `buffer` into the old destination; the block keeps its name."""
-    assert isinstance(old.body, Store)
-    assert isinstance(old.init, Store)
+    assert isinstance(old.body, ir.Store)
+    assert isinstance(old.init, ir.Store)
     spatial = [i for i in old.iters if i.kind == "spatial"]
-    factor = Iter(names.var(f"{old.name}.{target.var.name}", target.var.dtype), target.extent, "reduce")
+    factor = ir.Iter(names.var(f"{old.name}.{target.var.name}", target.var.dtype), target.extent, "reduce")
     iters = (*spatial, factor)
     loops = [names.var(f"{old.name}_{i.var.name.rpartition('.')[2]}", i.var.dtype) for i in iters]
     store = old.body
-    value = Binary(op, Load(store.buffer, store.indices), Load(buffer, (factor.var, *store.indices)))
-    nest: Stmt = Block(
-        old.name, iters, tuple(loops), Store(store.buffer, store.indices, value), old.init, None, old.annotations
+    value = ir.Binary(op, ir.Load(store.buffer, store.indices), ir.Load(buffer, (factor.var, *store.indices)))
+    nest: ir.Stmt = ir.Block(
+        old.name, iters, tuple(loops), ir.Store(store.buffer, store.indices, value), old.init, None, old.annotations
     )
     for loop, it in zip(reversed(loops), reversed(iters), strict=True):
-        nest = For(loop, it.extent, nest)
+        nest = ir.For(loop, it.extent, nest)
     return nest

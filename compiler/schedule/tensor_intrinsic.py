@@ -39,26 +39,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from inspect import signature
 
-from vdla.compiler.ir.nodes import (
-    Attributes,
-    Binary,
-    Block,
-    Buffer,
-    Call,
-    Cast,
-    Const,
-    Expr,
-    For,
-    Function,
-    Load,
-    Region,
-    Select,
-    Stmt,
-    Store,
-    Var,
-)
+from vdla.compiler import ir
 from vdla.compiler.ir.printer import to_text
-from vdla.compiler.ir.traverse import walk_expr, walk_stmt
 from vdla.compiler.passes.affine import Linear, Ranges, from_linear, to_linear
 from vdla.compiler.passes.simplify import is_index
 
@@ -70,60 +52,60 @@ class TensorIntrinsic:
     """name: the Intrinsic's. operands: the pattern's tiles in its order, the written one first. holes: open constants."""
 
     name: str
-    pattern: Function
-    operands: tuple[Buffer, ...]
-    holes: tuple[Var, ...] = ()
+    pattern: ir.Function
+    operands: tuple[ir.Buffer, ...]
+    holes: tuple[ir.Var, ...] = ()
 
     @property
-    def store(self) -> Store:
+    def store(self) -> ir.Store:
         """The one store of the pattern."""
-        return next(s for s in walk_stmt(self.pattern.body) if isinstance(s, Store))
+        return next(s for s in ir.walk_stmt(self.pattern.body) if isinstance(s, ir.Store))
 
     @property
-    def loops(self) -> dict[Var, int]:
+    def loops(self) -> dict[ir.Var, int]:
         """Extent of each tile loop, outermost first. A block's iters stand for the loops they are bound to."""
-        loops = {s.var: s.extent for s in walk_stmt(self.pattern.body) if isinstance(s, For)}
-        for block in (s for s in walk_stmt(self.pattern.body) if isinstance(s, Block)):
+        loops = {s.var: s.extent for s in ir.walk_stmt(self.pattern.body) if isinstance(s, ir.For)}
+        for block in (s for s in ir.walk_stmt(self.pattern.body) if isinstance(s, ir.Block)):
             return {i.var: i.extent for i in block.iters}
         return loops
 
 
 def tile_function(
-    name: str, extents: Sequence[int], body: Callable[..., Store], inputs: Sequence[Buffer], output: Buffer
-) -> Function:
+    name: str, extents: Sequence[int], body: Callable[..., ir.Store], inputs: Sequence[ir.Buffer], output: ir.Buffer
+) -> ir.Function:
     """A pattern: loops of `extents`, named as the first parameters of `body`, around the store it returns."""
-    variables = [Var(n) for n in list(signature(body).parameters)[: len(extents)]]
-    stmt: Stmt = body(*variables)
+    variables = [ir.Var(n) for n in list(signature(body).parameters)[: len(extents)]]
+    stmt: ir.Stmt = body(*variables)
     for var, extent in zip(reversed(variables), reversed(extents), strict=True):
-        stmt = For(var, extent, stmt)
-    return Function(name, (*inputs, output), stmt)
+        stmt = ir.For(var, extent, stmt)
+    return ir.Function(name, (*inputs, output), stmt)
 
 
 @dataclass(frozen=True)
 class Match:
     """What a pattern was bound to. tile: pattern loop → loop of the program."""
 
-    tile: dict[Var, Var] = field(default_factory=dict)
-    regions: dict[Buffer, Region] = field(default_factory=dict)
-    holes: dict[str, Expr | int | float | str] = field(default_factory=dict)
+    tile: dict[ir.Var, ir.Var] = field(default_factory=dict)
+    regions: dict[ir.Buffer, ir.Region] = field(default_factory=dict)
+    holes: dict[str, ir.Expr | int | float | str] = field(default_factory=dict)
 
     @property
-    def attributes(self) -> Attributes:
+    def attributes(self) -> ir.Attributes:
         """The constants found for the holes."""
-        found = {k: v.value if isinstance(v, Const) else v for k, v in self.holes.items() if k != "predicate"}
-        return tuple(sorted((k, v) for k, v in found.items() if not isinstance(v, Expr)))
+        found = {k: v.value if isinstance(v, ir.Const) else v for k, v in self.holes.items() if k != "predicate"}
+        return tuple(sorted((k, v) for k, v in found.items() if not isinstance(v, ir.Expr)))
 
     @property
-    def predicate(self) -> Expr | None:
+    def predicate(self) -> ir.Expr | None:
         found = self.holes.get("predicate")
-        return found if isinstance(found, Expr) else None
+        return found if isinstance(found, ir.Expr) else None
 
 
 class Mismatch(Exception):
     """Why a pattern does not match."""
 
 
-def match_store(intrinsic: TensorIntrinsic, store: Store, loops: dict[Var, int], ranges: Ranges) -> Match:
+def match_store(intrinsic: TensorIntrinsic, store: ir.Store, loops: dict[ir.Var, int], ranges: Ranges) -> Match:
     """Match a store whose indices are over program loops.
 
     loops: extents of the loops that can be tile loops, innermost first. Raises `Mismatch`.
@@ -136,45 +118,45 @@ def match_store(intrinsic: TensorIntrinsic, store: Store, loops: dict[Var, int],
         raise Mismatch(f"no loop was found for {', '.join(missing)}")
     tile = set(match.tile.values())
     for what, expr in (*region_starts(match), ("the predicate", match.predicate)):
-        if expr is not None and any(e in tile for e in walk_expr(expr) if isinstance(e, Var)):
+        if expr is not None and any(e in tile for e in ir.walk_expr(expr) if isinstance(e, ir.Var)):
             raise Mismatch(f"{what} depends on a loop of the tile: {to_text(expr)}")
     return match
 
 
-def region_starts(match: Match) -> list[tuple[str, Expr]]:
+def region_starts(match: Match) -> list[tuple[str, ir.Expr]]:
     return [(f"the place of {b.name}", s) for b, region in match.regions.items() for s in region.starts]
 
 
 @dataclass(frozen=True)
 class Matcher:
     intrinsic: TensorIntrinsic
-    loops: dict[Var, int]
+    loops: dict[ir.Var, int]
     ranges: Ranges
 
-    def expr(self, pattern: Expr, found: Expr, match: Match) -> Match:
+    def expr(self, pattern: ir.Expr, found: ir.Expr, match: Match) -> Match:
         """`match` extended so that the pattern equals `found`. Raises `Mismatch`."""
-        if isinstance(pattern, Var) and pattern in self.intrinsic.holes:
+        if isinstance(pattern, ir.Var) and pattern in self.intrinsic.holes:
             return self.hole(pattern, found, match)
         match pattern, found:
-            case Const(), Const() if pattern == found:
+            case ir.Const(), ir.Const() if pattern == found:
                 return match
-            case Load(), Load():
+            case ir.Load(), ir.Load():
                 return self.tile(pattern.buffer, pattern.indices, found.buffer, found.indices, match)
-            case Cast(), Cast() if pattern.dtype == found.dtype:
+            case ir.Cast(), ir.Cast() if pattern.dtype == found.dtype:
                 return self.expr(pattern.value, found.value, match)
-            case Cast(dtype, value), _ if found.dtype == dtype == value.dtype:
+            case ir.Cast(dtype, value), _ if found.dtype == dtype == value.dtype:
                 return self.expr(value, found, match)
-            case Select(), Select():
+            case ir.Select(), ir.Select():
                 return self.all((pattern.condition, pattern.a, pattern.b), (found.condition, found.a, found.b), match)
-            case Select(Var("predicate"), a, _), _:  # the condition was found to hold always
+            case ir.Select(ir.Var("predicate"), a, _), _:  # the condition was found to hold always
                 return self.expr(a, found, match)
-            case Call(), Call() if pattern.op == found.op and len(pattern.args) == len(found.args):
+            case ir.Call(), ir.Call() if pattern.op == found.op and len(pattern.args) == len(found.args):
                 return self.all(pattern.args, found.args, self.call_attributes(pattern, found, match))
-            case Binary(), Binary() if pattern.op == found.op:
+            case ir.Binary(), ir.Binary() if pattern.op == found.op:
                 return self.binary(pattern, found, match)
         raise Mismatch(f"{to_text(found)} is not {to_text(pattern)}")
 
-    def binary(self, pattern: Binary, found: Binary, match: Match) -> Match:
+    def binary(self, pattern: ir.Binary, found: ir.Binary, match: Match) -> Match:
         """The operands in order, or swapped where the operation allows; the reason given is that of the order as written."""
         try:
             return self.all((pattern.a, pattern.b), (found.a, found.b), match)
@@ -186,24 +168,24 @@ class Matcher:
             except Mismatch:
                 raise straight from None
 
-    def all(self, patterns: Sequence[Expr], found: Sequence[Expr], match: Match) -> Match:
+    def all(self, patterns: Sequence[ir.Expr], found: Sequence[ir.Expr], match: Match) -> Match:
         for p, f in zip(patterns, found, strict=True):
             match = self.expr(p, f, match)
         return match
 
-    def hole(self, hole: Var, found: Expr, match: Match) -> Match:
+    def hole(self, hole: ir.Var, found: ir.Expr, match: Match) -> Match:
         if found.dtype != hole.dtype:
             raise Mismatch(f"{hole.name} is {hole.dtype}, found {to_text(found)} of {found.dtype}")
-        if hole.name != "predicate" and not isinstance(found, Const):
+        if hole.name != "predicate" and not isinstance(found, ir.Const):
             raise Mismatch(f"{hole.name} must be a constant, found {to_text(found)}")
         return self.named(hole.name, found, match)
 
-    def named(self, name: str, found: Expr | int | float | str, match: Match) -> Match:
+    def named(self, name: str, found: ir.Expr | int | float | str, match: Match) -> Match:
         if name in match.holes and match.holes[name] != found:
             raise Mismatch(f"{name} would have two values")
         return replace(match, holes={**match.holes, name: found})
 
-    def call_attributes(self, pattern: Call, found: Call, match: Match) -> Match:
+    def call_attributes(self, pattern: ir.Call, found: ir.Call, match: Match) -> Match:
         wanted, given = dict(pattern.attributes), dict(found.attributes)
         if wanted.keys() != given.keys():
             raise Mismatch(f"{found.op} has attributes {sorted(given)}, the pattern {sorted(wanted)}")
@@ -215,7 +197,9 @@ class Matcher:
                 raise Mismatch(f"{found.op} has {key} {given[key]}, the pattern {value}")
         return match
 
-    def tile(self, pattern: Buffer, wanted: Sequence[Expr], found: Buffer, indices: Sequence[Expr], match: Match) -> Match:
+    def tile(
+        self, pattern: ir.Buffer, wanted: Sequence[ir.Expr], found: ir.Buffer, indices: Sequence[ir.Expr], match: Match
+    ) -> Match:
         """Bind the pattern's buffer to the tile of `found` at `indices`."""
         if found.scope != pattern.scope:
             raise Mismatch(f"{found.name} is in scope {found.scope}, {pattern.name} in {pattern.scope}")
@@ -224,18 +208,18 @@ class Matcher:
         lead = len(indices) - len(wanted)
         if lead < 0:
             raise Mismatch(f"{found.name} has fewer dimensions than {pattern.name}")
-        starts: list[Expr] = list(indices[:lead])
+        starts: list[ir.Expr] = list(indices[:lead])
         for p, index, extent in zip(wanted, indices[lead:], pattern.shape, strict=True):
             start, match = self.tile_index(p, index, extent, match)
             starts.append(start)
-        region = Region(found, tuple(starts), (1,) * lead + pattern.shape)
+        region = ir.Region(found, tuple(starts), (1,) * lead + pattern.shape)
         if pattern in match.regions and match.regions[pattern] != region:
             raise Mismatch(f"{pattern.name} would be two places: {to_text(found[tuple(indices)])} is one")
         return replace(match, regions={**match.regions, pattern: region})
 
-    def tile_index(self, pattern: Expr, index: Expr, extent: int, match: Match) -> tuple[Expr, Match]:
+    def tile_index(self, pattern: ir.Expr, index: ir.Expr, extent: int, match: Match) -> tuple[ir.Expr, Match]:
         """The start of the tile along one dimension, with the pattern's loop bound to the loop that runs along it."""
-        if not isinstance(pattern, Var) or not is_index(index):
+        if not isinstance(pattern, ir.Var) or not is_index(index):
             raise Mismatch(f"index {to_text(index)} is not a loop of the tile")
         if extent == 1:
             return index, match

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vdla.compiler.ir.nodes import (
-    Allocate,
-    Attributes,
-    Binary,
-    Block,
-    Buffer,
-    Expr,
-    For,
-    Function,
-    Iter,
-    Load,
-    Stmt,
-    Store,
-    Var,
-    seq,
-)
-from vdla.compiler.ir.traverse import map_expr
+from vdla.compiler import ir
 from vdla.compiler.te.tensor import Tensor
 from vdla.errors import CompileError
 
 
-def create_function(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Attributes = ()) -> Function:
+def create_function(
+    name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: ir.Attributes = ()
+) -> ir.Function:
     """A function of `inputs` (placeholders) that writes `outputs` (stages).
 
     Each stage S with axes (i, k) becomes, in topological order,
@@ -48,13 +34,13 @@ def create_function(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tenso
     names = Names()
     parameters = (*inputs, *outputs)
     buffers = {
-        t: Buffer(names.fresh(t.name), t.shape, t.dtype) for t in (*parameters, *(s for s in stages if s not in outputs))
+        t: ir.Buffer(names.fresh(t.name), t.shape, t.dtype) for t in (*parameters, *(s for s in stages if s not in outputs))
     }
-    body = seq(*(stage_nest(stage, buffers, names) for stage in stages))
+    body = ir.seq(*(stage_nest(stage, buffers, names) for stage in stages))
     for stage in reversed(stages):
         if stage not in outputs:
-            body = Allocate(buffers[stage], body)
-    return Function(name, tuple(buffers[t] for t in parameters), body, len(outputs), tuple(sorted(attributes)))
+            body = ir.Allocate(buffers[stage], body)
+    return ir.Function(name, tuple(buffers[t] for t in parameters), body, len(outputs), tuple(sorted(attributes)))
 
 
 class Names:
@@ -116,29 +102,29 @@ def check_parameters(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tens
                 )
 
 
-def stage_nest(stage: Tensor, buffers: dict[Tensor, Buffer], names: Names) -> Stmt:
+def stage_nest(stage: Tensor, buffers: dict[Tensor, ir.Buffer], names: Names) -> ir.Stmt:
     """The loops and the block of one stage."""
     buffer, reduction = buffers[stage], stage.reduction
     domain = [(axis, extent, "spatial") for axis, extent in zip(stage.axes, stage.shape, strict=True)]
     domain += [(axis, axis.extent, "reduce") for axis in (reduction.axes if reduction else ())]
-    iters = tuple(Iter(Var(names.fresh(f"{buffer.name}.{axis.name}")), extent, kind) for axis, extent, kind in domain)
-    loops = [Var(names.fresh(f"{buffer.name}_{axis.name}")) for axis, _, _ in domain]
+    iters = tuple(ir.Iter(ir.Var(names.fresh(f"{buffer.name}.{axis.name}")), extent, kind) for axis, extent, kind in domain)
+    loops = [ir.Var(names.fresh(f"{buffer.name}_{axis.name}")) for axis, _, _ in domain]
     variables = {axis: it.var for (axis, _, _), it in zip(domain, iters, strict=True)}
 
-    def resolve(node: Expr) -> Expr:
-        if isinstance(node, Load) and isinstance(node.buffer, Tensor):
-            return Load(buffers[node.buffer], node.indices)
-        return variables.get(node, node) if isinstance(node, Var) else node
+    def resolve(node: ir.Expr) -> ir.Expr:
+        if isinstance(node, ir.Load) and isinstance(node.buffer, Tensor):
+            return ir.Load(buffers[node.buffer], node.indices)
+        return variables.get(node, node) if isinstance(node, ir.Var) else node
 
     element = tuple(it.var for it in iters if it.kind == "spatial")
-    init: Stmt | None = None
+    init: ir.Stmt | None = None
     if reduction:
-        init = Store(buffer, element, reduction.identity)
-        value: Expr = Binary(reduction.op, Load(buffer, element), map_expr(reduction.value, resolve))
+        init = ir.Store(buffer, element, reduction.identity)
+        value: ir.Expr = ir.Binary(reduction.op, ir.Load(buffer, element), ir.map_expr(reduction.value, resolve))
     else:
         assert stage.value is not None
-        value = map_expr(stage.value, resolve)
-    nest: Stmt = Block(buffer.name, iters, tuple(loops), Store(buffer, element, value), init, None, stage.annotations)
+        value = ir.map_expr(stage.value, resolve)
+    nest: ir.Stmt = ir.Block(buffer.name, iters, tuple(loops), ir.Store(buffer, element, value), init, None, stage.annotations)
     for loop, it in zip(reversed(loops), reversed(iters), strict=True):
-        nest = For(loop, it.extent, nest)
+        nest = ir.For(loop, it.extent, nest)
     return nest

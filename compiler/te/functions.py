@@ -5,74 +5,74 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 
-from vdla.compiler.ir.nodes import Binary, Call, Const, Expr, Scalar, Select, as_expr, binary
+from vdla.compiler import ir
 from vdla.compiler.te.tensor import DTYPES
 from vdla.errors import CompileError
 
 
-def const(value: int | float, dtype: str) -> Const:
-    return Const(value, dtype)
+def const(value: int | float, dtype: str) -> ir.Const:
+    return ir.Const(value, dtype)
 
 
-def cast(value: Scalar, dtype: str) -> Expr:
+def cast(value: ir.Scalar, dtype: str) -> ir.Expr:
     """C-like conversion: integers wrap, float → integer truncates."""
     if dtype not in DTYPES:
         raise CompileError("cast to an unknown dtype", found=dtype, expected="one of " + ", ".join(DTYPES))
-    return value.astype(dtype) if isinstance(value, Expr) else Const(value, dtype)
+    return value.astype(dtype) if isinstance(value, ir.Expr) else ir.Const(value, dtype)
 
 
-def select(condition: Expr, a: Scalar, b: Scalar) -> Expr:
+def select(condition: ir.Expr, a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
     """`a` where `condition` else `b`; the branch not taken is not evaluated, so it may index outside a tensor."""
     if condition.dtype != "bool":
         raise CompileError("select on what is no condition", found=condition.dtype, expected="bool")
     left, right = same_dtype("select", a, b)
-    return Select(condition, left, right)
+    return ir.Select(condition, left, right)
 
 
-def maximum(a: Scalar, b: Scalar) -> Expr:
-    return binary("max", a, b)
+def maximum(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
+    return ir.binary("max", a, b)
 
 
-def minimum(a: Scalar, b: Scalar) -> Expr:
-    return binary("min", a, b)
+def minimum(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
+    return ir.binary("min", a, b)
 
 
-def clip(value: Expr, low: Scalar, high: Scalar) -> Expr:
+def clip(value: ir.Expr, low: ir.Scalar, high: ir.Scalar) -> ir.Expr:
     """min(max(value, low), high)."""
     return minimum(maximum(value, low), high)
 
 
-def shift_left(a: Scalar, b: Scalar) -> Expr:
-    return binary("shl", a, b)
+def shift_left(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
+    return ir.binary("shl", a, b)
 
 
-def shift_right(a: Scalar, b: Scalar) -> Expr:
+def shift_right(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
     """Arithmetic, towards minus infinity."""
-    return binary("shr", a, b)
+    return ir.binary("shr", a, b)
 
 
-def equal(a: Scalar, b: Scalar) -> Expr:
-    return binary("eq", a, b)
+def equal(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
+    return ir.binary("eq", a, b)
 
 
-def not_equal(a: Scalar, b: Scalar) -> Expr:
-    return binary("ne", a, b)
+def not_equal(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
+    return ir.binary("ne", a, b)
 
 
-def logical_and(*conditions: Expr) -> Expr:
+def logical_and(*conditions: ir.Expr) -> ir.Expr:
     """Both sides are evaluated; use `select` to guard a load."""
-    return reduce(lambda a, b: Binary("and", a, b), conditions)
+    return reduce(lambda a, b: ir.Binary("and", a, b), conditions)
 
 
-def logical_or(*conditions: Expr) -> Expr:
+def logical_or(*conditions: ir.Expr) -> ir.Expr:
     """Both sides are evaluated."""
-    return reduce(lambda a, b: Binary("or", a, b), conditions)
+    return reduce(lambda a, b: ir.Binary("or", a, b), conditions)
 
 
-def float_function(op: str, about: str = "") -> Callable[[Expr], Call]:
+def float_function(op: str, about: str = "") -> Callable[[ir.Expr], ir.Call]:
     """A function of one float, under its name in the IR."""
 
-    def call(x: Expr) -> Call:
+    def call(x: ir.Expr) -> ir.Call:
         return float_call(op, x)
 
     call.__name__, call.__doc__ = op, about or f"{op}(x), in radians where that is a question."
@@ -96,51 +96,51 @@ sinh, cosh, tanh = (float_function(name) for name in ("sinh", "cosh", "tanh"))
 asinh, acosh, atanh = (float_function(name) for name in ("asinh", "acosh", "atanh"))
 
 
-def fmod(x: Expr, divisor: Scalar) -> Expr:
+def fmod(x: ir.Expr, divisor: ir.Scalar) -> ir.Expr:
     """The remainder of x / divisor with the sign of x."""
     return float_call("fmod", *same_dtype("fmod", x, divisor))
 
 
-def power(x: Expr, exponent: Scalar) -> Expr:
+def power(x: ir.Expr, exponent: ir.Scalar) -> ir.Expr:
     return float_call("pow", *same_dtype("pow", x, exponent))
 
 
-def absolute(x: Expr) -> Expr:
+def absolute(x: ir.Expr) -> ir.Expr:
     """|x|; the least integer stays what it is."""
-    return Call("abs", (x,), x.dtype)
+    return ir.Call("abs", (x,), x.dtype)
 
 
-def requantise(acc: Expr, bias: Expr, scale: Expr, low: int, high: int) -> Expr:
+def requantise(acc: ir.Expr, bias: ir.Expr, scale: ir.Expr, low: int, high: int) -> ir.Expr:
     """`rescale` clipped to [low, high]; int32, as all its operands."""
-    return Call("requantise", int32_operands("requantise", acc, bias, scale), "int32", (("high", high), ("low", low)))
+    return ir.Call("requantise", int32_operands("requantise", acc, bias, scale), "int32", (("high", high), ("low", low)))
 
 
-def rescale(acc: Expr, bias: Expr, scale: Expr) -> Expr:
+def rescale(acc: ir.Expr, bias: ir.Expr, scale: ir.Expr) -> ir.Expr:
     """(acc + bias) · multiplier / 2^shift + zero point, all three in the scale word: `vdla.isa.semantics.rescale`."""
-    return Call("rescale", int32_operands("rescale", acc, bias, scale), "int32")
+    return ir.Call("rescale", int32_operands("rescale", acc, bias, scale), "int32")
 
 
-def float_call(op: str, *args: Expr) -> Call:
+def float_call(op: str, *args: ir.Expr) -> ir.Call:
     for x in args:
-        if not isinstance(x, Expr) or x.dtype not in ("float32", "float64"):
-            found = x.dtype if isinstance(x, Expr) else x
+        if not isinstance(x, ir.Expr) or x.dtype not in ("float32", "float64"):
+            found = x.dtype if isinstance(x, ir.Expr) else x
             raise CompileError(
                 f"{op} of what is no float", found=found, expected="float32 or float64", hint='te.cast(x, "float32")'
             )
-    return Call(op, args, args[0].dtype)
+    return ir.Call(op, args, args[0].dtype)
 
 
-def int32_operands(op: str, *args: Expr) -> tuple[Expr, ...]:
-    dtypes = [x.dtype if isinstance(x, Expr) else "int32" for x in args]
+def int32_operands(op: str, *args: ir.Expr) -> tuple[ir.Expr, ...]:
+    dtypes = [x.dtype if isinstance(x, ir.Expr) else "int32" for x in args]
     if dtypes != ["int32"] * len(args):
         raise CompileError(f"the operands of {op}", found=dtypes, expected="int32 each", hint='te.cast(x, "int32")')
-    return tuple(as_expr(x) for x in args)
+    return tuple(ir.as_expr(x) for x in args)
 
 
-def same_dtype(op: str, a: Scalar, b: Scalar) -> tuple[Expr, Expr]:
+def same_dtype(op: str, a: ir.Scalar, b: ir.Scalar) -> tuple[ir.Expr, ir.Expr]:
     """Two operands as expressions of one dtype."""
-    left = a if isinstance(a, Expr) else Const(a, b.dtype) if isinstance(b, Expr) else as_expr(a)
-    right = b if isinstance(b, Expr) else Const(b, left.dtype)
+    left = a if isinstance(a, ir.Expr) else ir.Const(a, b.dtype) if isinstance(b, ir.Expr) else ir.as_expr(a)
+    right = b if isinstance(b, ir.Expr) else ir.Const(b, left.dtype)
     if left.dtype != right.dtype:
         raise CompileError(
             f"{op}: operands of {left.dtype} and {right.dtype}", expected="one dtype", hint="te.cast one of them"

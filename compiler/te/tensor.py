@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vdla.compiler.ir.nodes import Attributes, Buffer, Const, Expr, Load, Scalar, Var, as_expr
-from vdla.compiler.ir.traverse import walk_expr
+from vdla.compiler import ir
 from vdla.errors import CompileError
 
 DTYPES = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")
@@ -15,20 +14,20 @@ INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ReduceAxis(Var):
+class ReduceAxis(ir.Var):
     """A variable that runs over 0 … extent-1 in a reduction. One axis can serve several stages."""
 
     extent: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Reduction(Expr):
+class Reduction(ir.Expr):
     """`op` ("add", "mul", "min" or "max") over every point of `axes`, starting from `identity`. Outermost in a stage only."""
 
     op: str
-    value: Expr
+    value: ir.Expr
     axes: tuple[ReduceAxis, ...]
-    identity: Const
+    identity: ir.Const
 
     @property
     def dtype(self) -> str:  # type: ignore[override]
@@ -36,25 +35,25 @@ class Reduction(Expr):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tensor(Buffer):
+class Tensor(ir.Buffer):
     """A placeholder (`value` is None), or a stage: element `axes` is `value`."""
 
-    axes: tuple[Var, ...] = ()
-    value: Expr | None = None
-    annotations: Attributes = ()
+    axes: tuple[ir.Var, ...] = ()
+    value: ir.Expr | None = None
+    annotations: ir.Attributes = ()
 
-    def __getitem__(self, indices: Scalar | tuple[Scalar, ...]) -> Load:
+    def __getitem__(self, indices: ir.Scalar | tuple[ir.Scalar, ...]) -> ir.Load:
         indices = indices if isinstance(indices, tuple) else (indices,)
         if len(indices) != len(self.shape):
             expected = f"{len(self.shape)}, one for each dimension of {list(self.shape)}"
             raise CompileError(f"wrong number of indices into {self.name}", found=len(indices), expected=expected)
         for position, index in enumerate(indices):
-            dtype = index.dtype if isinstance(index, Expr) else type(index).__name__
+            dtype = index.dtype if isinstance(index, ir.Expr) else type(index).__name__
             if dtype not in (*INTEGERS, "int"):
                 raise CompileError(
                     f"index {position} into {self.name} is not an integer", found=dtype, expected="an integer expression"
                 )
-        return Load(self, tuple(as_expr(i) for i in indices))
+        return ir.Load(self, tuple(ir.as_expr(i) for i in indices))
 
     @property
     def reduction(self) -> Reduction | None:
@@ -63,16 +62,16 @@ class Tensor(Buffer):
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """The tensors this stage reads, in the order it first reads them."""
-        loads = (node.buffer for node in walk_value(self.value) if isinstance(node, Load))
+        loads = (node.buffer for node in walk_value(self.value) if isinstance(node, ir.Load))
         return tuple(dict.fromkeys(tensor for tensor in loads if isinstance(tensor, Tensor)))
 
 
-def walk_value(value: Expr | None) -> Iterator[Expr]:
+def walk_value(value: ir.Expr | None) -> Iterator[ir.Expr]:
     """Every expression below a stage's value, a reduction's operand included."""
     if isinstance(value, Reduction):
-        yield from walk_expr(value.value)
+        yield from ir.walk_expr(value.value)
     elif value is not None:
-        yield from walk_expr(value)
+        yield from ir.walk_expr(value)
 
 
 def placeholder(shape: Sequence[int], dtype: str, name: str) -> Tensor:
@@ -91,10 +90,10 @@ def reduce_axis(extent: int, name: str) -> ReduceAxis:
 
 def compute(
     shape: Sequence[int],
-    fn: Callable[..., Scalar],
+    fn: Callable[..., ir.Scalar],
     name: str,
     axes: Sequence[str] | None = None,
-    annotations: Attributes = (),
+    annotations: ir.Attributes = (),
 ) -> Tensor:
     """A stage: element (i, j, …) of the result is `fn(i, j, …)`, an expression or a reduction of one.
 
@@ -103,14 +102,14 @@ def compute(
     """
     where = f"stage {name}"
     check_shape(shape, where)
-    variables = tuple(Var(axis) for axis in axis_names(fn, len(shape), axes, where))
+    variables = tuple(ir.Var(axis) for axis in axis_names(fn, len(shape), axes, where))
     try:
         value = fn(*variables)
-        if not isinstance(value, (Expr, int, float)):
+        if not isinstance(value, (ir.Expr, int, float)):
             raise CompileError(
                 "the function gives no expression", found=repr(value), expected="an expression, a reduction or a number"
             )
-        value = as_expr(value)
+        value = ir.as_expr(value)
         check_value(value, variables)
     except CompileError as error:
         if error.where:
@@ -134,7 +133,7 @@ def check_shape(shape: Sequence[int], where: str) -> None:
             )
 
 
-def axis_names(fn: Callable[..., Scalar], rank: int, axes: Sequence[str] | None, where: str) -> list[str]:
+def axis_names(fn: Callable[..., ir.Scalar], rank: int, axes: Sequence[str] | None, where: str) -> list[str]:
     parameters = [p for p in inspect.signature(fn).parameters.values() if p.default is p.empty]
     variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     if not variadic and len(parameters) != rank:
@@ -153,7 +152,7 @@ def axis_names(fn: Callable[..., Scalar], rank: int, axes: Sequence[str] | None,
     return list(axes)
 
 
-def check_value(value: Expr, variables: tuple[Var, ...]) -> None:
+def check_value(value: ir.Expr, variables: tuple[ir.Var, ...]) -> None:
     """Refuse reductions that are not outermost, variables from elsewhere, and buffers that are not tensors."""
     reduced = value.axes if isinstance(value, Reduction) else ()
     for node in walk_value(value):
@@ -167,11 +166,11 @@ def check_value(value: Expr, variables: tuple[Var, ...]) -> None:
             raise CompileError(
                 f"reduce axis {node.name} is used but not reduced over", expected=f"{node.name} among the axes of the reduction"
             )
-        if isinstance(node, Var) and node not in variables and node not in reduced:
+        if isinstance(node, ir.Var) and node not in variables and node not in reduced:
             raise CompileError(
                 f"variable {node.name} is not an axis of this stage", expected=", ".join(v.name for v in variables) or "none"
             )
-        if isinstance(node, Load) and not isinstance(node.buffer, Tensor):
+        if isinstance(node, ir.Load) and not isinstance(node.buffer, Tensor):
             raise CompileError(
                 f"{node.buffer.name} is not a tensor", found=node.buffer, expected="a placeholder or a computed tensor"
             )

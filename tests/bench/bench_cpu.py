@@ -20,10 +20,10 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
+from vdla.compiler import ir
 from vdla.compiler.backends.llvm import compile_function, host_target
 from vdla.compiler.backends.llvm.thread_pool import thread_count
 from vdla.compiler.graph.graph import TensorType
-from vdla.compiler.ir.nodes import Buffer, Const, For, Function, Store, Var, seq
 from vdla.compiler.operators.registry import infer_type, with_defaults
 from vdla.compiler.ops.cpu import build_cpu_kernel
 
@@ -40,11 +40,13 @@ MATRICES = {"classifier": (1, 512, 1000), "batch64": (64, 512, 1000)}
 def peak(dtype: str, threads: int) -> float:
     """Multiply-adds a second · 2 / 10⁹ of one loop over 24 vector accumulators, times `threads` at once."""
     steps, rows, lanes = 200_000, 24, 16
-    x, y = Buffer("x", (lanes,), dtype), Buffer("y", (threads, rows, lanes), dtype)
-    t, k, r, v, r0, v0 = (Var(n) for n in ("t", "k", "r", "v", "r0", "v0"))
-    start = For(r0, rows, For(v0, lanes, Store(y, (t, r0, v0), Const(1, dtype)), "vectorized"), "unrolled")
-    step = For(r, rows, For(v, lanes, Store(y, (t, r, v), y[t, r, v] * x[v] + x[v]), "vectorized"), "unrolled")
-    kernel = compile_function(Function("peak", (x, y), For(t, threads, seq(start, For(k, steps, step)), "parallel")))
+    x, y = ir.Buffer("x", (lanes,), dtype), ir.Buffer("y", (threads, rows, lanes), dtype)
+    t, k, r, v, r0, v0 = (ir.Var(n) for n in ("t", "k", "r", "v", "r0", "v0"))
+    start = ir.For(r0, rows, ir.For(v0, lanes, ir.Store(y, (t, r0, v0), ir.Const(1, dtype)), "vectorized"), "unrolled")
+    step = ir.For(r, rows, ir.For(v, lanes, ir.Store(y, (t, r, v), y[t, r, v] * x[v] + x[v]), "vectorized"), "unrolled")
+    kernel = compile_function(
+        ir.Function("peak", (x, y), ir.For(t, threads, ir.seq(start, ir.For(k, steps, step)), "parallel"))
+    )
     arrays = np.full(lanes, 0.5).astype(dtype), np.zeros((threads, rows, lanes), dtype)
     return 2 * threads * steps * rows * lanes / best(lambda: kernel(*arrays), 5) / 1e9
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from random_functions import random_case
 
-from vdla.compiler.ir import Binary, Buffer, Call, Cast, Const, Expr, For, Function, Load, Store, Var, interpret, parse, verify
+from vdla.compiler import ir
 from vdla.errors import CompileError, RunError
 
 INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
@@ -27,15 +27,15 @@ def samples(dtype: str, count: int = 300) -> np.ndarray:
     return np.concatenate([values, np.array([limits.min, limits.max, 0, 1, limits.min + 1, limits.max - 1], dtype)])
 
 
-def evaluate(element: Callable[..., Expr], *arrays: np.ndarray) -> np.ndarray:
+def evaluate(element: Callable[..., ir.Expr], *arrays: np.ndarray) -> np.ndarray:
     """`element` of the arrays, at every position."""
-    inputs = tuple(Buffer(f"x{n}", a.shape, str(a.dtype)) for n, a in enumerate(arrays))
-    i = Var("i")
-    value = element(*(Load(x, (i,)) for x in inputs))
-    y = Buffer("y", arrays[0].shape, value.dtype)
-    function = Function("f", (*inputs, y), For(i, len(arrays[0]), Store(y, (i,), value)))
-    verify(function)
-    return interpret(function, list(arrays))[0]
+    inputs = tuple(ir.Buffer(f"x{n}", a.shape, str(a.dtype)) for n, a in enumerate(arrays))
+    i = ir.Var("i")
+    value = element(*(ir.Load(x, (i,)) for x in inputs))
+    y = ir.Buffer("y", arrays[0].shape, value.dtype)
+    function = ir.Function("f", (*inputs, y), ir.For(i, len(arrays[0]), ir.Store(y, (i,), value)))
+    ir.verify(function)
+    return ir.interpret(function, list(arrays))[0]
 
 
 NUMPY_BINARY = {
@@ -51,7 +51,7 @@ def test_binary_operations_are_those_of_the_dtype(op: str, dtype: str) -> None:
     a, b = samples(dtype), RNG.permutation(samples(dtype))
     with np.errstate(all="ignore"):
         expected = NUMPY_BINARY[op](a, b)
-    np.testing.assert_array_equal(evaluate(lambda x, y: Binary(op, x, y), a, b), expected)
+    np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary(op, x, y), a, b), expected)
 
 
 def test_float32_rounds_at_every_step() -> None:
@@ -68,26 +68,26 @@ def test_whole_division_rounds_down(dtype: str) -> None:
     a, b = samples(dtype), RNG.permutation(samples(dtype))
     b[b == 0] = 1
     with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(evaluate(lambda x, y: Binary("floordiv", x, y), a, b), a // b)
-        np.testing.assert_array_equal(evaluate(lambda x, y: Binary("floormod", x, y), a, b), a % b)
+        np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary("floordiv", x, y), a, b), a // b)
+        np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary("floormod", x, y), a, b), a % b)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_shifts_are_arithmetic_and_modulo_the_width(dtype: str) -> None:
     width = np.iinfo(dtype).bits
     a, b = samples(dtype), RNG.integers(0, width, len(samples(dtype))).astype(dtype)
-    np.testing.assert_array_equal(evaluate(lambda x, y: Binary("shl", x, y), a, b), a << b)
-    np.testing.assert_array_equal(evaluate(lambda x, y: Binary("shr", x, y), a, b), a >> b)
-    over = Const(width + 1, dtype)
-    np.testing.assert_array_equal(evaluate(lambda x: Binary("shl", x, over), a), a << np.array(1, dtype))
-    np.testing.assert_array_equal(evaluate(lambda x: Binary("shr", x, over), a), a >> np.array(1, dtype))
+    np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary("shl", x, y), a, b), a << b)
+    np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary("shr", x, y), a, b), a >> b)
+    over = ir.Const(width + 1, dtype)
+    np.testing.assert_array_equal(evaluate(lambda x: ir.Binary("shl", x, over), a), a << np.array(1, dtype))
+    np.testing.assert_array_equal(evaluate(lambda x: ir.Binary("shr", x, over), a), a >> np.array(1, dtype))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_division_is_ieee(dtype: str) -> None:
     a, b = samples(dtype), RNG.permutation(samples(dtype))
     with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(evaluate(lambda x, y: Binary("div", x, y), a, b), a / b)
+        np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary("div", x, y), a, b), a / b)
 
 
 @pytest.mark.parametrize("source", [*INTEGERS, *FLOATS])
@@ -99,12 +99,12 @@ def test_casts(source: str, target: str) -> None:
         values = np.clip(np.nan_to_num(values), max(limits.min, -(2.0**31)), min(limits.max, 2.0**30)).astype(source)
     with np.errstate(all="ignore"):
         expected = values.astype(target)
-    np.testing.assert_array_equal(evaluate(lambda x: Cast(target, x), values), expected)
+    np.testing.assert_array_equal(evaluate(lambda x: ir.Cast(target, x), values), expected)
 
 
 def test_a_float_beyond_the_range_casts_without_a_fault() -> None:
     values = np.array([np.nan, np.inf, -np.inf, 300.7, -300.7], np.float32)
-    np.testing.assert_array_equal(evaluate(lambda x: Cast("int8", x), values), [0, 0, 0, 44, -44])
+    np.testing.assert_array_equal(evaluate(lambda x: ir.Cast("int8", x), values), [0, 0, 0, 44, -44])
 
 
 CALLS = {
@@ -120,7 +120,7 @@ def test_calls_are_correctly_rounded(op: str, dtype: str) -> None:
     values = np.concatenate([samples(dtype, 100), [np.nan, np.inf, -np.inf]]).astype(dtype)
     with np.errstate(all="ignore"):
         expected = CALLS[op](values.astype(np.float64)).astype(dtype)
-        found = evaluate(lambda x: Call(op, (x,), dtype), values)
+        found = evaluate(lambda x: ir.Call(op, (x,), dtype), values)
     if op == "sigmoid":  # e^709 / e^709 in the reference
         values, expected, found = (v[np.isfinite(expected)] for v in (values, expected, found))
     np.testing.assert_allclose(found, expected, rtol=1e-7 if dtype == "float32" else 1e-14)
@@ -128,23 +128,25 @@ def test_calls_are_correctly_rounded(op: str, dtype: str) -> None:
 
 def test_min_and_max_give_the_second_when_one_is_nan() -> None:
     a, b = np.array([np.nan, 1.0]), np.array([2.0, np.nan])
-    np.testing.assert_array_equal(evaluate(lambda x, y: Binary("max", x, y), a, b), b)
-    np.testing.assert_array_equal(evaluate(lambda x, y: Binary("min", x, y), a, b), b)
+    np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary("max", x, y), a, b), b)
+    np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary("min", x, y), a, b), b)
 
 
 def test_the_least_integer_stays_when_made_absolute() -> None:
-    np.testing.assert_array_equal(evaluate(lambda x: Call("abs", (x,), "int8"), np.array([-128, -5, 5], np.int8)), [-128, 5, 5])
+    np.testing.assert_array_equal(
+        evaluate(lambda x: ir.Call("abs", (x,), "int8"), np.array([-128, -5, 5], np.int8)), [-128, 5, 5]
+    )
 
 
 def test_logic_is_bitwise_on_bools() -> None:
     a, b = np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool)
-    np.testing.assert_array_equal(evaluate(lambda x, y: Binary("and", x, y), a, b), a & b)
-    np.testing.assert_array_equal(evaluate(lambda x, y: Binary("or", x, y), a, b), a | b)
+    np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary("and", x, y), a, b), a & b)
+    np.testing.assert_array_equal(evaluate(lambda x, y: ir.Binary("or", x, y), a, b), a | b)
 
 
 def run(text: str, *arrays: np.ndarray, **more) -> np.ndarray:
-    function = parse(text)
-    return interpret(function, list(arrays), **more)[0]
+    function = ir.parse(text)
+    return ir.interpret(function, list(arrays), **more)[0]
 
 
 REDUCTION = """\
@@ -182,12 +184,12 @@ function f() -> (y: int32[4]):
 
 def test_thirty_loops_nest() -> None:
     """More than Python allows in one function."""
-    i = [Var(f"i{n}") for n in range(30)]
-    y = Buffer("y", (), "int32")
-    body: For | Store = Store(y, (), Binary("add", Load(y, ()), Const(1)))
+    i = [ir.Var(f"i{n}") for n in range(30)]
+    y = ir.Buffer("y", (), "int32")
+    body: ir.For | ir.Store = ir.Store(y, (), ir.Binary("add", ir.Load(y, ()), ir.Const(1)))
     for n, var in enumerate(i):
-        body = For(var, 2 if n % 10 == 0 else 1, body)
-    assert interpret(Function("f", (y,), body), [np.zeros((), np.int32)])[0] == 8
+        body = ir.For(var, 2 if n % 10 == 0 else 1, body)
+    assert ir.interpret(ir.Function("f", (y,), body), [np.zeros((), np.int32)])[0] == 8
 
 
 @pytest.mark.parametrize(
@@ -211,9 +213,9 @@ def test_thirty_loops_nest() -> None:
     ],
 )
 def test_what_has_no_meaning_is_an_error(body: str, words: str) -> None:
-    function = parse(f"function f(x: int32[1, 2]) -> (y: int32[4]):\n    {body}\n")
+    function = ir.parse(f"function f(x: int32[1, 2]) -> (y: int32[4]):\n    {body}\n")
     with pytest.raises(CompileError) as caught:
-        interpret(function, [np.ones((1, 2), np.int32)])
+        ir.interpret(function, [np.ones((1, 2), np.int32)])
     assert str(caught.value).startswith(words)
 
 
@@ -230,7 +232,7 @@ function f() -> (y: int32[3], z: float32[2]):
         y[i] = t[0]
         t[0] = 7
 """
-    y, z = interpret(parse(text), [])
+    y, z = ir.interpret(ir.parse(text), [])
     assert y[0] == y[1] == y[2] < -(10**9)
     assert np.isnan(z).all()
 
@@ -253,9 +255,9 @@ def test_outputs_may_come_with_contents_which_are_not_changed() -> None:
     ],
 )
 def test_wrong_arrays(arrays: object, words: str) -> None:
-    function = parse("function f(x: int32[2]) -> (y: int32[2]):\n    pass\n")
+    function = ir.parse("function f(x: int32[2]) -> (y: int32[2]):\n    pass\n")
     with pytest.raises(RunError) as caught:
-        interpret(function, arrays)  # type: ignore[arg-type]
+        ir.interpret(function, arrays)  # type: ignore[arg-type]
     assert str(caught.value) == words
 
 
@@ -347,7 +349,7 @@ function f(x: int8[3, 2, 4], w: int8[3, 5, 4], d: int8[2, 5]) -> (y: int8[2, 5])
     vdla.store(y[0 +: 2, 0 +: 5], a[0 +: 1, 0 +: 2, 0 +: 5])
 """
     x, w, d = (RNG.integers(-128, 128, s).astype(np.int8) for s in ((3, 2, 4), (3, 5, 4), (2, 5)))
-    verify(parse(text), lowered=True)
+    ir.verify(ir.parse(text), lowered=True)
     padded = np.concatenate([x, np.full((1, 2, 4), -2, np.int8)]).astype(np.int64)
     weights = np.concatenate([w, w[2:]]).astype(np.int64)
     expected = np.einsum("cbi,coi->bo", padded, weights) + d
@@ -357,8 +359,8 @@ function f(x: int8[3, 2, 4], w: int8[3, 5, 4], d: int8[2, 5]) -> (y: int8[2, 5])
 def test_random_functions_are_the_same_read_back_and_run_twice() -> None:
     for seed in range(60):
         case = random_case(seed)
-        first, second = (interpret(case.function, case.arrays) for _ in range(2))
-        by_position = interpret(case.function, [case.arrays[p.name] for p in case.function.params if p.name in case.arrays])
+        first, second = (ir.interpret(case.function, case.arrays) for _ in range(2))
+        by_position = ir.interpret(case.function, [case.arrays[p.name] for p in case.function.params if p.name in case.arrays])
         for a, b, c in zip(first, second, by_position, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=f"seed {seed}")
             np.testing.assert_array_equal(a, c, err_msg=f"seed {seed}")

@@ -11,26 +11,7 @@ import pytest
 from random_functions import random_case
 from test_te import conv2d_stages
 
-from vdla.compiler import te
-from vdla.compiler.ir import (
-    Allocate,
-    Binary,
-    Buffer,
-    Call,
-    Const,
-    For,
-    Function,
-    Load,
-    Seq,
-    Store,
-    Var,
-    parse,
-    structural_equal,
-    to_text,
-    verify,
-)
-from vdla.compiler.ir.nodes import ARITHMETIC, COMPARISONS, LOGICAL
-from vdla.compiler.ir.traverse import walk_stmt
+from vdla.compiler import ir, te
 from vdla.errors import CompileError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -74,43 +55,43 @@ function everything(x: int8[2, 16], flags: bool[4], f: float64[4]) -> (y: int8[2
 
 
 def test_every_construct_reads_back() -> None:
-    function = parse(EVERYTHING)
-    assert to_text(function) == EVERYTHING
-    assert structural_equal(function, parse(to_text(function)))
+    function = ir.parse(EVERYTHING)
+    assert ir.to_text(function) == EVERYTHING
+    assert ir.structural_equal(function, ir.parse(ir.to_text(function)))
 
 
 def test_golden_conv2d() -> None:
     x, w, y = conv2d_stages(1, 3, 6, 8, 3, 1, 2)
-    assert to_text(te.create_function("conv2d", [x, w], [y])) == (GOLDEN / "conv2d.ir").read_text()
+    assert ir.to_text(te.create_function("conv2d", [x, w], [y])) == (GOLDEN / "conv2d.ir").read_text()
 
 
 @pytest.mark.parametrize("first", range(0, 200, 50))
 def test_random_functions_read_back(first: int) -> None:
     for seed in range(first, first + 50):
         function = random_case(seed).function
-        text = to_text(function)
-        again = parse(text)
-        verify(again)
-        assert structural_equal(function, again), f"seed {seed}"
-        assert to_text(again) == text, f"seed {seed}"
+        text = ir.to_text(function)
+        again = ir.parse(text)
+        ir.verify(again)
+        assert ir.structural_equal(function, again), f"seed {seed}"
+        assert ir.to_text(again) == text, f"seed {seed}"
 
 
-@pytest.mark.parametrize("inner", [*ARITHMETIC, *COMPARISONS, *LOGICAL])
+@pytest.mark.parametrize("inner", [*ir.ARITHMETIC, *ir.COMPARISONS, *ir.LOGICAL])
 def test_any_nesting_of_operators_reads_back(inner: str) -> None:
     """Brackets: every operator on either side of every other, legal or not."""
-    y, i = Buffer("y", (4,), "int32"), Var("i")
-    for outer in (*ARITHMETIC, *COMPARISONS, *LOGICAL):
-        nested = Binary(inner, i, Const(-1))
-        for value in (Binary(outer, nested, i), Binary(outer, i, nested), Binary(outer, nested, nested)):
-            function = Function("f", (y,), For(i, 4, Store(y, (i,), value)))
-            assert structural_equal(function, parse(to_text(function))), to_text(function)
+    y, i = ir.Buffer("y", (4,), "int32"), ir.Var("i")
+    for outer in (*ir.ARITHMETIC, *ir.COMPARISONS, *ir.LOGICAL):
+        nested = ir.Binary(inner, i, ir.Const(-1))
+        for value in (ir.Binary(outer, nested, i), ir.Binary(outer, i, nested), ir.Binary(outer, nested, nested)):
+            function = ir.Function("f", (y,), ir.For(i, 4, ir.Store(y, (i,), value)))
+            assert ir.structural_equal(function, ir.parse(ir.to_text(function))), ir.to_text(function)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_sequences_and_scopes_read_back(seed: int) -> None:
     """Where a suite ends an allocate or a sequence is kept exactly."""
     rng = random.Random(seed)
-    y = Buffer("y", (), "int32")
+    y = ir.Buffer("y", (), "int32")
     count = 0
 
     def statement(depth: int):
@@ -118,16 +99,16 @@ def test_sequences_and_scopes_read_back(seed: int) -> None:
         kind = rng.choice(("store", "seq", "seq", "allocate", "for") if depth else ("store",))
         count += 1
         if kind == "store":
-            return Store(y, (), Const(count))
+            return ir.Store(y, (), ir.Const(count))
         if kind == "seq":
-            return Seq(tuple(statement(depth - 1) for _ in range(rng.randrange(4))))
+            return ir.Seq(tuple(statement(depth - 1) for _ in range(rng.randrange(4))))
         if kind == "allocate":
-            return Allocate(Buffer(f"b{count}", (1,), "int8"), statement(depth - 1))
-        return For(Var(f"i{count}"), 2, statement(depth - 1))
+            return ir.Allocate(ir.Buffer(f"b{count}", (1,), "int8"), statement(depth - 1))
+        return ir.For(ir.Var(f"i{count}"), 2, statement(depth - 1))
 
     for _ in range(200):
-        function = Function("f", (y,), statement(5))
-        assert structural_equal(function, parse(to_text(function))), f"seed {seed}\n{to_text(function)}"
+        function = ir.Function("f", (y,), statement(5))
+        assert ir.structural_equal(function, ir.parse(ir.to_text(function))), f"seed {seed}\n{ir.to_text(function)}"
 
 
 @pytest.mark.parametrize(
@@ -146,14 +127,14 @@ def test_sequences_and_scopes_read_back(seed: int) -> None:
     ],
 )
 def test_constants(value: float, dtype: str, text: str) -> None:
-    assert to_text(Const(value, dtype)) == text
-    y = Buffer("y", (), dtype)
-    function = Function("f", (y,), Store(y, (), Const(value, dtype)))
-    assert structural_equal(function, parse(to_text(function)))
+    assert ir.to_text(ir.Const(value, dtype)) == text
+    y = ir.Buffer("y", (), dtype)
+    function = ir.Function("f", (y,), ir.Store(y, (), ir.Const(value, dtype)))
+    assert ir.structural_equal(function, ir.parse(ir.to_text(function)))
 
 
 def test_equality_sees_differences() -> None:
-    function = parse(EVERYTHING)
+    function = ir.parse(EVERYTHING)
     edits = [
         ("c=1.5", "c=1.6"),
         ("n=-3", "n=-3.0"),
@@ -180,25 +161,25 @@ def test_equality_sees_differences() -> None:
     for old, new in edits:
         assert old in EVERYTHING
         changed = EVERYTHING.replace(old, new.replace("serial(", "range("))
-        assert not structural_equal(function, parse(changed)), old
+        assert not ir.structural_equal(function, ir.parse(changed)), old
 
 
 def test_equality_wants_one_variable_for_one() -> None:
-    y, i, j = Buffer("y", (4, 4), "int32"), Var("i"), Var("j")
+    y, i, j = ir.Buffer("y", (4, 4), "int32"), ir.Var("i"), ir.Var("j")
 
     def nest(value, a=i, b=j):
-        return Function("f", (y,), For(a, 4, For(b, 4, Store(y, (a, b), value))))
+        return ir.Function("f", (y,), ir.For(a, 4, ir.For(b, 4, ir.Store(y, (a, b), value))))
 
-    assert structural_equal(nest(i + j), nest(j + i, j, i))
-    assert not structural_equal(nest(i + j), nest(j + i))
-    assert not structural_equal(nest(i + i), nest(i + j))
-    assert not structural_equal(nest(i + j), nest(i + i))
-    x, z = Buffer("x", (4, 4), "int32"), Buffer("z", (4, 4), "int32")
-    two = Function("f", (x, z), Store(x, (Const(0), Const(0)), Load(z, (Const(0), Const(0)))), 2)
-    one = Function("f", (x, z), Store(x, (Const(0), Const(0)), Load(x, (Const(0), Const(0)))), 2)
-    assert not structural_equal(two, one)
-    assert not structural_equal(one, two)
-    assert not structural_equal(replace(two, body=Seq(())), replace(two, params=(x, x), body=Seq(())))
+    assert ir.structural_equal(nest(i + j), nest(j + i, j, i))
+    assert not ir.structural_equal(nest(i + j), nest(j + i))
+    assert not ir.structural_equal(nest(i + i), nest(i + j))
+    assert not ir.structural_equal(nest(i + j), nest(i + i))
+    x, z = ir.Buffer("x", (4, 4), "int32"), ir.Buffer("z", (4, 4), "int32")
+    two = ir.Function("f", (x, z), ir.Store(x, (ir.Const(0), ir.Const(0)), ir.Load(z, (ir.Const(0), ir.Const(0)))), 2)
+    one = ir.Function("f", (x, z), ir.Store(x, (ir.Const(0), ir.Const(0)), ir.Load(x, (ir.Const(0), ir.Const(0)))), 2)
+    assert not ir.structural_equal(two, one)
+    assert not ir.structural_equal(one, two)
+    assert not ir.structural_equal(replace(two, body=ir.Seq(())), replace(two, params=(x, x), body=ir.Seq(())))
 
 
 HEAD = "function f(x: int8[4]) -> (y: int8[4]):\n"
@@ -243,7 +224,7 @@ ERRORS = {
 @pytest.mark.parametrize("text", ERRORS, ids=lambda text: text[-40:])
 def test_errors_say_where(text: str) -> None:
     with pytest.raises(CompileError) as caught:
-        parse(text)
+        ir.parse(text)
     assert str(caught.value).startswith(ERRORS[text])
 
 
@@ -260,14 +241,14 @@ def test_damaged_text_is_an_error_or_a_function_never_a_traceback(first: int) ->
                 + text[at + cut :]
             )
         try:
-            function = parse(text)
+            function = ir.parse(text)
         except CompileError:
             continue
-        assert list(walk_stmt(function.body)), f"seed {seed}"
+        assert list(ir.walk_stmt(function.body)), f"seed {seed}"
 
 
 def test_call_dtypes_and_odd_names_are_kept() -> None:
-    y = Buffer("for", (), "float32")
-    function = Function("a b", (y,), Store(y, (), Call("floor", (Const(1, "int32"),), "float32")))
-    assert to_text(function) == 'function "a b"() -> ("for": float32[]):\n    "for"[] = floor:float32(1)\n'
-    assert structural_equal(function, parse(to_text(function)))
+    y = ir.Buffer("for", (), "float32")
+    function = ir.Function("a b", (y,), ir.Store(y, (), ir.Call("floor", (ir.Const(1, "int32"),), "float32")))
+    assert ir.to_text(function) == 'function "a b"() -> ("for": float32[]):\n    "for"[] = floor:float32(1)\n'
+    assert ir.structural_equal(function, ir.parse(ir.to_text(function)))

@@ -8,167 +8,149 @@ from textwrap import dedent, indent
 import pytest
 from random_functions import random_case
 
-from vdla.compiler.ir import (
-    Allocate,
-    Binary,
-    Block,
-    Buffer,
-    Call,
-    Cast,
-    Const,
-    Expr,
-    For,
-    Function,
-    If,
-    Intrinsic,
-    Iter,
-    Load,
-    Region,
-    Select,
-    Seq,
-    Stmt,
-    Store,
-    Var,
-    parse,
-    verify,
-)
+from vdla.compiler import ir
 from vdla.errors import CompileError
 
-X, Y = Buffer("x", (4, 4), "int8"), Buffer("y", (4, 4), "int8")
-I, J, K = Var("i"), Var("j"), Var("k")
+X, Y = ir.Buffer("x", (4, 4), "int8"), ir.Buffer("y", (4, 4), "int8")
+I, J, K = ir.Var("i"), ir.Var("j"), ir.Var("k")
 
 
-def function(body: Stmt, outputs: int = 1) -> Function:
-    return Function("f", (X, Y), body, outputs)
+def function(body: ir.Stmt, outputs: int = 1) -> ir.Function:
+    return ir.Function("f", (X, Y), body, outputs)
 
 
-def nest(body: Stmt, kind: str = "serial") -> Function:
-    return function(For(I, 4, For(J, 4, body, kind)))
+def nest(body: ir.Stmt, kind: str = "serial") -> ir.Function:
+    return function(ir.For(I, 4, ir.For(J, 4, body, kind)))
 
 
-def store(value: Expr, *indices: Expr) -> Store:
-    return Store(Y, indices or (I, J), value)
+def store(value: ir.Expr, *indices: ir.Expr) -> ir.Store:
+    return ir.Store(Y, indices or (I, J), value)
 
 
-def block(*iters: Iter, bindings: tuple[Expr, ...] = (I, J), indices: tuple[Expr, ...] | None = None, **more) -> Block:
+def block(
+    *iters: ir.Iter, bindings: tuple[ir.Expr, ...] = (I, J), indices: tuple[ir.Expr, ...] | None = None, **more
+) -> ir.Block:
     indices = indices or tuple(it.var for it in iters)
-    return Block("b", iters, bindings, Store(Y, indices, Const(0, "int8")), **more)
+    return ir.Block("b", iters, bindings, ir.Store(Y, indices, ir.Const(0, "int8")), **more)
 
 
-A, B = Iter(Var("a"), 4), Iter(Var("b"), 4)
-LOAD = Load(X, (I, J))
-ZERO = Const(0, "int8")
+A, B = ir.Iter(ir.Var("a"), 4), ir.Iter(ir.Var("b"), 4)
+LOAD = ir.Load(X, (I, J))
+ZERO = ir.Const(0, "int8")
 
-BROKEN: dict[str, tuple[Function, str]] = {
+BROKEN: dict[str, tuple[ir.Function, str]] = {
     "unknown variable": (
         nest(store(LOAD, K, J)),
         "function f, at `y[k, j] = x[i, j]`: variable k is used outside its loop; found 'k'; expected i, j",
     ),
     "variable after its loop": (
-        function(Seq((For(I, 4, Seq(())), store(ZERO, I, I)))),
+        function(ir.Seq((ir.For(I, 4, ir.Seq(())), store(ZERO, I, I)))),
         "function f, at `y[i, i] = int8(0)`: variable i is used outside its loop",
     ),
     "bound twice": (
-        function(Seq((For(I, 4, Seq(())), For(I, 4, Seq(()))))),
+        function(ir.Seq((ir.For(I, 4, ir.Seq(())), ir.For(I, 4, ir.Seq(()))))),
         "function f, at `for i in range(4):`: i is bound twice",
     ),
     "two of a name": (
-        function(For(I, 4, For(Var("i"), 4, Seq(())))),
+        function(ir.For(I, 4, ir.For(ir.Var("i"), 4, ir.Seq(())))),
         "function f, at `for i in range(4):`: a name with two owners; found 'i'",
     ),
     "variable named as a buffer": (
-        function(For(Var("x"), 4, Seq(()))),
+        function(ir.For(ir.Var("x"), 4, ir.Seq(()))),
         "function f, at `for x in range(4):`: a name with two owners; found 'x'",
     ),
-    "parameter twice": (Function("f", (X, X), Seq(())), "function f: x is bound twice"),
-    "no outputs": (function(Seq(()), 0), "function f: output_count; found 0; expected 1 to 2, the number of parameters"),
+    "parameter twice": (ir.Function("f", (X, X), ir.Seq(())), "function f: x is bound twice"),
+    "no outputs": (function(ir.Seq(()), 0), "function f: output_count; found 0; expected 1 to 2, the number of parameters"),
     "zero extent": (
-        function(For(I, 0, Seq(()))),
+        function(ir.For(I, 0, ir.Seq(()))),
         "function f, at `for i in range(0):`: extent of i; found 0; expected a whole number, 1 or more",
     ),
     "unknown kind": (
-        function(For(I, 4, Seq(()), "sideways")),
+        function(ir.For(I, 4, ir.Seq(()), "sideways")),
         "function f, at `for i in sideways(4):`: kind of loop i; found 'sideways'; expected one of serial",
     ),
     "float variable": (
-        function(For(Var("i", "float32"), 4, Seq(()))),
+        function(ir.For(ir.Var("i", "float32"), 4, ir.Seq(()))),
         "function f, at `for i: float32 in range(4):`: dtype of variable i; found 'float32'",
     ),
     "stored dtype": (
-        nest(store(Cast("int32", LOAD))),
+        nest(store(ir.Cast("int32", LOAD))),
         "function f, at `y[i, j] = cast(int32, x[i, j])`: dtype stored to y; found 'int32'; expected int8",
     ),
     "operand dtypes": (
-        nest(store(Binary("add", LOAD, Const(1)))),
+        nest(store(ir.Binary("add", LOAD, ir.Const(1)))),
         "function f, at `y[i, j] = x[i, j] + 1`: operands of add; found 'int8, int32'; expected one dtype; try: cast one",
     ),
     "div of integers": (
-        nest(store(Binary("div", LOAD, LOAD))),
+        nest(store(ir.Binary("div", LOAD, LOAD))),
         "function f, at `y[i, j] = x[i, j] / x[i, j]`: operands of div; found 'int8'; expected one of float32, float64",
     ),
     "and of numbers": (
-        nest(store(Binary("and", LOAD, LOAD))),
+        nest(store(ir.Binary("and", LOAD, LOAD))),
         "function f, at `y[i, j] = x[i, j] and x[i, j]`: operands of and; found 'int8'; expected one of bool",
     ),
     "unknown operation": (
-        nest(store(Binary("xor", LOAD, LOAD))),
+        nest(store(ir.Binary("xor", LOAD, LOAD))),
         "function f, at `y[i, j] = xor(x[i, j], x[i, j])`: binary operation; found 'xor'; expected one of add",
     ),
     "unknown call": (
-        nest(store(Call("gamma", (LOAD,), "int8"))),
+        nest(store(ir.Call("gamma", (LOAD,), "int8"))),
         "function f, at `y[i, j] = gamma(x[i, j])`: call; found 'gamma'; expected one of exp",
     ),
     "exp of int8": (
-        nest(store(Call("exp", (LOAD,), "int8"))),
+        nest(store(ir.Call("exp", (LOAD,), "int8"))),
         "function f, at `y[i, j] = exp(x[i, j])`: dtypes of exp; found 'int8 to int8'; expected one of float32",
     ),
     "arguments of pow": (
-        nest(store(Call("pow", (Const(1.0, "float32"),), "float32"))),
+        nest(store(ir.Call("pow", (ir.Const(1.0, "float32"),), "float32"))),
         "function f, at `y[i, j] = pow(1.0)`: number of arguments of pow; found 1; expected 2",
     ),
     "attributes of requantise": (
-        nest(store(Call("requantise", (I, I, I), "int32", (("low", 0),)))),
+        nest(store(ir.Call("requantise", (I, I, I), "int32", (("low", 0),)))),
         "function f, at `y[i, j] = requantise(i, i, i; low=0)`: attributes of requantise; found ['low']; expected high, low",
     ),
     "constant too large": (
-        nest(store(Const(128, "int8"))),
+        nest(store(ir.Const(128, "int8"))),
         "function f, at `y[i, j] = int8(128)`: a constant that int8 does not hold; found 128; expected a whole number",
     ),
     "fraction in an integer": (
-        nest(store(Const(0.5, "int8"))),
+        nest(store(ir.Const(0.5, "int8"))),
         "function f, at `y[i, j] = int8(0.5)`: a constant that int8 does not hold; found 0.5",
     ),
     "cast to nowhere": (
-        nest(store(Cast("int4", LOAD))),
+        nest(store(ir.Cast("int4", LOAD))),
         "function f, at `y[i, j] = cast(int4, x[i, j])`: dtype of a cast; found 'int4'",
     ),
     "select condition": (
-        nest(store(Select(I, LOAD, LOAD))),
+        nest(store(ir.Select(I, LOAD, LOAD))),
         "function f, at `y[i, j] = select(i, x[i, j], x[i, j])`: dtype of the condition of a select; found 'int32'",
     ),
     "select branches": (
-        nest(store(Select(I < 2, LOAD, Const(0)))),
+        nest(store(ir.Select(I < 2, LOAD, ir.Const(0)))),
         "function f, at `y[i, j] = select(i < 2, x[i, j], 0)`: operands of select; found 'int8, int32'; expected one dtype",
     ),
-    "if condition": (nest(If(I, Seq(()))), "function f, at `if i:`: dtype of the condition; found 'int32'; expected bool"),
+    "if condition": (
+        nest(ir.If(I, ir.Seq(()))),
+        "function f, at `if i:`: dtype of the condition; found 'int32'; expected bool",
+    ),
     "too few indices": (
         nest(store(LOAD, I)),
         "function f, at `y[i] = x[i, j]`: number of indices into y; found 1; expected 2, its rank",
     ),
     "too many indices": (
-        nest(store(Load(X, (I, J, I)))),
+        nest(store(ir.Load(X, (I, J, I)))),
         "function f, at `y[i, j] = x[i, j, i]`: number of indices into x; found 3; expected 2, its rank",
     ),
     "float index": (
-        nest(store(Load(X, (I, Const(1.0, "float32"))))),
+        nest(store(ir.Load(X, (I, ir.Const(1.0, "float32"))))),
         "function f, at `y[i, j] = x[i, 1.0]`: index 1 into x; found 'float32'; expected an integer",
     ),
     "constant index": (
-        nest(store(Load(X, (I, Const(4))))),
+        nest(store(ir.Load(X, (I, ir.Const(4))))),
         "function f, at `y[i, j] = x[i, 4]`: index 1 into x leaves its shape; found '4 in 4..4'; expected 0..3",
     ),
     "affine index": (
-        nest(store(Load(X, (I, J + 1)))),
+        nest(store(ir.Load(X, (I, J + 1)))),
         "function f, at `y[i, j] = x[i, j + 1]`: index 1 into x leaves its shape; found 'j + 1 in 1..4'; expected 0..3",
     ),
     "negative index": (
@@ -176,42 +158,42 @@ BROKEN: dict[str, tuple[Function, str]] = {
         "function f, at `y[i - 1, j] = int8(0)`: index 0 into y leaves its shape; found 'i - 1 in -1..2'; expected 0..3",
     ),
     "not allocated": (
-        nest(store(Load(Buffer("t", (1,), "int8"), (Const(0),)))),
+        nest(store(ir.Load(ir.Buffer("t", (1,), "int8"), (ir.Const(0),)))),
         "function f, at `y[i, j] = t[0]`: buffer t is used outside its allocation; found 'not in scope'",
     ),
     "after its allocation": (
         function(
-            Seq(
+            ir.Seq(
                 (
-                    Allocate(Buffer("t", (1,), "int8"), Seq(())),
-                    store(Load(Buffer("t", (1,), "int8"), (Const(0),)), Const(0), Const(0)),
+                    ir.Allocate(ir.Buffer("t", (1,), "int8"), ir.Seq(())),
+                    store(ir.Load(ir.Buffer("t", (1,), "int8"), (ir.Const(0),)), ir.Const(0), ir.Const(0)),
                 )
             )
         ),
         "function f, at `y[0, 0] = t[0]`: buffer t is used outside its allocation",
     ),
     "input written": (
-        nest(Store(X, (I, J), ZERO)),
+        nest(ir.Store(X, (I, J), ZERO)),
         "function f, at `x[i, j] = int8(0)`: x is written; found 'an input'; expected an output or an allocated buffer",
     ),
     "unknown scope": (
-        function(Allocate(Buffer("t", (1,), "int8", "ram"), Seq(()))),
+        function(ir.Allocate(ir.Buffer("t", (1,), "int8", "ram"), ir.Seq(()))),
         "function f, at `allocate t: int8[1] in ram`: scope of buffer t; found 'ram'; expected one of global",
     ),
     "empty buffer": (
-        function(Allocate(Buffer("t", (2, 0), "int8"), Seq(()))),
+        function(ir.Allocate(ir.Buffer("t", (2, 0), "int8"), ir.Seq(()))),
         "function f, at `allocate t: int8[2, 0]`: shape of buffer t; found [2, 0]",
     ),
     "unknown buffer dtype": (
-        function(Allocate(Buffer("t", (2,), "int4"), Seq(()))),
+        function(ir.Allocate(ir.Buffer("t", (2,), "int4"), ir.Seq(()))),
         "function f, at `allocate t: int4[2]`: dtype of buffer t; found 'int4'",
     ),
     "no tile": (
-        function(Allocate(Buffer("t", (16,), "int8", "vdla.inp"), Seq(()))),
+        function(ir.Allocate(ir.Buffer("t", (16,), "int8", "vdla.inp"), ir.Seq(()))),
         "function f, at `allocate t: int8[16] in vdla.inp`: rank of buffer t in vdla.inp; found 1; expected 2 or more",
     ),
     "dtype of a tile": (
-        function(Allocate(Buffer("t", (1, 16), "int8", "vdla.acc"), Seq(()))),
+        function(ir.Allocate(ir.Buffer("t", (1, 16), "int8", "vdla.acc"), ir.Seq(()))),
         "function f, at `allocate t: int8[1, 16] in vdla.acc`: dtype of buffer t in vdla.acc; found 'int8'; expected int32",
     ),
     "bindings": (
@@ -223,7 +205,7 @@ BROKEN: dict[str, tuple[Function, str]] = {
         "function f, at `block b:`: kind of iter a; found 'weird'; expected spatial or reduce",
     ),
     "binding dtype": (
-        nest(block(A, B, bindings=(Cast("int64", I), J))),
+        nest(block(A, B, bindings=(ir.Cast("int64", I), J))),
         "function f, at `block b:`: dtype of the binding of a; found 'int64'; expected int32",
     ),
     "binding outside": (
@@ -243,7 +225,7 @@ BROKEN: dict[str, tuple[Function, str]] = {
         "function f, at `block b:`: dtype of the predicate; found 'int32'; expected bool",
     ),
     "iter after its block": (
-        nest(Seq((block(A, B), store(ZERO, A.var, J)))),
+        nest(ir.Seq((block(A, B), store(ZERO, A.var, J)))),
         "function f, at `y[a, j] = int8(0)`: variable a is used outside its loop",
     ),
     "writes along a reduce iter": (
@@ -255,35 +237,35 @@ BROKEN: dict[str, tuple[Function, str]] = {
         "function f, at `y[a, a] = int8(0)`: block b writes the same element of y for every value of a spatial iter; found 'b'",
     ),
     "init uses a reduce iter": (
-        nest(block(A, replace(B, kind="reduce"), indices=(A.var, Const(0)), init=Store(Y, (A.var, B.var), ZERO))),
+        nest(block(A, replace(B, kind="reduce"), indices=(A.var, ir.Const(0)), init=ir.Store(Y, (A.var, B.var), ZERO))),
         "function f, at `y[a, b] = int8(0)`: variable b from outside its block",
     ),
     "parallel reduction": (
-        nest(block(A, replace(B, kind="reduce"), indices=(A.var, Const(0))), "parallel"),
+        nest(block(A, replace(B, kind="reduce"), indices=(A.var, ir.Const(0))), "parallel"),
         "function f, at `block b:`: reduce iter b is driven by a concurrent loop; found 'j'; expected serial",
     ),
     "two blocks": (
-        nest(Seq((block(A, B), Block("b", (), (), Seq(()))))),
+        nest(ir.Seq((block(A, B), ir.Block("b", (), (), ir.Seq(()))))),
         "function f, at `block b:`: two blocks of one name; found 'b'; expected block names unique within a function",
     ),
     "no operands": (
-        function(Intrinsic("go", ())),
+        function(ir.Intrinsic("go", ())),
         "function f, at `go()`: operands of go; found 0; expected the written region at least",
     ),
     "region rank": (
-        nest(Intrinsic("go", (Region(Y, (I, J), (1,)),))),
+        nest(ir.Intrinsic("go", (ir.Region(Y, (I, J), (1,)),))),
         "function f, at `go(y[i +: 1])`: number of extents of a region of y; found 1; expected 2, its rank",
     ),
     "region extents": (
-        nest(Intrinsic("go", (Region(Y, (I, J), (1, 5)),))),
+        nest(ir.Intrinsic("go", (ir.Region(Y, (I, J), (1, 5)),))),
         "function f, at `go(y[i +: 1, j +: 5])`: extents of a region of y; found [1, 5]; expected 1 or more, at most [4, 4]",
     ),
     "region outside": (
-        nest(Intrinsic("go", (Region(Y, (I, J), (1, 2)),))),
+        nest(ir.Intrinsic("go", (ir.Region(Y, (I, J), (1, 2)),))),
         "function f, at `go(y[i +: 1, j +: 2])`: index 1 into y leaves its shape; found 'j in 0..3'; expected 0..2",
     ),
     "intrinsic writes an input": (
-        nest(Intrinsic("go", (Region(X, (I, J), (1, 1)),))),
+        nest(ir.Intrinsic("go", (ir.Region(X, (I, J), (1, 1)),))),
         "function f, at `go(x[i +: 1, j +: 1])`: x is written; found 'an input'",
     ),
 }
@@ -293,7 +275,7 @@ BROKEN: dict[str, tuple[Function, str]] = {
 def test_refuses(name: str) -> None:
     func, words = BROKEN[name]
     with pytest.raises(CompileError) as caught:
-        verify(func)
+        ir.verify(func)
     assert str(caught.value).startswith(words)
     assert "\n" not in str(caught.value)
 
@@ -333,13 +315,13 @@ LEGAL = {
 }
 
 
-def inside_loops(text: str) -> Function:
-    return parse(HEAD + indent(dedent(text), " " * 12))
+def inside_loops(text: str) -> ir.Function:
+    return ir.parse(HEAD + indent(dedent(text), " " * 12))
 
 
 @pytest.mark.parametrize("name", LEGAL)
 def test_takes(name: str) -> None:
-    verify(inside_loops(LEGAL[name]))
+    ir.verify(inside_loops(LEGAL[name]))
 
 
 @pytest.mark.parametrize(
@@ -361,15 +343,15 @@ def test_takes(name: str) -> None:
     ],
 )
 def test_lowered_refuses_what_lowering_removes(text: str, words: str) -> None:
-    verify(inside_loops(text))
+    ir.verify(inside_loops(text))
     with pytest.raises(CompileError) as caught:
-        verify(inside_loops(text), lowered=True)
+        ir.verify(inside_loops(text), lowered=True)
     assert str(caught.value).startswith(words)
 
 
 def test_takes_random_functions() -> None:
     for seed in range(100):
         try:
-            verify(random_case(seed).function)
+            ir.verify(random_case(seed).function)
         except CompileError as error:
             raise AssertionError(f"seed {seed}") from error

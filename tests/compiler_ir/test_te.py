@@ -7,9 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from vdla.compiler import te
-from vdla.compiler.ir import Allocate, Block, interpret, verify
-from vdla.compiler.ir.traverse import walk_stmt
+from vdla.compiler import ir, te
 from vdla.errors import CompileError
 from vdla.isa.semantics import pack_scale, requantise, rescale
 
@@ -20,8 +18,8 @@ INTS = RNG.integers(-1000, 1000, (3, 5)).astype(np.int32)
 
 def run(inputs: dict[str, np.ndarray], output: te.Tensor, tensors: list[te.Tensor]) -> np.ndarray:
     function = te.create_function("f", tensors, [output])
-    verify(function)
-    return interpret(function, inputs)[0]
+    ir.verify(function)
+    return ir.interpret(function, inputs)[0]
 
 
 def apply(array: np.ndarray, element) -> np.ndarray:
@@ -145,13 +143,13 @@ def test_a_function_has_one_nest_for_each_stage_and_allocates_only_the_intermedi
     x, w, y = conv2d_stages(1, 2, 4, 2, 3, 1, 1)
     relu = te.compute(y.shape, lambda *i: te.maximum(y[i], 0), "relu", annotations=(("role", "epilogue"),))
     function = te.create_function("f", [x, w], [relu])
-    statements = list(walk_stmt(function.body))
-    assert [s.name for s in statements if isinstance(s, Block)] == ["pad", "conv", "relu"]
-    assert [s.buffer.name for s in statements if isinstance(s, Allocate)] == ["pad", "conv"]
+    statements = list(ir.walk_stmt(function.body))
+    assert [s.name for s in statements if isinstance(s, ir.Block)] == ["pad", "conv", "relu"]
+    assert [s.buffer.name for s in statements if isinstance(s, ir.Allocate)] == ["pad", "conv"]
     assert [p.name for p in function.params] == ["x", "w", "relu"]
-    kinds = [it.kind for s in statements if isinstance(s, Block) and s.name == "conv" for it in s.iters]
+    kinds = [it.kind for s in statements if isinstance(s, ir.Block) and s.name == "conv" for it in s.iters]
     assert kinds == ["spatial"] * 4 + ["reduce"] * 3
-    assert [s.annotations for s in statements if isinstance(s, Block)][2] == (("role", "epilogue"),)
+    assert [s.annotations for s in statements if isinstance(s, ir.Block)][2] == (("role", "epilogue"),)
 
 
 def test_an_output_can_be_read_by_another_stage_and_names_are_made_unique() -> None:
@@ -160,9 +158,9 @@ def test_an_output_can_be_read_by_another_stage_and_names_are_made_unique() -> N
     second = te.compute((4,), lambda i: first[i] * 2, "y")
     third = te.compute((4,), lambda i: second[i] + first[i], "y")
     function = te.create_function("f", [x], [third, first])
-    verify(function)
+    ir.verify(function)
     assert [p.name for p in function.params] == ["x", "y", "y_1"]
-    outputs = interpret(function, [np.arange(4, dtype=np.int32)])
+    outputs = ir.interpret(function, [np.arange(4, dtype=np.int32)])
     np.testing.assert_array_equal(outputs, [[3, 6, 9, 12], [1, 2, 3, 4]])
 
 

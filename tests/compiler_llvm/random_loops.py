@@ -6,25 +6,7 @@ import random
 
 import numpy as np
 
-from vdla.compiler.ir.nodes import (
-    Allocate,
-    Binary,
-    Buffer,
-    Call,
-    Cast,
-    Const,
-    Expr,
-    For,
-    Function,
-    If,
-    Load,
-    Select,
-    Stmt,
-    Store,
-    Var,
-    all_of,
-    seq,
-)
+from vdla.compiler import ir
 
 KINDS = ("serial", "serial", "vectorized", "vectorized", "unrolled", "parallel")
 INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
@@ -42,110 +24,114 @@ class LoopMaker:
         self.counter += 1
         return f"{prefix}{self.counter}"
 
-    def function(self) -> Function:
+    def function(self) -> ir.Function:
         r = self.random
         shape = tuple(r.choice((1, 2, 3, 5, 16, 17, 33, 70)) for _ in range(r.choice((1, 2, 2, 3))))
         shape = shape if np.prod(shape) <= 4000 else shape[:2]
         inputs = [
-            Buffer(self.name("x"), tuple(r.choice((1, 2, 7, 19)) for _ in range(r.choice((1, 2)))), r.choice(self.dtypes))
+            ir.Buffer(self.name("x"), tuple(r.choice((1, 2, 7, 19)) for _ in range(r.choice((1, 2)))), r.choice(self.dtypes))
             for _ in range(2)
         ]
-        output = Buffer("out", shape, r.choice(self.dtypes))
+        output = ir.Buffer("out", shape, r.choice(self.dtypes))
         if r.random() < 0.4:
-            middle = Buffer("middle", shape, r.choice(self.dtypes))
-            body: Stmt = Allocate(middle, seq(self.stage(middle, inputs), self.stage(output, [*inputs, middle])))
+            middle = ir.Buffer("middle", shape, r.choice(self.dtypes))
+            body: ir.Stmt = ir.Allocate(middle, ir.seq(self.stage(middle, inputs), self.stage(output, [*inputs, middle])))
         else:
             body = self.stage(output, inputs)
-        return Function("random", (*inputs, output), body)
+        return ir.Function("random", (*inputs, output), body)
 
-    def stage(self, target: Buffer, sources: list[Buffer]) -> Stmt:
+    def stage(self, target: ir.Buffer, sources: list[ir.Buffer]) -> ir.Stmt:
         """Write every element of `target` once, perhaps as a sum, its last axis perhaps split with a guarded tail."""
         r = self.random
-        axes = [Var(self.name("i")) for _ in target.shape]
+        axes = [ir.Var(self.name("i")) for _ in target.shape]
         loops = list(zip(axes, target.shape, strict=True))
-        element: list[Expr] = list(axes)
-        guard: Expr | None = None
+        element: list[ir.Expr] = list(axes)
+        guard: ir.Expr | None = None
         if r.random() < 0.5:
             factor = r.choice((2, 4, 8, 16))
-            outer, inner = Var(self.name("o")), Var(self.name("v"))
+            outer, inner = ir.Var(self.name("o")), ir.Var(self.name("v"))
             loops[-1:] = [(outer, -(-target.shape[-1] // factor)), (inner, factor)]
             element[-1] = outer * factor + inner
             guard = element[-1] < target.shape[-1] if target.shape[-1] % factor else None
         variables = [v for v, _ in loops]
-        body: Stmt = Store(target, tuple(element), self.expr(target.dtype, variables, sources, 3))
+        body: ir.Stmt = ir.Store(target, tuple(element), self.expr(target.dtype, variables, sources, 3))
         if r.random() < 0.4 and target.dtype != "bool":
-            k, extent = Var(self.name("k")), r.choice((1, 3, 8))
-            total = Binary("add", Load(target, tuple(element)), self.expr(target.dtype, [*variables, k], sources, 2))
+            k, extent = ir.Var(self.name("k")), r.choice((1, 3, 8))
+            total = ir.Binary("add", ir.Load(target, tuple(element)), self.expr(target.dtype, [*variables, k], sources, 2))
             kind = r.choice(("serial", "unrolled"))
-            body = seq(body, For(k, extent, Store(target, tuple(element), total), kind))
-        body = body if guard is None else If(guard, body)
+            body = ir.seq(body, ir.For(k, extent, ir.Store(target, tuple(element), total), kind))
+        body = body if guard is None else ir.If(guard, body)
         for var, extent in reversed(loops):
-            body = For(var, extent, body, r.choice(KINDS))
+            body = ir.For(var, extent, body, r.choice(KINDS))
         return body
 
-    def expr(self, dtype: str, variables: list[Var], sources: list[Buffer], depth: int) -> Expr:
+    def expr(self, dtype: str, variables: list[ir.Var], sources: list[ir.Buffer], depth: int) -> ir.Expr:
         r = self.random
         if depth == 0 or r.random() < 0.15:
             return self.leaf(dtype, variables, sources)
         operand = lambda: self.expr(dtype, variables, sources, depth - 1)  # noqa: E731
         if dtype == "bool":
-            return Binary(r.choice(("and", "or")), operand(), operand())
+            return ir.Binary(r.choice(("and", "or")), operand(), operand())
         choice = r.random()
         if choice < 0.5:
             ops = ("add", "sub", "mul", "min", "max") + (("shl", "shr") if dtype in INTEGERS else ())
-            return Binary(r.choice(ops), operand(), operand())
+            return ir.Binary(r.choice(ops), operand(), operand())
         if choice < 0.6 and dtype in INTEGERS:
-            return Binary(r.choice(("floordiv", "floormod")), operand(), Const(r.choice((1, 2, 3, 7, 16)), dtype))
+            return ir.Binary(r.choice(("floordiv", "floormod")), operand(), ir.Const(r.choice((1, 2, 3, 7, 16)), dtype))
         if choice < 0.75:
-            return Select(self.condition(variables, sources, depth - 1), operand(), operand())
+            return ir.Select(self.condition(variables, sources, depth - 1), operand(), operand())
         if choice < 0.85:
             other = r.choice([d for d in self.dtypes if d != "bool"])
             if dtype in INTEGERS and other not in INTEGERS:
                 return operand()
-            return Cast(dtype, self.expr(other, variables, sources, depth - 1))
+            return ir.Cast(dtype, self.expr(other, variables, sources, depth - 1))
         if dtype == "int32" and r.random() < 0.5:
             op = r.choice(("requantise", "rescale"))
             attributes = (("high", 100), ("low", -90)) if op == "requantise" else ()
-            return Call(op, (operand(), operand(), operand()), "int32", attributes)
+            return ir.Call(op, (operand(), operand(), operand()), "int32", attributes)
         if dtype in ("float32", "float64"):
-            return Call(r.choice(("tanh", "sigmoid", "abs", "floor", "round_even", "ceil")), (operand(),), dtype)
+            return ir.Call(r.choice(("tanh", "sigmoid", "abs", "floor", "round_even", "ceil")), (operand(),), dtype)
         return operand()
 
-    def condition(self, variables: list[Var], sources: list[Buffer], depth: int) -> Expr:
+    def condition(self, variables: list[ir.Var], sources: list[ir.Buffer], depth: int) -> ir.Expr:
         r = self.random
         if r.random() < 0.5:
-            return Binary(r.choice(("lt", "le", "gt", "ge", "eq", "ne")), self.index(variables), Const(r.randrange(12)))
+            return ir.Binary(r.choice(("lt", "le", "gt", "ge", "eq", "ne")), self.index(variables), ir.Const(r.randrange(12)))
         dtype = r.choice([d for d in self.dtypes if d in INTEGERS] or ["int32"])
-        return Binary(
-            r.choice(("lt", "ge", "eq", "ne")), self.expr(dtype, variables, sources, depth), Const(r.randrange(5), dtype)
+        return ir.Binary(
+            r.choice(("lt", "ge", "eq", "ne")), self.expr(dtype, variables, sources, depth), ir.Const(r.randrange(5), dtype)
         )
 
-    def index(self, variables: list[Var]) -> Expr:
+    def index(self, variables: list[ir.Var]) -> ir.Expr:
         r = self.random
-        index: Expr = r.choice(variables)
+        index: ir.Expr = r.choice(variables)
         for _ in range(r.randrange(3)):
-            other: Expr = r.choice((r.choice(variables), Const(r.randrange(-3, 9))))
-            index = Binary(r.choice(("add", "sub", "add")), index, other * r.choice((1, 1, 2, 5)))
+            other: ir.Expr = r.choice((r.choice(variables), ir.Const(r.randrange(-3, 9))))
+            index = ir.Binary(r.choice(("add", "sub", "add")), index, other * r.choice((1, 1, 2, 5)))
         if r.random() < 0.3:
-            index = Binary(r.choice(("floordiv", "floormod")), index, Const(r.choice((2, 3, 8))))
+            index = ir.Binary(r.choice(("floordiv", "floormod")), index, ir.Const(r.choice((2, 3, 8))))
         return index
 
-    def leaf(self, dtype: str, variables: list[Var], sources: list[Buffer]) -> Expr:
+    def leaf(self, dtype: str, variables: list[ir.Var], sources: list[ir.Buffer]) -> ir.Expr:
         r = self.random
         buffers = [b for b in sources if b.dtype == dtype]
         if buffers and r.random() < 0.7:
             buffer = r.choice(buffers)
             indices = tuple(self.index(variables) for _ in buffer.shape)
             if r.random() < 0.4:
-                return Load(buffer, tuple(Binary("floormod", i, Const(n)) for i, n in zip(indices, buffer.shape, strict=True)))
-            inside = all_of([c for i, n in zip(indices, buffer.shape, strict=True) for c in (i >= 0, i < n)])
-            return Select(inside, Load(buffer, indices), Const(r.randrange(5), dtype))
+                return ir.Load(
+                    buffer, tuple(ir.Binary("floormod", i, ir.Const(n)) for i, n in zip(indices, buffer.shape, strict=True))
+                )
+            inside = ir.all_of([c for i, n in zip(indices, buffer.shape, strict=True) for c in (i >= 0, i < n)])
+            return ir.Select(inside, ir.Load(buffer, indices), ir.Const(r.randrange(5), dtype))
         if r.random() < 0.3:
-            return Cast(dtype, r.choice(variables)) if dtype != "int32" else r.choice(variables)
-        return Const(r.randrange(2) if dtype == "bool" else r.randrange(-3, 9) if dtype != "uint8" else r.randrange(9), dtype)
+            return ir.Cast(dtype, r.choice(variables)) if dtype != "int32" else r.choice(variables)
+        return ir.Const(
+            r.randrange(2) if dtype == "bool" else r.randrange(-3, 9) if dtype != "uint8" else r.randrange(9), dtype
+        )
 
 
-def random_inputs(func: Function, seed: int) -> list[np.ndarray]:
+def random_inputs(func: ir.Function, seed: int) -> list[np.ndarray]:
     """Arrays for the inputs: all of an integer's range, floats of moderate size."""
     rng = np.random.default_rng(seed)
     arrays = []

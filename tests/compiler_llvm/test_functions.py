@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from vdla.compiler import ir
 from vdla.compiler.backends.llvm import compile_function
-from vdla.compiler.ir.nodes import Buffer, Call, For, Function, Store, Var
 from vdla.isa import semantics
 
 SAMPLE = 4099  # of the 2³² bit patterns, every 4099th (a prime): about a million floats of every sign, exponent and kind
@@ -19,11 +19,13 @@ def every_kind_of_float() -> np.ndarray:
 
 
 def apply(op: str, *arrays: np.ndarray, kind: str = "vectorized", attributes=()) -> np.ndarray:
-    dtype, i = str(arrays[0].dtype), Var("i")
-    buffers = [Buffer(f"x{k}", a.shape, dtype) for k, a in enumerate(arrays)]
-    y = Buffer("y", arrays[0].shape, dtype)
-    call = Call(op, tuple(b[i] for b in buffers), dtype, attributes)
-    return compile_function(Function(op, (*buffers, y), For(i, len(arrays[0]), Store(y, (i,), call), kind))).run(*arrays)[0]
+    dtype, i = str(arrays[0].dtype), ir.Var("i")
+    buffers = [ir.Buffer(f"x{k}", a.shape, dtype) for k, a in enumerate(arrays)]
+    y = ir.Buffer("y", arrays[0].shape, dtype)
+    call = ir.Call(op, tuple(b[i] for b in buffers), dtype, attributes)
+    return compile_function(ir.Function(op, (*buffers, y), ir.For(i, len(arrays[0]), ir.Store(y, (i,), call), kind))).run(
+        *arrays
+    )[0]
 
 
 def ulps(found: np.ndarray, exact: np.ndarray) -> float:

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from random_graphs import Net, by_numpy, float_network, integer_network
 
+from vdla.compiler import ir
 from vdla.compiler.graph.fuse import FusionGroup, fuse
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.verify import verify_graph
-from vdla.compiler.ir.nodes import Call, For, Function, Stmt, Store
-from vdla.compiler.ir.traverse import stmt_children, walk_expr
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.cpu import build, build_group_kernel, scheduled_group
 from vdla.compiler.passes.lower import lower
@@ -106,14 +105,14 @@ def test_elementwise_operators_ride_on_layers() -> None:
     assert [len(group.nodes) for group in check(net, "riders")] == [3, 3, 1, 1, 2]
 
 
-def evaluations(func: Function, op: str) -> int:
+def evaluations(func: ir.Function, op: str) -> int:
     """How often a function calls `op`."""
 
-    def visit(stmt: Stmt) -> int:
-        if isinstance(stmt, For):
+    def visit(stmt: ir.Stmt) -> int:
+        if isinstance(stmt, ir.For):
             return stmt.extent * visit(stmt.body)
-        own = sum(isinstance(e, Call) and e.op == op for e in walk_expr(stmt.value)) if isinstance(stmt, Store) else 0
-        return own + sum(map(visit, stmt_children(stmt)))
+        own = sum(isinstance(e, ir.Call) and e.op == op for e in ir.walk_expr(stmt.value)) if isinstance(stmt, ir.Store) else 0
+        return own + sum(map(visit, ir.stmt_children(stmt)))
 
     return visit(func.body)
 
@@ -146,11 +145,11 @@ def test_what_is_read_twice_at_one_place_is_inlined() -> None:
     net.op("mul", y, net.op("sigmoid", y))
     (group,) = fuse(net.graph())
     func, _ = scheduled_group(group, net.graph().type_of)
-    assert sum(isinstance(s, Store) for s in _leaves(lower(func, every_pass=True).body)) == 1
+    assert sum(isinstance(s, ir.Store) for s in _leaves(lower(func, every_pass=True).body)) == 1
 
 
-def _leaves(stmt: Stmt) -> list[Stmt]:
-    below = stmt_children(stmt)
+def _leaves(stmt: ir.Stmt) -> list[ir.Stmt]:
+    below = ir.stmt_children(stmt)
     return [leaf for child in below for leaf in _leaves(child)] if below else [stmt]
 
 

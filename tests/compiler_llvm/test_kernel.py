@@ -9,31 +9,15 @@ import threading
 import numpy as np
 import pytest
 
+from vdla.compiler import ir
 from vdla.compiler.backends.llvm import Target, compile_function, emit_object, jit, thread_pool
-from vdla.compiler.ir.nodes import (
-    Allocate,
-    Block,
-    Buffer,
-    Call,
-    Const,
-    For,
-    Function,
-    If,
-    Intrinsic,
-    Region,
-    Select,
-    Store,
-    Var,
-    all_of,
-    seq,
-)  # fmt: skip
 from vdla.errors import CompileError, RunError
 
 
-def scale(n: int = 40, kind: str = "vectorized", dtype: str = "float32", factor: int = 2) -> Function:
+def scale(n: int = 40, kind: str = "vectorized", dtype: str = "float32", factor: int = 2) -> ir.Function:
     """y = factor · x."""
-    x, y, i = Buffer("x", (n,), dtype), Buffer("y", (n,), dtype), Var("i")
-    return Function("scale", (x, y), For(i, n, Store(y, (i,), x[i] * factor), kind))
+    x, y, i = ir.Buffer("x", (n,), dtype), ir.Buffer("y", (n,), dtype), ir.Var("i")
+    return ir.Function("scale", (x, y), ir.For(i, n, ir.Store(y, (i,), x[i] * factor), kind))
 
 
 def test_a_kernel_computes_in_place_or_returns():
@@ -59,16 +43,16 @@ def test_arrays_that_do_not_fit_are_refused(arrays, words):
 
 
 def test_what_lowering_removes_is_refused_by_name():
-    x, i = Buffer("x", (4,), "float32"), Var("i")
+    x, i = ir.Buffer("x", (4,), "float32"), ir.Var("i")
     with pytest.raises(CompileError, match="lower the function first"):
-        compile_function(Function("f", (x,), Block("b", (), (), Store(x, (Const(0),), Const(0, "float32")))))
+        compile_function(ir.Function("f", (x,), ir.Block("b", (), (), ir.Store(x, (ir.Const(0),), ir.Const(0, "float32")))))
     with pytest.raises(CompileError, match="Intrinsic.*vdla.store"):
-        compile_function(Function("f", (x,), Intrinsic("vdla.store", (Region(x, (Const(0),), (1,)),))))
+        compile_function(ir.Function("f", (x,), ir.Intrinsic("vdla.store", (ir.Region(x, (ir.Const(0),), (1,)),))))
     with pytest.raises(CompileError, match="vthread"):
-        compile_function(Function("f", (x,), For(i, 4, Store(x, (i,), Const(0, "float32")), "vthread")))
-    y = Buffer("y", (4,), "int32")
+        compile_function(ir.Function("f", (x,), ir.For(i, 4, ir.Store(x, (i,), ir.Const(0, "float32")), "vthread")))
+    y = ir.Buffer("y", (4,), "int32")
     with pytest.raises(CompileError, match="exp on int32"):
-        compile_function(Function("f", (y,), For(i, 4, Store(y, (i,), Call("exp", (y[i],), "int32")))))
+        compile_function(ir.Function("f", (y,), ir.For(i, 4, ir.Store(y, (i,), ir.Call("exp", (y[i],), "int32")))))
 
 
 def fenced(count: int, dtype: str, after: bool) -> np.ndarray:
@@ -89,11 +73,13 @@ def fenced(count: int, dtype: str, after: bool) -> np.ndarray:
 def test_padding_reads_nothing_outside_the_buffer(kind, stride, after):
     """A stray read would end the process: the pages on either side are fenced."""
     n = 36
-    x, i = Buffer("x", (n,), "float32"), Var("i")
+    x, i = ir.Buffer("x", (n,), "float32"), ir.Var("i")
     index = i * stride - 3 * stride
-    inside = all_of([index >= 0, index < n])
-    y = Buffer("y", (n // stride + 9,), "float32")
-    func = Function("pad", (x, y), For(i, y.shape[0], Store(y, (i,), Select(inside, x[index], Const(-1.0, "float32"))), kind))
+    inside = ir.all_of([index >= 0, index < n])
+    y = ir.Buffer("y", (n // stride + 9,), "float32")
+    func = ir.Function(
+        "pad", (x, y), ir.For(i, y.shape[0], ir.Store(y, (i,), ir.Select(inside, x[index], ir.Const(-1.0, "float32"))), kind)
+    )
     data = fenced(n, "float32", after)
     data[:] = np.arange(n)
     (found,) = compile_function(func).run(data)
@@ -104,8 +90,8 @@ def test_padding_reads_nothing_outside_the_buffer(kind, stride, after):
 
 @pytest.mark.parametrize("kind", ["serial", "vectorized"])
 def test_guarded_stores_write_nothing_outside_the_buffer(kind):
-    x, y, i = Buffer("x", (40,), "int32"), Buffer("y", (37,), "int32"), Var("i")
-    func = Function("guard", (x, y), For(i, 40, If(i < 37, Store(y, (i,), x[i])), kind))
+    x, y, i = ir.Buffer("x", (40,), "int32"), ir.Buffer("y", (37,), "int32"), ir.Var("i")
+    func = ir.Function("guard", (x, y), ir.For(i, 40, ir.If(i < 37, ir.Store(y, (i,), x[i])), kind))
     out = fenced(37, "int32", True)
     compile_function(func)(np.arange(40, dtype="int32"), out)
     np.testing.assert_array_equal(out, np.arange(37))
@@ -113,18 +99,21 @@ def test_guarded_stores_write_nothing_outside_the_buffer(kind):
 
 def test_large_temporaries_live_on_the_heap():
     n = 100_000
-    x, t, y = (Buffer(name, (n,), "float32") for name in "xty")
-    i, j = Var("i"), Var("j")
-    body = Allocate(t, seq(For(i, n, Store(t, (i,), x[i] + 1.0)), For(j, n, Store(y, (j,), t[n - 1 - j] * 2.0), "vectorized")))
+    x, t, y = (ir.Buffer(name, (n,), "float32") for name in "xty")
+    i, j = ir.Var("i"), ir.Var("j")
+    body = ir.Allocate(
+        t,
+        ir.seq(ir.For(i, n, ir.Store(t, (i,), x[i] + 1.0)), ir.For(j, n, ir.Store(y, (j,), t[n - 1 - j] * 2.0), "vectorized")),
+    )
     data = np.random.default_rng(0).standard_normal(n).astype("float32")
-    np.testing.assert_allclose(compile_function(Function("big", (x, y), body)).run(data)[0], 2 * (data[::-1] + 1), rtol=1e-6)
+    np.testing.assert_allclose(compile_function(ir.Function("big", (x, y), body)).run(data)[0], 2 * (data[::-1] + 1), rtol=1e-6)
 
 
-def table(n: int) -> Function:
+def table(n: int) -> ir.Function:
     """A parallel loop inside a serial one, using its variable: y[r, i] = x[i] · r."""
-    x, y, r, i, k = Buffer("x", (n,), "int64"), Buffer("y", (3, n), "int64"), Var("r"), Var("i"), Var("k")
-    inner = For(k, 4, Store(y, (r, i * 4 + k), x[i * 4 + k] * r.astype("int64")), "vectorized")
-    return Function("table", (x, y), For(r, 3, For(i, n // 4, inner, "parallel")))
+    x, y, r, i, k = ir.Buffer("x", (n,), "int64"), ir.Buffer("y", (3, n), "int64"), ir.Var("r"), ir.Var("i"), ir.Var("k")
+    inner = ir.For(k, 4, ir.Store(y, (r, i * 4 + k), x[i * 4 + k] * r.astype("int64")), "vectorized")
+    return ir.Function("table", (x, y), ir.For(r, 3, ir.For(i, n // 4, inner, "parallel")))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

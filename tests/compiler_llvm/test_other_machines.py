@@ -12,10 +12,10 @@ from emulation import MACHINES, Machine, emulate
 from random_graphs import Net, by_numpy, float_network, integer_network
 from random_loops import INTEGERS, LoopMaker, random_inputs
 
+from vdla.compiler import ir
 from vdla.compiler.backends.llvm import Target, compile_function, emit_module, emit_object
 from vdla.compiler.backends.llvm.target import assembly_code
 from vdla.compiler.graph.fuse import fuse
-from vdla.compiler.ir.nodes import Allocate, Buffer, Call, For, Function, Store, Var, seq
 from vdla.compiler.ops.cpu import build_group_kernel, template_of, varying_inputs, workload_of
 from vdla.compiler.ops.cpu.templates import scheduled
 from vdla.compiler.passes.lower import lower
@@ -97,7 +97,7 @@ def integers(net: Net) -> None:
 class Work:
     """A lowered function for another machine, its inputs, what it gives here, and how near it must come."""
 
-    func: Function
+    func: ir.Function
     inputs: list[np.ndarray]
     expected: list[np.ndarray]
     exact: bool
@@ -121,22 +121,22 @@ def groups_of(net: Net, name: str, target: Target, dice: random.Random | None = 
     return found
 
 
-def loops(seed: int) -> Function:
+def loops(seed: int) -> ir.Function:
     return LoopMaker(seed, (*INTEGERS, "bool")).function()
 
 
-def large() -> Function:
+def large() -> ir.Function:
     """A parallel loop inside another, large enough to be worth threads, over a temporary that is not for the stack."""
     n = 1600
-    x, y, middle = Buffer("x", (n,), "int32"), Buffer("y", (40, n), "int32"), Buffer("middle", (40, n), "int32")
-    r, i, k, s, j = (Var(name) for name in "riksj")
-    inner = For(k, 8, Store(middle, (r, i * 8 + k), x[i * 8 + k] * r + 1), "vectorized")
-    first = For(r, 40, For(i, n // 8, inner, "parallel"))
-    second = For(s, 40, For(j, n, Store(y, (s, j), middle[39 - s, n - 1 - j]), "vectorized"), "parallel")
-    return Function("large", (x, y), Allocate(middle, seq(first, second)))
+    x, y, middle = ir.Buffer("x", (n,), "int32"), ir.Buffer("y", (40, n), "int32"), ir.Buffer("middle", (40, n), "int32")
+    r, i, k, s, j = (ir.Var(name) for name in "riksj")
+    inner = ir.For(k, 8, ir.Store(middle, (r, i * 8 + k), x[i * 8 + k] * r + 1), "vectorized")
+    first = ir.For(r, 40, ir.For(i, n // 8, inner, "parallel"))
+    second = ir.For(s, 40, ir.For(j, n, ir.Store(y, (s, j), middle[39 - s, n - 1 - j]), "vectorized"), "parallel")
+    return ir.Function("large", (x, y), ir.Allocate(middle, ir.seq(first, second)))
 
 
-def plain(func: Function, inputs: list[np.ndarray]) -> Work:
+def plain(func: ir.Function, inputs: list[np.ndarray]) -> Work:
     return Work(func, inputs, compile_function(func).run(*inputs), True)
 
 
@@ -211,8 +211,8 @@ def test_what_does_not_name_a_machine_is_refused_with_examples(triple):
 
 def test_floats_are_passed_in_registers_on_hard_float_arm():
     """`powf` gets its arguments in s0 and s1, where they are; the other convention moves them to r0 and r1."""
-    x, i = Buffer("x", (4,), "float32"), Var("i")
-    func = Function("powers", (x,), For(i, 4, Store(x, (i,), Call("pow", (x[i], x[i]), "float32"))))
+    x, i = ir.Buffer("x", (4,), "float32"), ir.Var("i")
+    func = ir.Function("powers", (x,), ir.For(i, 4, ir.Store(x, (i,), ir.Call("pow", (x[i], x[i]), "float32"))))
     target = MACHINES["armv7"].target
     assert b"powf" in emit_object(func, target)
     assembly = assembly_code(str(emit_module(func, target)), target)
@@ -221,8 +221,8 @@ def test_floats_are_passed_in_registers_on_hard_float_arm():
 
 
 def test_a_buffer_beyond_the_targets_memory_is_refused():
-    x, y, i = Buffer("x", (1,), "int8"), Buffer("y", (1 << 31,), "int8"), Var("i")
-    func = Function("huge", (x,), Allocate(y, For(i, 1, seq(Store(y, (i,), x[i]), Store(x, (i,), y[i])))))
+    x, y, i = ir.Buffer("x", (1,), "int8"), ir.Buffer("y", (1 << 31,), "int8"), ir.Var("i")
+    func = ir.Function("huge", (x,), ir.Allocate(y, ir.For(i, 1, ir.seq(ir.Store(y, (i,), x[i]), ir.Store(x, (i,), y[i])))))
     emit_module(func, MACHINES["aarch64"].target)
     with pytest.raises(CompileError, match="memory cannot hold; found '2,147,483,648 bytes'"):
         emit_module(func, MACHINES["armv7"].target)

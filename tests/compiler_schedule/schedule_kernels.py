@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vdla.compiler import te
-from vdla.compiler.ir.nodes import Binary, Buffer, Call, Const, Expr, Function, Select, Store, Var
+from vdla.compiler import ir, te
 from vdla.compiler.schedule import Schedule, TensorIntrinsic, tile_function
 
 BATCH, BLOCK_IN, BLOCK_OUT = 1, 4, 4
@@ -33,7 +32,7 @@ class Conv:
         return (self.width + 2 * self.padding - self.kernel) // self.stride + 1
 
 
-def conv2d(c: Conv, residual: bool = False, pad_value: int = 0) -> Function:
+def conv2d(c: Conv, residual: bool = False, pad_value: int = 0) -> ir.Function:
     """Packed int8 convolution with requantisation, and optionally a rescaled residual added before it."""
     x = te.placeholder((1, c.in_blocks, c.height, c.width, BATCH, BLOCK_IN), "int8", "X")
     w = te.placeholder((c.out_blocks, c.in_blocks, c.kernel, c.kernel, BLOCK_OUT, BLOCK_IN), "int8", "W")
@@ -71,7 +70,7 @@ def conv2d(c: Conv, residual: bool = False, pad_value: int = 0) -> Function:
     return te.create_function("conv2d", inputs, [y])
 
 
-def conv_arrays(func: Function, seed: int) -> dict[str, np.ndarray]:
+def conv_arrays(func: ir.Function, seed: int) -> dict[str, np.ndarray]:
     """Random inputs by name; scale words with small shifts."""
     generator = np.random.default_rng(seed)
     arrays = {}
@@ -86,37 +85,40 @@ def conv_arrays(func: Function, seed: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def acc(name: str) -> Buffer:
-    return Buffer(name, (BATCH, BLOCK_OUT), "int32", "vdla.acc")
+def acc(name: str) -> ir.Buffer:
+    return ir.Buffer(name, (BATCH, BLOCK_OUT), "int32", "vdla.acc")
 
 
 def tile_op(
-    name: str, value: Callable[..., Expr], dst: Buffer, *sources: Buffer, holes: tuple[Var, ...] = ()
+    name: str, value: Callable[..., ir.Expr], dst: ir.Buffer, *sources: ir.Buffer, holes: tuple[ir.Var, ...] = ()
 ) -> TensorIntrinsic:
     """dst[b, o] = value(b, o) over one tile."""
-    pattern = tile_function(name, dst.shape, lambda b, o: Store(dst, (b, o), value(b, o)), sources, dst)
+    pattern = tile_function(name, dst.shape, lambda b, o: ir.Store(dst, (b, o), value(b, o)), sources, dst)
     return TensorIntrinsic(f"vdla.{name}", pattern, (dst, *sources), holes)
 
 
 def vdla_intrinsics() -> dict[str, TensorIntrinsic]:
     """A few of VDLA's operations; loads by the scope they fill."""
     table = {}
-    predicate, pad = Var("predicate", "bool"), Var("pad_value", "int8")
+    predicate, pad = ir.Var("predicate", "bool"), ir.Var("pad_value", "int8")
     for scope, shape in (("inp", (BATCH, BLOCK_IN)), ("wgt", (BLOCK_OUT, BLOCK_IN))):
-        tile, source = Buffer("dst", shape, "int8", f"vdla.{scope}"), Buffer("src", shape, "int8")
+        tile, source = ir.Buffer("dst", shape, "int8", f"vdla.{scope}"), ir.Buffer("src", shape, "int8")
 
-        def padded(b: Var, c: Var, source: Buffer = source) -> Expr:
-            return Select(predicate, source[b, c], pad)
+        def padded(b: ir.Var, c: ir.Var, source: ir.Buffer = source) -> ir.Expr:
+            return ir.Select(predicate, source[b, c], pad)
 
         table[f"load.{scope}"] = tile_op("load", padded, tile, source, holes=(predicate, pad))
     shape = (BATCH, BLOCK_OUT)
     dst, x, y, bias, scale = acc("dst"), acc("x"), acc("y"), acc("bias"), acc("scale")
-    wide, narrow, out = Buffer("src", shape, "int32"), Buffer("src", shape, "int8"), Buffer("out", shape, "int8")
-    inp, wgt = Buffer("inp", (BATCH, BLOCK_IN), "int8", "vdla.inp"), Buffer("wgt", (BLOCK_OUT, BLOCK_IN), "int8", "vdla.wgt")
-    limits, imm = (("high", "high"), ("low", "low")), Var("imm")
+    wide, narrow, out = ir.Buffer("src", shape, "int32"), ir.Buffer("src", shape, "int8"), ir.Buffer("out", shape, "int8")
+    inp, wgt = (
+        ir.Buffer("inp", (BATCH, BLOCK_IN), "int8", "vdla.inp"),
+        ir.Buffer("wgt", (BLOCK_OUT, BLOCK_IN), "int8", "vdla.wgt"),
+    )
+    limits, imm = (("high", "high"), ("low", "low")), ir.Var("imm")
 
-    def product(b: Var, o: Var, i: Var) -> Store:
-        return Store(dst, (b, o), dst[b, o] + inp[b, i].astype("int32") * wgt[o, i].astype("int32"))
+    def product(b: ir.Var, o: ir.Var, i: ir.Var) -> ir.Store:
+        return ir.Store(dst, (b, o), dst[b, o] + inp[b, i].astype("int32") * wgt[o, i].astype("int32"))
 
     gemm = tile_function("gemm", (BATCH, BLOCK_OUT, BLOCK_IN), product, [inp, wgt], dst)
     return table | {
@@ -124,14 +126,14 @@ def vdla_intrinsics() -> dict[str, TensorIntrinsic]:
         "load.out": tile_op("load", lambda b, o: narrow[b, o].astype("int32"), dst, narrow),
         "store": tile_op("store", lambda b, o: x[b, o].astype("int8"), out, x),
         "gemm": TensorIntrinsic("vdla.gemm", gemm, (dst, inp, wgt)),
-        "gemm_reset": tile_op("gemm_reset", lambda b, o: Const(0), dst),
+        "gemm_reset": tile_op("gemm_reset", lambda b, o: ir.Const(0), dst),
         "add": tile_op("alu.add", lambda b, o: x[b, o] + y[b, o], dst, x, y),
-        "max": tile_op("alu.max", lambda b, o: Binary("max", x[b, o], imm), dst, x, holes=(imm,)),
+        "max": tile_op("alu.max", lambda b, o: ir.Binary("max", x[b, o], imm), dst, x, holes=(imm,)),
         "requantise": tile_op(
             "alu.requantise",
-            lambda b, o: Call("requantise", (x[b, o], bias[b, o], scale[b, o]), "int32", limits),
+            lambda b, o: ir.Call("requantise", (x[b, o], bias[b, o], scale[b, o]), "int32", limits),
             dst, x, bias, scale,
-            holes=(Var("low"), Var("high")),
+            holes=(ir.Var("low"), ir.Var("high")),
         ),
     }  # fmt: skip
 
@@ -150,7 +152,7 @@ class Tiling:
     tensorize: bool = True
 
 
-def schedule_conv2d(func: Function, t: Tiling, *, residual: bool = False, check: bool = False) -> Schedule:
+def schedule_conv2d(func: ir.Function, t: Tiling, *, residual: bool = False, check: bool = False) -> Schedule:
     """The schedule of the brief: output tiles outside, input blocks in steps, epilogue on the tile."""
     s = Schedule(func, check=check)
     weights = s.cache_read("A", "W", "vdla.wgt")
@@ -182,7 +184,7 @@ def schedule_conv2d(func: Function, t: Tiling, *, residual: bool = False, check:
     init = s.decompose_reduction("A", cb0)
     if t.tensorize:
         table = vdla_intrinsics()
-        padded = "load.inp" if any(isinstance(n, Select) for n in [s.get("Xp").body.value]) else "load.inp"
+        padded = "load.inp" if any(isinstance(n, ir.Select) for n in [s.get("Xp").body.value]) else "load.inp"
         choices = {
             "Xp": padded,
             weights: "load.wgt",

@@ -8,11 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vdla.compiler import te
+from vdla.compiler import ir, te
 from vdla.compiler.backends.llvm import compile_function
 from vdla.compiler.ir.interpreter import interpret
-from vdla.compiler.ir.nodes import Allocate, Buffer, For, Function, Store, Var
-from vdla.compiler.ir.traverse import walk_stmt
 from vdla.compiler.passes.lower import PIPELINE, lower
 from vdla.compiler.schedule import Schedule
 from vdla.errors import CompileError
@@ -20,16 +18,16 @@ from vdla.errors import CompileError
 MODULE = sys.modules["vdla.compiler.passes.lower"]
 
 
-def copied(extent: int = 8) -> Function:
-    x, y, i = Buffer("x", (8,), "int8"), Buffer("y", (8,), "int8"), Var("i")
-    return Function("copied", (x, y), For(i, extent, Store(y, (i,), x[i])))
+def copied(extent: int = 8) -> ir.Function:
+    x, y, i = ir.Buffer("x", (8,), "int8"), ir.Buffer("y", (8,), "int8"), ir.Var("i")
+    return ir.Function("copied", (x, y), ir.For(i, extent, ir.Store(y, (i,), x[i])))
 
 
-def too_far(func: Function) -> Function:
+def too_far(func: ir.Function) -> ir.Function:
     return copied(9)
 
 
-def use(monkeypatch: pytest.MonkeyPatch, *passes: tuple[str, Callable[[Function], Function]]) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, *passes: tuple[str, Callable[[ir.Function], ir.Function]]) -> None:
     monkeypatch.setattr(MODULE, "PIPELINE", passes)
 
 
@@ -60,7 +58,7 @@ def test_a_dump_shows_the_pass_at_fault(monkeypatch) -> None:
     assert stages == ["input", "broken"]
 
 
-def transposed(alignment: int) -> Function:
+def transposed(alignment: int) -> ir.Function:
     """T = x transposed, its rows of 6 aligned; y is T's first 5 columns, plus 1."""
     x = te.placeholder((6, 4), "int32", "x")
     t = te.compute((4, 6), lambda i, j: x[j, i], "T")
@@ -72,7 +70,7 @@ def transposed(alignment: int) -> Function:
 @pytest.mark.parametrize(("alignment", "row"), [(8, 8), (5, 10), (4, 8), (1, 6)])
 def test_aligned_rows_are_padded_and_everything_else_is_as_before(alignment: int, row: int) -> None:
     lowered = lower(transposed(alignment), every_pass=True)
-    (allocation,) = [stmt for stmt in walk_stmt(lowered.body) if isinstance(stmt, Allocate)]
+    (allocation,) = [stmt for stmt in ir.walk_stmt(lowered.body) if isinstance(stmt, ir.Allocate)]
     assert (allocation.buffer.shape[-1], allocation.annotations) == (row, ())
     x = np.arange(24, dtype="int32").reshape(6, 4)
     for result in (interpret(lowered, [x])[0], compile_function(lowered).run(x)[0]):

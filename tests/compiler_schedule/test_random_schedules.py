@@ -10,11 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vdla.compiler import te
+from vdla.compiler import ir, te
 from vdla.compiler.ir.interpreter import interpret
-from vdla.compiler.ir.nodes import Binary, Const, For, Function, Stmt
 from vdla.compiler.ir.printer import to_text
-from vdla.compiler.ir.traverse import map_stmt, substitute_stmt, walk_stmt
 from vdla.compiler.ir.verify import verify
 from vdla.compiler.passes import lower
 from vdla.compiler.schedule import Schedule
@@ -23,7 +21,7 @@ from vdla.errors import CompileError
 SEEDS = range(2000 if os.environ.get("VDLA_LONG") else 120)
 
 
-def random_function(r: random.Random) -> Function:
+def random_function(r: random.Random) -> ir.Function:
     """A few stages over an input of rank 1 to 3, each of one of `STAGES`; one or two outputs."""
     rank = r.randint(1, 3)
     shape = tuple(r.randint(1, 7) for _ in range(rank))
@@ -123,7 +121,7 @@ STAGES = (elementwise, elementwise, stencil, pad, strided, reduction, transpose,
 
 def random_step(r: random.Random, s: Schedule) -> str:
     """Try one step; its text."""
-    loops = [x.var for x in walk_stmt(s.func.body) if isinstance(x, For)]
+    loops = [x.var for x in ir.walk_stmt(s.func.body) if isinstance(x, ir.For)]
     blocks = s.blocks()
     block = r.choice(blocks)
     own = s.loops(block) or loops
@@ -176,7 +174,7 @@ def check_seed(seed: int) -> list[str]:
     arrays = [np.random.default_rng(seed).integers(-50, 50, p.shape, dtype=np.int32) for p in inputs]
     expected = interpret(func, arrays)
 
-    def compare(stage: str, changed: Function, where: str) -> None:
+    def compare(stage: str, changed: ir.Function, where: str) -> None:
         for got, wanted in zip(interpret(changed, arrays), expected, strict=True):
             np.testing.assert_array_equal(got, wanted, err_msg=f"{stage}, {where}\n{to_text(changed)}")
 
@@ -191,7 +189,7 @@ def check_seed(seed: int) -> list[str]:
             raise AssertionError(f"{problem}; {where}") from problem
         compare("scheduled", schedule.func, where)
 
-    def compare_stage(name: str, lowered: Function) -> None:
+    def compare_stage(name: str, lowered: ir.Function) -> None:
         compare(name, lowered, where)
 
     try:
@@ -202,16 +200,16 @@ def check_seed(seed: int) -> list[str]:
     return done
 
 
-def concurrent_backwards(func: Function) -> Function:
+def concurrent_backwards(func: ir.Function) -> ir.Function:
     """The iterations of every loop that may run at once, in the opposite order."""
 
-    def change(stmt: Stmt) -> Stmt:
-        if isinstance(stmt, For) and stmt.kind not in ("serial", "unrolled"):
-            backwards = Binary("sub", Const(stmt.extent - 1), stmt.var)
-            return replace(stmt, body=substitute_stmt(stmt.body, {stmt.var: backwards}))
+    def change(stmt: ir.Stmt) -> ir.Stmt:
+        if isinstance(stmt, ir.For) and stmt.kind not in ("serial", "unrolled"):
+            backwards = ir.Binary("sub", ir.Const(stmt.extent - 1), stmt.var)
+            return replace(stmt, body=ir.substitute_stmt(stmt.body, {stmt.var: backwards}))
         return stmt
 
-    return replace(func, body=map_stmt(func.body, change))
+    return replace(func, body=ir.map_stmt(func.body, change))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

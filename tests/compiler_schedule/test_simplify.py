@@ -7,13 +7,13 @@ import random
 
 import pytest
 
-from vdla.compiler.ir.nodes import Binary, Buffer, Const, Expr, For, If, Select, Seq, Stmt, Store, Var
+from vdla.compiler import ir
 from vdla.compiler.ir.printer import to_text
 from vdla.compiler.passes.affine import interval, linear_form
 from vdla.compiler.passes.region import Access, accesses, exact_box, union_box
 from vdla.compiler.passes.simplify import EMPTY, simplify, simplify_stmt
 
-I, J, K = Var("i"), Var("j"), Var("k")
+I, J, K = ir.Var("i"), ir.Var("j"), ir.Var("k")
 
 OPERATIONS = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "floordiv": lambda a, b: a // b,
@@ -23,36 +23,36 @@ OPERATIONS = {
 }  # fmt: skip
 
 
-def evaluate(expr: Expr, values: dict[Var, int]) -> int:
+def evaluate(expr: ir.Expr, values: dict[ir.Var, int]) -> int:
     match expr:
-        case Const(value, _):
+        case ir.Const(value, _):
             return int(value)
-        case Var():
+        case ir.Var():
             return values[expr]
-        case Binary(op, a, b):
+        case ir.Binary(op, a, b):
             return int(OPERATIONS[op](evaluate(a, values), evaluate(b, values)))
-        case Select(condition, a, b):
+        case ir.Select(condition, a, b):
             return evaluate(a, values) if evaluate(condition, values) else evaluate(b, values)
     raise AssertionError(f"unexpected {expr}")
 
 
-def random_index(r: random.Random, depth: int) -> Expr:
+def random_index(r: random.Random, depth: int) -> ir.Expr:
     if depth == 0 or r.random() < 0.15:
-        return r.choice([I, J, K, Const(r.randint(-9, 9))])
+        return r.choice([I, J, K, ir.Const(r.randint(-9, 9))])
     op = r.choice(["add", "add", "sub", "mul", "floordiv", "floordiv", "floormod", "floormod", "min", "max", "select"])
     a = random_index(r, depth - 1)
     if op == "select":
-        return Select(random_condition(r, depth - 1), a, random_index(r, depth - 1))
+        return ir.Select(random_condition(r, depth - 1), a, random_index(r, depth - 1))
     if op in ("floordiv", "floormod", "mul"):
-        return Binary(op, a, Const(r.choice([1, 2, 3, 4, 6, 8, 12])))
-    return Binary(op, a, random_index(r, depth - 1))
+        return ir.Binary(op, a, ir.Const(r.choice([1, 2, 3, 4, 6, 8, 12])))
+    return ir.Binary(op, a, random_index(r, depth - 1))
 
 
-def random_condition(r: random.Random, depth: int) -> Expr:
+def random_condition(r: random.Random, depth: int) -> ir.Expr:
     if depth > 0 and r.random() < 0.3:
-        return Binary(r.choice(["and", "or"]), random_condition(r, depth - 1), random_condition(r, depth - 1))
+        return ir.Binary(r.choice(["and", "or"]), random_condition(r, depth - 1), random_condition(r, depth - 1))
     op = r.choice(["lt", "le", "gt", "ge", "eq", "ne"])
-    return Binary(op, random_index(r, depth), random_index(r, depth) if r.random() < 0.3 else Const(r.randint(-8, 20)))
+    return ir.Binary(op, random_index(r, depth), random_index(r, depth) if r.random() < 0.3 else ir.Const(r.randint(-8, 20)))
 
 
 @pytest.mark.parametrize("seed", range(300))
@@ -75,16 +75,18 @@ def test_split_and_fused_indices_come_back(seed: int) -> None:
     """Splitting a loop and fusing the parts again leaves an affine index."""
     r = random.Random(seed)
     factors = [r.randint(1, 5) for _ in range(r.randint(2, 4))]
-    total, fused, value = 1, Var("f"), Const(0)
-    expr: Expr = value
+    total, fused, value = 1, ir.Var("f"), ir.Const(0)
+    expr: ir.Expr = value
     for position, factor in enumerate(factors):
         inner = 1
         for f in factors[position + 1 :]:
             inner *= f
-        part = Binary("floordiv", fused, Const(inner))
-        expr = expr + Binary("mul", part if position == 0 else Binary("floormod", part, Const(factor)), Const(inner))
+        part = ir.Binary("floordiv", fused, ir.Const(inner))
+        expr = expr + ir.Binary(
+            "mul", part if position == 0 else ir.Binary("floormod", part, ir.Const(factor)), ir.Const(inner)
+        )
         total *= factor
-    assert simplify(expr, {fused: (0, total - 1)}) == (fused if total > 1 else Const(0)), f"seed {seed}: {factors}"
+    assert simplify(expr, {fused: (0, total - 1)}) == (fused if total > 1 else ir.Const(0)), f"seed {seed}: {factors}"
 
 
 @pytest.mark.parametrize(
@@ -105,13 +107,13 @@ def test_split_and_fused_indices_come_back(seed: int) -> None:
         (J < 4, "true"),
         (I * 2 - 6 >= 0, "i >= 3"),
         (I - 1 >= 0, "i >= 1"),
-        (Binary("and", J < 4, I < 3), "i < 3"),
-        (Binary("min", J, Const(3)), "j"),
-        (Binary("max", I + 5, J), "i + 5"),
-        (Binary("eq", I * 2, Const(3)), "false"),
+        (ir.Binary("and", J < 4, I < 3), "i < 3"),
+        (ir.Binary("min", J, ir.Const(3)), "j"),
+        (ir.Binary("max", I + 5, J), "i + 5"),
+        (ir.Binary("eq", I * 2, ir.Const(3)), "false"),
     ],
 )
-def test_forms(expr: Expr, expected: str) -> None:
+def test_forms(expr: ir.Expr, expected: str) -> None:
     assert to_text(simplify(expr, {I: (0, 9), J: (0, 3), K: (0, 99)})) == expected
 
 
@@ -121,7 +123,7 @@ def test_linear_form() -> None:
     assert linear_form((I * 4 + J) // 4, {J: (0, 3)}) == ({I: 1}, 0)
 
 
-def touched(access: Access, values: dict[Var, int]) -> set[tuple[int, ...]]:
+def touched(access: Access, values: dict[ir.Var, int]) -> set[tuple[int, ...]]:
     """Every element an access touches, the outer variables being at `values`."""
     inner = list(access.inner)
     points = itertools.product(*(range(access.inner[v][0], access.inner[v][1] + 1) for v in inner))
@@ -132,12 +134,12 @@ def touched(access: Access, values: dict[Var, int]) -> set[tuple[int, ...]]:
 def test_regions_hold_what_is_touched(seed: int) -> None:
     """union_box holds every element inside the buffer, for affine and other indices; exact_box holds nothing else."""
     r = random.Random(seed)
-    buffer = Buffer("B", (r.randint(1, 40), r.randint(1, 12)), "int32")
+    buffer = ir.Buffer("B", (r.randint(1, 40), r.randint(1, 12)), "int32")
     inner = {J: r.randint(1, 4), K: r.randint(1, 4)}
     index = (random_index(r, r.randint(1, 3)), random_index(r, 1))
-    stmt: Stmt = Store(buffer, index, Const(0))
+    stmt: ir.Stmt = ir.Store(buffer, index, ir.Const(0))
     for var, extent in inner.items():
-        stmt = For(var, extent, stmt)
+        stmt = ir.For(var, extent, stmt)
     outer = {I: (0, r.randint(0, 5))}
     found = list(accesses(stmt))
     box, exact = union_box(found, buffer, outer), exact_box(found[0], outer)
@@ -154,24 +156,26 @@ def test_regions_hold_what_is_touched(seed: int) -> None:
             assert elements == set(whole), f"exact {exact}, {where}"
 
 
-def simplified(stmt: Stmt) -> str:
+def simplified(stmt: ir.Stmt) -> str:
     result = simplify_stmt(stmt, {}, EMPTY)
     return "" if result is None else to_text(result)
 
 
 def test_statements() -> None:
-    y = Buffer("y", (16,), "int32")
-    store = Store(y, (I * 4 + J,), Const(1))
-    assert simplified(For(I, 1, For(J, 4, store))) == "for j in range(4):\n    y[j] = 1"
+    y = ir.Buffer("y", (16,), "int32")
+    store = ir.Store(y, (I * 4 + J,), ir.Const(1))
+    assert simplified(ir.For(I, 1, ir.For(J, 4, store))) == "for j in range(4):\n    y[j] = 1"
     assert (
-        simplified(For(I, 4, For(J, 4, If(I < 2, store))))
+        simplified(ir.For(I, 4, ir.For(J, 4, ir.If(I < 2, store))))
         == "for i in range(2):\n    for j in range(4):\n        y[i * 4 + j] = 1"
     )
-    test = If(Binary("and", I * 4 + J < 9, J < 3), store)
+    test = ir.If(ir.Binary("and", I * 4 + J < 9, J < 3), store)
     expected = "for i in range(4):\n    for j in range(3):\n        if i * 4 + j < 9:\n            y[i * 4 + j] = 1"
-    assert simplified(For(I, 4, For(J, 4, test))) == expected
-    assert simplified(For(I, 4, If(I >= 4, store))) == ""
-    assert simplified(For(I, 3, For(J, 1, If(K < 3, Seq((store, store)))))).startswith("if k < 3:\n    for i in range(3):")
-    nested = For(I, 4, If(K < 3, For(J, 4, If(K < 3, store))))
+    assert simplified(ir.For(I, 4, ir.For(J, 4, test))) == expected
+    assert simplified(ir.For(I, 4, ir.If(I >= 4, store))) == ""
+    assert simplified(ir.For(I, 3, ir.For(J, 1, ir.If(K < 3, ir.Seq((store, store)))))).startswith(
+        "if k < 3:\n    for i in range(3):"
+    )
+    nested = ir.For(I, 4, ir.If(K < 3, ir.For(J, 4, ir.If(K < 3, store))))
     assert simplified(nested) == "if k < 3:\n    for i in range(4):\n        for j in range(4):\n            y[i * 4 + j] = 1"
-    assert simplified(For(I, 1, store, "thread_x")) == "for i in thread_x(1):\n    y[j] = 1"
+    assert simplified(ir.For(I, 1, store, "thread_x")) == "for i in thread_x(1):\n    y[j] = 1"

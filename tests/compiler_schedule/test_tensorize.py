@@ -9,11 +9,9 @@ import pytest
 from schedule_kernels import Conv, Tiling, conv2d, conv_arrays, schedule_conv2d, tile_op, vdla_intrinsics
 from test_steps import arguments, golden, matmul
 
-from vdla.compiler import te
+from vdla.compiler import ir, te
 from vdla.compiler.ir.interpreter import interpret
-from vdla.compiler.ir.nodes import Block, Buffer, Function, Intrinsic, Store
 from vdla.compiler.ir.printer import to_text
-from vdla.compiler.ir.traverse import walk_stmt
 from vdla.compiler.passes import lower
 from vdla.compiler.schedule import Schedule, TensorIntrinsic, tile_function
 from vdla.errors import CompileError
@@ -21,8 +19,8 @@ from vdla.errors import CompileError
 
 def dot4() -> TensorIntrinsic:
     """out += Σ a[k] · b[k] over 4 elements, written with the factors the other way round than matmul's."""
-    out, a, b = Buffer("out", (1,), "int32"), Buffer("a", (4,), "int32"), Buffer("b", (4, 1), "int32")
-    body = tile_function("dot4", (1, 4), lambda o, k: Store(out, (o,), out[o] + b[k, o] * a[k]), [a, b], out)
+    out, a, b = ir.Buffer("out", (1,), "int32"), ir.Buffer("a", (4,), "int32"), ir.Buffer("b", (4, 1), "int32")
+    body = tile_function("dot4", (1, 4), lambda o, k: ir.Store(out, (o,), out[o] + b[k, o] * a[k]), [a, b], out)
     return TensorIntrinsic("test.dot4", body, (out, a, b))
 
 
@@ -34,8 +32,8 @@ def run_dot4(regions: Sequence[np.ndarray | None], attributes: Mapping[str, obje
     out += (a.reshape(-1) * b.reshape(-1)).sum(dtype=np.int32)
 
 
-def intrinsics_in(func: Function) -> list[Intrinsic]:
-    return [s for s in walk_stmt(func.body) if isinstance(s, Intrinsic)]
+def intrinsics_in(func: ir.Function) -> list[ir.Intrinsic]:
+    return [s for s in ir.walk_stmt(func.body) if isinstance(s, ir.Intrinsic)]
 
 
 @pytest.mark.parametrize("reduction", [8, 12])
@@ -56,7 +54,7 @@ def test_split_loop_is_a_tile(reduction: int) -> None:
         np.testing.assert_array_equal(got, interpret(func, arguments(func))[0])
 
 
-def elementwise(value: str) -> Function:
+def elementwise(value: str) -> ir.Function:
     """y = f(x) over [3][5] tiles of 1 × 4, all in vdla.acc but x and y."""
     x = te.placeholder((3, 5, 1, 4), "int32", "x")
     wide = te.compute(x.shape, lambda *e: x[e], "wide")
@@ -70,7 +68,7 @@ def elementwise(value: str) -> Function:
     return te.create_function("elementwise", [x], [te.compute(x.shape, lambda *e: te.cast(out[e], "int8"), "y")])
 
 
-def scoped(func: Function) -> Schedule:
+def scoped(func: ir.Function) -> Schedule:
     s = Schedule(func, check=True)
     for block in ("wide", "out"):
         s.set_scope(block, "vdla.acc")
@@ -115,7 +113,7 @@ def test_tensorised_blocks_still_move() -> None:
 def test_padding_becomes_a_predicate() -> None:
     s = schedule_conv2d(conv2d(Conv(), pad_value=-3), Tiling())
     block = s.get("Xp")
-    assert isinstance(block.body, Intrinsic)
+    assert isinstance(block.body, ir.Intrinsic)
     assert block.body.attributes == (("pad_value", -3),)
     assert block.body.predicate is not None
     assert to_text(block.body.predicate) == "Xp.h >= 1 and Xp.h < 8 and Xp.v >= 1 and Xp.v < 6"
@@ -124,7 +122,7 @@ def test_padding_becomes_a_predicate() -> None:
 def test_padding_that_never_happens_is_no_predicate() -> None:
     s = schedule_conv2d(conv2d(Conv(padding=0)), Tiling())
     body = s.get("Xp").body
-    assert isinstance(body, Intrinsic)
+    assert isinstance(body, ir.Intrinsic)
     assert body.predicate is None
 
 
@@ -132,7 +130,7 @@ def test_conv2d_lowered_text() -> None:
     """The whole kernel, tiled with tails, double-buffered and with a residual."""
     func = conv2d(Conv(), residual=True)
     lowered = lower(schedule_conv2d(func, Tiling(double_buffer=True), residual=True).func, every_pass=True)
-    assert not any(isinstance(s, Block | Store) for s in walk_stmt(lowered.body))
+    assert not any(isinstance(s, ir.Block | ir.Store) for s in ir.walk_stmt(lowered.body))
     golden("conv2d_tensorised", to_text(lowered))
     arrays = conv_arrays(func, 0)
     np.testing.assert_array_equal(interpret(lowered, arrays)[0], interpret(func, arrays)[0])
@@ -152,7 +150,7 @@ def test_refusals() -> None:
     assert "x[wide.i0, wide.i1, 0, wide.i3] is not cast(int32, src[b, o])" in refusal(s, "wide", table["load.out"])
     assert "out is in scope vdla.acc, out in global" in refusal(s, "out", table["store"])
     assert "imm must be a constant, found out.i0" in refusal(scoped(elementwise("max of a position")), "out", table["max"])
-    dst, x = Buffer("dst", (1, 4), "int32", "vdla.acc"), Buffer("x", (1, 4), "int32", "vdla.acc")
+    dst, x = ir.Buffer("dst", (1, 4), "int32", "vdla.acc"), ir.Buffer("x", (1, 4), "int32", "vdla.acc")
     move = tile_op("alu.mov", lambda b, o: x[b, o], dst, x)
     assert "no loop of 4 iterations runs along index" in refusal(scoped(elementwise("shifted")), "out", move)
     s = Schedule(matmul())

@@ -8,8 +8,7 @@ import random
 import pytest
 from test_simplify import I, J, K, evaluate, random_index
 
-from vdla.compiler import te
-from vdla.compiler.ir.nodes import Block, Buffer, Const, Iter, Store, Var
+from vdla.compiler import ir, te
 from vdla.compiler.ir.printer import to_text
 from vdla.compiler.passes.visits import is_injective, visits_once
 from vdla.compiler.schedule import Schedule
@@ -23,8 +22,8 @@ def test_is_never_wrong(seed: int) -> None:
     inside = {J: (0, r.randint(0, 5)), K: (0, r.randint(0, 5))}
     outer = {I: (0, r.randint(0, 3))}
     bindings = tuple(random_index(r, r.randint(0, 3)) for _ in range(r.randint(1, 3)))
-    iters = tuple(Iter(Var(f"v{k}"), 1000) for k in range(len(bindings)))
-    block = Block("B", iters, bindings, Store(Buffer("y", (1,), "int32"), (Const(0),), Const(0)))
+    iters = tuple(ir.Iter(ir.Var(f"v{k}"), 1000) for k in range(len(bindings)))
+    block = ir.Block("B", iters, bindings, ir.Store(ir.Buffer("y", (1,), "int32"), (ir.Const(0),), ir.Const(0)))
     proved = visits_once(block, inside, outer), is_injective(block, inside, {**outer, **inside})
     for i in range(outer[I][1] + 1):
         ranges = (range(high + 1) for _, high in inside.values())

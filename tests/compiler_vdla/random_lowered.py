@@ -8,33 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdla.compiler.ir.nodes import (
-    Allocate,
-    Attributes,
-    Binary,
-    Buffer,
-    Const,
-    Expr,
-    For,
-    Function,
-    If,
-    Intrinsic,
-    Region,
-    Stmt,
-    Var,
-    seq,
-)
+from vdla.compiler import ir
 
 TILE = {"vdla.acc": (1, 4), "vdla.inp": (1, 4), "vdla.wgt": (4, 4)}
 BINARY = ("min", "max", "add", "mul")
 IMMEDIATES = (3, -7, 0, 40_000, -(1 << 30))
 
 
-def tile(buffer: Buffer, *starts: Expr) -> Region:
+def tile(buffer: ir.Buffer, *starts: ir.Expr) -> ir.Region:
     """One tile of a buffer whose last two dimensions are a tile."""
     lead = len(buffer.shape) - 2
-    zero = Const(0)
-    return Region(buffer, (*starts, zero, zero), (1,) * lead + buffer.shape[-2:])
+    zero = ir.Const(0)
+    return ir.Region(buffer, (*starts, zero, zero), (1,) * lead + buffer.shape[-2:])
 
 
 class Builder:
@@ -42,11 +27,11 @@ class Builder:
 
     def __init__(self, seed: int) -> None:
         self.rng, self.names = np.random.default_rng(seed), 0
-        self.params: list[Buffer] = []
+        self.params: list[ir.Buffer] = []
         self.acc = [self.buffer(f"a{k}", "vdla.acc", self.pick(6, 14)) for k in range(self.pick(2, 4))]
         self.inp = self.buffer("i", "vdla.inp", self.pick(4, 12))
         self.wgt = self.buffer("w", "vdla.wgt", self.pick(4, 12))
-        self.parameters = Buffer("p", (3, 2, 1, 4), "int32", "vdla.acc")
+        self.parameters = ir.Buffer("p", (3, 2, 1, 4), "int32", "vdla.acc")
 
     def pick(self, low: int, high: int) -> int:
         return int(self.rng.integers(low, high + 1))
@@ -54,24 +39,24 @@ class Builder:
     def chance(self, p: float) -> bool:
         return bool(self.rng.random() < p)
 
-    def buffer(self, name: str, scope: str, size: int) -> Buffer:
-        return Buffer(name, (size, *TILE[scope]), "int32" if scope == "vdla.acc" else "int8", scope)
+    def buffer(self, name: str, scope: str, size: int) -> ir.Buffer:
+        return ir.Buffer(name, (size, *TILE[scope]), "int32" if scope == "vdla.acc" else "int8", scope)
 
-    def var(self) -> Var:
+    def var(self) -> ir.Var:
         self.names += 1
-        return Var(f"v{self.names}")
+        return ir.Var(f"v{self.names}")
 
     # -- indices ----------------------------------------------------------------------------------------------------------
 
-    def index(self, loops: dict[Var, int], size: int) -> Expr:
+    def index(self, loops: dict[ir.Var, int], size: int) -> ir.Expr:
         """An expression over some of the loops, always in 0 … size-1."""
-        expr: Expr = Const(self.pick(0, size - 1))
+        expr: ir.Expr = ir.Const(self.pick(0, size - 1))
         low = high = expr.value  # type: ignore[attr-defined]
         for var, extent in loops.items():
             if self.chance(0.35):
                 continue
             coefficient = self.pick(-2, 3)
-            term: Expr = var
+            term: ir.Expr = var
             reach = extent - 1
             if self.chance(0.15):
                 term, reach = var // 2, (extent - 1) // 2
@@ -79,104 +64,110 @@ class Builder:
             low, high = low + min(0, coefficient * reach), high + max(0, coefficient * reach)
         return expr if 0 <= low <= high < size else expr % size
 
-    def condition(self, loops: dict[Var, int]) -> Expr:
-        total: Expr = Const(0)
+    def condition(self, loops: dict[ir.Var, int]) -> ir.Expr:
+        total: ir.Expr = ir.Const(0)
         for var in loops:
             total = total + var * self.pick(0, 2)
         test = total < self.pick(1, 5)
-        return Binary("or", test, total % 3 > 0) if self.chance(0.3) else test
+        return ir.Binary("or", test, total % 3 > 0) if self.chance(0.3) else test
 
     # -- statements -------------------------------------------------------------------------------------------------------
 
-    def operation(self, loops: dict[Var, int]) -> Stmt:
-        def at(buffer: Buffer) -> Region:
+    def operation(self, loops: dict[ir.Var, int]) -> ir.Stmt:
+        def at(buffer: ir.Buffer) -> ir.Region:
             return tile(buffer, self.index(loops, buffer.shape[0]))
 
         dst, x, y = (self.acc[self.pick(0, len(self.acc) - 1)] for _ in range(3))
         kind = self.pick(0, 9)
         if kind <= 2:
-            return Intrinsic("vdla.gemm", (at(dst), at(self.inp), at(self.wgt)))
+            return ir.Intrinsic("vdla.gemm", (at(dst), at(self.inp), at(self.wgt)))
         if kind == 3:
-            return Intrinsic("vdla.gemm_reset", (at(dst),))
+            return ir.Intrinsic("vdla.gemm_reset", (at(dst),))
         region = at(dst)
         first = region if self.chance(0.5) else at(x)
-        imm: Attributes = (("imm", IMMEDIATES[self.pick(0, len(IMMEDIATES) - 1)]),)
+        imm: ir.Attributes = (("imm", IMMEDIATES[self.pick(0, len(IMMEDIATES) - 1)]),)
         op = BINARY[self.pick(0, 3)]
         if kind == 4:
-            return Intrinsic(f"vdla.alu.{op}", (region, first), imm)
+            return ir.Intrinsic(f"vdla.alu.{op}", (region, first), imm)
         if kind == 5:
-            return Intrinsic(f"vdla.alu.{'shl' if self.chance(0.5) else 'shr'}", (region, first), (("imm", self.pick(0, 9)),))
+            return ir.Intrinsic(
+                f"vdla.alu.{'shl' if self.chance(0.5) else 'shr'}", (region, first), (("imm", self.pick(0, 9)),)
+            )
         if kind == 6:
             bounds = (("high", self.pick(0, 127)), ("low", -128)) if self.chance(0.6) else (("high", 70_000), ("low", -500))
-            return Intrinsic("vdla.alu.clip", (region, first), bounds)
+            return ir.Intrinsic("vdla.alu.clip", (region, first), bounds)
         if kind == 7:
             block = self.index(loops, 3)
-            parameters = (tile(self.parameters, block, Const(0)), tile(self.parameters, block, Const(1)))
+            parameters = (tile(self.parameters, block, ir.Const(0)), tile(self.parameters, block, ir.Const(1)))
             if self.chance(0.5):
-                return Intrinsic("vdla.alu.rescale", (region, first, *parameters))
+                return ir.Intrinsic("vdla.alu.rescale", (region, first, *parameters))
             low = -100 if self.chance(0.7) else -1000
-            return Intrinsic("vdla.alu.requantise", (region, first, *parameters), (("high", 99), ("low", low)))
+            return ir.Intrinsic("vdla.alu.requantise", (region, first, *parameters), (("high", 99), ("low", low)))
         if kind == 8:
-            return Intrinsic("vdla.alu.mov", (region, at(y))) if self.chance(0.5) else Intrinsic("vdla.alu.mov", (region,), imm)
-        return Intrinsic(f"vdla.alu.{op}", (region, first, at(y)))
+            return (
+                ir.Intrinsic("vdla.alu.mov", (region, at(y)))
+                if self.chance(0.5)
+                else ir.Intrinsic("vdla.alu.mov", (region,), imm)
+            )
+        return ir.Intrinsic(f"vdla.alu.{op}", (region, first, at(y)))
 
-    def nest(self, outer: dict[Var, int]) -> Stmt:
+    def nest(self, outer: dict[ir.Var, int]) -> ir.Stmt:
         own = {self.var(): self.pick(1, 4) for _ in range(self.pick(0, 3))}
         operation = self.operation({**outer, **own})
         guards = [
             self.condition({**outer, **dict(list(own.items())[: k + 1])}) if self.chance(0.2) else None for k in range(len(own))
         ]
-        if not isinstance(operation, Intrinsic) or operation.name != "vdla.gemm" or self.chance(0.3):
+        if not isinstance(operation, ir.Intrinsic) or operation.name != "vdla.gemm" or self.chance(0.3):
             return self.loops(own, guards, operation)
-        reset = Intrinsic("vdla.gemm_reset", operation.operands[:1])  # what GEMMs mostly begin with
-        return seq(self.loops(own, guards, reset), self.loops(own, guards, operation))
+        reset = ir.Intrinsic("vdla.gemm_reset", operation.operands[:1])  # what GEMMs mostly begin with
+        return ir.seq(self.loops(own, guards, reset), self.loops(own, guards, operation))
 
-    def loops(self, own: dict[Var, int], guards: list[Expr | None], stmt: Stmt) -> Stmt:
+    def loops(self, own: dict[ir.Var, int], guards: list[ir.Expr | None], stmt: ir.Stmt) -> ir.Stmt:
         for (var, extent), guard in reversed(list(zip(own.items(), guards, strict=True))):
-            stmt = For(var, extent, stmt if guard is None else If(guard, stmt))
+            stmt = ir.For(var, extent, stmt if guard is None else ir.If(guard, stmt))
         return stmt
 
-    def group(self) -> Stmt:
+    def group(self) -> ir.Stmt:
         """Several nests, perhaps in a loop around them, perhaps under a guard with an alternative."""
         if self.chance(0.4):
             return self.nest({})
         var, extent = self.var(), self.pick(1, 3)
-        body = seq(*(self.nest({var: extent}) for _ in range(self.pick(1, 3))))
+        body = ir.seq(*(self.nest({var: extent}) for _ in range(self.pick(1, 3))))
         if self.chance(0.3):
-            body = If(self.condition({var: extent}), body, self.nest({var: extent}))
-        return For(var, extent, body)
+            body = ir.If(self.condition({var: extent}), body, self.nest({var: extent}))
+        return ir.For(var, extent, body)
 
-    def load(self, buffer: Buffer) -> Stmt:
+    def load(self, buffer: ir.Buffer) -> ir.Stmt:
         lead = buffer.shape[:-2]
-        param = Buffer(f"{buffer.name}_in", buffer.shape, buffer.dtype)
+        param = ir.Buffer(f"{buffer.name}_in", buffer.shape, buffer.dtype)
         self.params.append(param)
         loops = [self.var() for _ in lead]
         predicate = self.condition(dict(zip(loops, lead, strict=True))) if len(lead) == 1 and self.chance(0.4) else None
-        attributes: Attributes = (("pad_value", self.pick(-5, 5)),) if predicate is not None else ()
-        stmt: Stmt = Intrinsic("vdla.load", (tile(buffer, *loops), tile(param, *loops)), attributes, predicate)
+        attributes: ir.Attributes = (("pad_value", self.pick(-5, 5)),) if predicate is not None else ()
+        stmt: ir.Stmt = ir.Intrinsic("vdla.load", (tile(buffer, *loops), tile(param, *loops)), attributes, predicate)
         for var, extent in zip(reversed(loops), reversed(lead), strict=True):
-            stmt = For(var, extent, stmt)
+            stmt = ir.For(var, extent, stmt)
         return stmt
 
-    def store(self, buffer: Buffer) -> Stmt:
-        param = Buffer(f"{buffer.name}_out", buffer.shape, "int8")
+    def store(self, buffer: ir.Buffer) -> ir.Stmt:
+        param = ir.Buffer(f"{buffer.name}_out", buffer.shape, "int8")
         self.params.append(param)
         var = self.var()
-        order: Expr = var if self.chance(0.7) else buffer.shape[0] - 1 - var
-        return For(var, buffer.shape[0], Intrinsic("vdla.store", (tile(param, order), tile(buffer, order))))
+        order: ir.Expr = var if self.chance(0.7) else buffer.shape[0] - 1 - var
+        return ir.For(var, buffer.shape[0], ir.Intrinsic("vdla.store", (tile(param, order), tile(buffer, order))))
 
-    def function(self, seed: int) -> Function:
+    def function(self, seed: int) -> ir.Function:
         buffers = [*self.acc, self.inp, self.wgt, self.parameters]
         loads = [self.load(b) for b in buffers]
         work = [self.group() for _ in range(self.pick(1, 6))]
         stored = [b for b in self.acc if self.chance(0.6)] or self.acc[:1]  # the others may die early
-        body = seq(*loads, *work, *(self.store(b) for b in stored))
+        body = ir.seq(*loads, *work, *(self.store(b) for b in stored))
         for buffer in buffers:
-            body = Allocate(buffer, body)
-        return Function(f"random_{seed}", tuple(self.params), body, output_count=len(stored))
+            body = ir.Allocate(buffer, body)
+        return ir.Function(f"random_{seed}", tuple(self.params), body, output_count=len(stored))
 
 
-def random_lowered(seed: int) -> tuple[Function, dict[str, np.ndarray]]:
+def random_lowered(seed: int) -> tuple[ir.Function, dict[str, np.ndarray]]:
     """A lowered function and inputs by name. Scale words have small multipliers and shifts."""
     func = Builder(seed).function(seed)
     rng = np.random.default_rng(seed + 1)

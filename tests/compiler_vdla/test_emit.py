@@ -9,50 +9,50 @@ import pytest
 from random_lowered import tile
 from vdla_harness import TINY, assert_exact
 
+from vdla.compiler import ir
 from vdla.compiler.backends.vdla.emit import Emission, emit
 from vdla.compiler.backends.vdla.sram import plan_sram, sram_usage
 from vdla.compiler.backends.vdla.trace import trace
-from vdla.compiler.ir.nodes import Allocate, Buffer, Const, Expr, For, Function, If, Intrinsic, Region, Stmt, Store, Var, seq
 from vdla.errors import CompileError
 from vdla.isa.definition import AluOp, GemmMode, Opcode
 
 T = 6
-ZERO = Const(0)
+ZERO = ir.Const(0)
 
 
-def acc(name: str, *lead: int) -> Buffer:
-    return Buffer(name, (*lead, 1, 4), "int32", "vdla.acc")
+def acc(name: str, *lead: int) -> ir.Buffer:
+    return ir.Buffer(name, (*lead, 1, 4), "int32", "vdla.acc")
 
 
-def narrow(name: str, *lead: int) -> Buffer:
-    return Buffer(name, (*lead, 1, 4), "int8")
+def narrow(name: str, *lead: int) -> ir.Buffer:
+    return ir.Buffer(name, (*lead, 1, 4), "int8")
 
 
-def loop(extent: int, body: Callable[[Var], Stmt], name: str = "i") -> Stmt:
-    var = Var(name)
-    return For(var, extent, body(var))
+def loop(extent: int, body: Callable[[ir.Var], ir.Stmt], name: str = "i") -> ir.Stmt:
+    var = ir.Var(name)
+    return ir.For(var, extent, body(var))
 
 
-def load(dst: Region, src: Region) -> Intrinsic:
-    return Intrinsic("vdla.load", (dst, src))
+def load(dst: ir.Region, src: ir.Region) -> ir.Intrinsic:
+    return ir.Intrinsic("vdla.load", (dst, src))
 
 
-def store(dst: Region, src: Region) -> Intrinsic:
-    return Intrinsic("vdla.store", (dst, src))
+def store(dst: ir.Region, src: ir.Region) -> ir.Intrinsic:
+    return ir.Intrinsic("vdla.store", (dst, src))
 
 
-def add_imm(dst: Region, x: Region, imm: int = 5) -> Intrinsic:
-    return Intrinsic("vdla.alu.add", (dst, x), (("imm", imm),))
+def add_imm(dst: ir.Region, x: ir.Region, imm: int = 5) -> ir.Intrinsic:
+    return ir.Intrinsic("vdla.alu.add", (dst, x), (("imm", imm),))
 
 
-def function(params: tuple[Buffer, ...], buffers: tuple[Buffer, ...], *body: Stmt) -> Function:
-    stmt = seq(*body)
+def function(params: tuple[ir.Buffer, ...], buffers: tuple[ir.Buffer, ...], *body: ir.Stmt) -> ir.Function:
+    stmt = ir.seq(*body)
     for buffer in buffers:
-        stmt = Allocate(buffer, stmt)
-    return Function("hand", params, stmt)
+        stmt = ir.Allocate(buffer, stmt)
+    return ir.Function("hand", params, stmt)
 
 
-def exact(func: Function, seed: int = 3) -> Emission:
+def exact(func: ir.Function, seed: int = 3) -> Emission:
     rng = np.random.default_rng(seed)
     arrays = {p.name: rng.integers(-128, 128, p.shape).astype(p.dtype) for p in func.params[: -func.output_count]}
     assert_exact(func, arrays, f"seed {seed}")
@@ -70,7 +70,7 @@ def gemm_modes(emission: Emission) -> list[GemmMode]:
 # -- storage --------------------------------------------------------------------------------------------------------------
 
 
-def chain(place: Callable[[Var], Expr], *, read_again: bool = False) -> Function:
+def chain(place: Callable[[ir.Var], ir.Expr], *, read_again: bool = False) -> ir.Function:
     """x → a; b[place(i)] = a[i] + 5; b → y, and perhaps a → z."""
     x, y, z, a, b = narrow("x", T), narrow("y", T), narrow("z", T), acc("a", T), acc("b", T)
     body = [
@@ -81,7 +81,7 @@ def chain(place: Callable[[Var], Expr], *, read_again: bool = False) -> Function
     if not read_again:
         return function((x, y), (a, b), *body)
     body.append(loop(T, lambda i: store(tile(z, i), tile(a, i)), "t"))
-    return Function("hand", (x, y, z), function((), (a, b), *body).body, output_count=2)
+    return ir.Function("hand", (x, y, z), function((), (a, b), *body).body, output_count=2)
 
 
 def test_a_dying_operand_is_overwritten_in_place() -> None:
@@ -108,7 +108,7 @@ def test_alternating_buffers_share_storage_in_step() -> None:
     x, y, a, b = narrow("x", 4, T), narrow("y", 4, T), acc("a", 2, T), acc("b", 2, T)
     func = function(
         (x, y), (a, b),
-        loop(4, lambda t: seq(
+        loop(4, lambda t: ir.seq(
             loop(T, lambda i: load(tile(a, t % 2, i), tile(x, t, i)), "l"),
             loop(T, lambda i: add_imm(tile(b, t % 2, i), tile(a, t % 2, i)), "c"),
             loop(T, lambda i: store(tile(y, t, i), tile(b, t % 2, i)), "s"),
@@ -119,13 +119,13 @@ def test_alternating_buffers_share_storage_in_step() -> None:
     assert emission.sram_entries["acc"] == 2 * T
 
 
-def two_phases(size: int, *, overlapping: bool) -> Function:
+def two_phases(size: int, *, overlapping: bool) -> ir.Function:
     """a and b of `size` tiles each, used one after the other, or with a stored at the very end."""
     x, y, z, a, b = narrow("x", size), narrow("y", size), narrow("z", size), acc("a", size), acc("b", size)
     first = [loop(size, lambda i: load(tile(a, i), tile(x, i)), "l"), loop(size, lambda i: store(tile(y, i), tile(a, i)), "s")]
     second = [loop(size, lambda i: load(tile(b, i), tile(x, i)), "m"), loop(size, lambda i: store(tile(z, i), tile(b, i)), "t")]
     order = [first[0], *second, first[1]] if overlapping else [*first, *second]
-    return Function("hand", (x, y, z), function((), (a, b), *order).body, output_count=2)
+    return ir.Function("hand", (x, y, z), function((), (a, b), *order).body, output_count=2)
 
 
 def test_disjoint_lifetimes_share_only_when_they_must() -> None:
@@ -146,7 +146,7 @@ def test_a_tile_loop_moves_only_the_bases() -> None:
     x, y, a = narrow("x", 8, T), narrow("y", 8, T), acc("a", T)
     func = function(
         (x, y), (a,),
-        loop(8, lambda t: seq(
+        loop(8, lambda t: ir.seq(
             loop(T, lambda i: load(tile(a, i), tile(x, t, i)), "l"), loop(T, lambda i: store(tile(y, t, i), tile(a, i)), "s")
         ), "t"),
     )  # fmt: skip
@@ -160,19 +160,19 @@ def test_a_tile_loop_moves_only_the_bases() -> None:
 # -- resets ---------------------------------------------------------------------------------------------------------------
 
 
-def product(*, spare: int = 0, rows: int = T, split: int = 1) -> Function:
+def product(*, spare: int = 0, rows: int = T, split: int = 1) -> ir.Function:
     """a[h] = Σ_k i[h, k] · w[k] over 4 k, in `split` nests; `spare` tiles more are reset and stored."""
-    x, wg, y = narrow("x", rows, 4), Buffer("wg", (4, 4, 4), "int8"), narrow("y", rows + spare)
+    x, wg, y = narrow("x", rows, 4), ir.Buffer("wg", (4, 4, 4), "int8"), narrow("y", rows + spare)
     a = acc("a", rows + spare)
-    i, w = Buffer("i", (rows, 4, 1, 4), "int8", "vdla.inp"), Buffer("w", (4, 4, 4), "int8", "vdla.wgt")
+    i, w = ir.Buffer("i", (rows, 4, 1, 4), "int8", "vdla.inp"), ir.Buffer("w", (4, 4, 4), "int8", "vdla.wgt")
     part = 4 // split
     return function(
         (x, wg, y), (a, i, w),
         loop(4, lambda k: load(tile(w, k), tile(wg, k)), "lw"),
         loop(rows, lambda h: loop(4, lambda k: load(tile(i, h, k), tile(x, h, k)), "lk"), "lh"),
-        loop(rows + spare, lambda h: Intrinsic("vdla.gemm_reset", (tile(a, h),)), "r"),
+        loop(rows + spare, lambda h: ir.Intrinsic("vdla.gemm_reset", (tile(a, h),)), "r"),
         *(
-            loop(rows, lambda h, s=s: loop(part, lambda k: Intrinsic(
+            loop(rows, lambda h, s=s: loop(part, lambda k: ir.Intrinsic(
                 "vdla.gemm", (tile(a, h), tile(i, h, s * part + k), tile(w, s * part + k))), "k"), "h")
             for s in range(split)
         ),
@@ -214,7 +214,7 @@ def test_summary_counts_bytes_and_steps() -> None:
 
 def test_what_is_not_tensorised_is_refused() -> None:
     x, y = narrow("x", T), narrow("y", T)
-    func = Function("hand", (x, y), loop(T, lambda i: Store(y, (i, i, i), x[i, 0, 0])))
+    func = ir.Function("hand", (x, y), loop(T, lambda i: ir.Store(y, (i, i, i), x[i, 0, 0])))
     with pytest.raises(CompileError, match=r"no instruction for this statement; found 'Store'.*tensorise every block"):
         emit(func, TINY)
 
@@ -222,7 +222,7 @@ def test_what_is_not_tensorised_is_refused() -> None:
 def test_unknown_intrinsics_are_refused() -> None:
     x, y = narrow("x", T), narrow("y", T)
     with pytest.raises(CompileError, match=r"hand: the VDLA backend has no such intrinsic; found 'mma'"):
-        emit(Function("hand", (x, y), Intrinsic("mma", (tile(y, ZERO), tile(x, ZERO)))), TINY)
+        emit(ir.Function("hand", (x, y), ir.Intrinsic("mma", (tile(y, ZERO), tile(x, ZERO)))), TINY)
 
 
 def test_dram_intermediates_are_refused() -> None:
@@ -234,14 +234,14 @@ def test_dram_intermediates_are_refused() -> None:
 
 
 def test_regions_that_are_no_tile_are_refused() -> None:
-    x, a = Buffer("x", (2, 8), "int8"), Buffer("a", (2, 1, 4), "int32", "vdla.acc")
-    func = function((x,), (a,), load(tile(a, ZERO), Region(x, (ZERO, ZERO), (2, 4))))
+    x, a = ir.Buffer("x", (2, 8), "int8"), ir.Buffer("a", (2, 1, 4), "int32", "vdla.acc")
+    func = function((x,), (a,), load(tile(a, ZERO), ir.Region(x, (ZERO, ZERO), (2, 4))))
     with pytest.raises(CompileError, match=r"x: vdla\.load: an operand is not one tile.*found 'a 2×4 region of \[2, 8\]'"):
         emit(func, TINY)
 
 
 def test_wrong_types_are_refused() -> None:
-    x, i = Buffer("x", (T, 1, 4), "int32"), Buffer("i", (T, 1, 4), "int8", "vdla.inp")
+    x, i = ir.Buffer("x", (T, 1, 4), "int32"), ir.Buffer("i", (T, 1, 4), "int8", "vdla.inp")
     func = function((x,), (i,), loop(T, lambda k: load(tile(i, k), tile(x, k))))
     with pytest.raises(CompileError, match=r"i, x: vdla\.load between vdla\.inp and global; found 'int32 tile of 16 bytes'"):
         emit(func, TINY)
@@ -249,6 +249,6 @@ def test_wrong_types_are_refused() -> None:
 
 def test_guards_on_data_are_refused() -> None:
     x, a = narrow("x", T), acc("a", T)
-    guarded = loop(T, lambda i: If(x[i, 0, 0] > 0, load(tile(a, i), tile(x, i))))
+    guarded = loop(T, lambda i: ir.If(x[i, 0, 0] > 0, load(tile(a, i), tile(x, i))))
     with pytest.raises(CompileError, match=r"an index depends on data; found 'Load'"):
         emit(function((x,), (a,), guarded), TINY)

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from vdla_harness import TINY, assert_exact
 
-from vdla.compiler import te
+from vdla.compiler import ir, te
 from vdla.compiler.backends.vdla.emit import emit
 from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.ir.interpreter import interpret
-from vdla.compiler.ir.nodes import Binary, Const, Expr, For, Function, Intrinsic, Region, Var
-from vdla.compiler.ir.traverse import stmt_exprs, substitute_stmt, walk_expr, walk_stmt
 from vdla.compiler.passes import lower
 from vdla.compiler.schedule import Schedule
 from vdla.isa.definition import AluOp, Opcode
@@ -23,15 +21,15 @@ TABLE = vdla_intrinsics(TINY)
 HOLES = {"imm": 3, "low": -20, "high": 30, "pad_value": -7, "predicate": True}
 
 
-def with_holes_filled(func: Function) -> Function:
+def with_holes_filled(func: ir.Function) -> ir.Function:
     """The pattern with its holes filled."""
-    values = {v: Const(int(HOLES[v.name]), v.dtype) for v in holes_of(func)}
-    return Function(func.name, func.params, substitute_stmt(func.body, values))
+    values = {v: ir.Const(int(HOLES[v.name]), v.dtype) for v in holes_of(func)}
+    return ir.Function(func.name, func.params, ir.substitute_stmt(func.body, values))
 
 
-def holes_of(func: Function) -> list[Var]:
-    bound = {s.var for s in walk_stmt(func.body) if isinstance(s, For)}
-    used = [e for s in walk_stmt(func.body) for x in stmt_exprs(s) for e in walk_expr(x) if isinstance(e, Var)]
+def holes_of(func: ir.Function) -> list[ir.Var]:
+    bound = {s.var for s in ir.walk_stmt(func.body) if isinstance(s, ir.For)}
+    used = [e for s in ir.walk_stmt(func.body) for x in ir.stmt_exprs(s) for e in ir.walk_expr(x) if isinstance(e, ir.Var)]
     return [v for v in dict.fromkeys(used) if v not in bound]
 
 
@@ -40,10 +38,10 @@ def test_pattern_and_intrinsic_agree(key: str) -> None:
     """Interpret the pattern's loops and the intrinsic by itself on the same tiles."""
     intrinsic, rng = TABLE[key], np.random.default_rng(5)
     pattern = with_holes_filled(intrinsic.pattern)
-    regions = tuple(Region(b, (Const(0),) * len(b.shape), b.shape) for b in intrinsic.operands)
+    regions = tuple(ir.Region(b, (ir.Const(0),) * len(b.shape), b.shape) for b in intrinsic.operands)
     names = {h.name for h in intrinsic.holes} - {"predicate"}
     attributes = tuple(sorted((n, int(HOLES[n])) for n in names))
-    alone = Function(pattern.name, pattern.params, Intrinsic(intrinsic.name, regions, attributes))
+    alone = ir.Function(pattern.name, pattern.params, ir.Intrinsic(intrinsic.name, regions, attributes))
     arrays = {p.name: rng.integers(-100, 100, p.shape).astype(p.dtype) for p in pattern.params[:-1]}
     if "scale" in arrays:
         arrays["scale"] = pack_scale(rng.integers(1, 99, arrays["scale"].shape), np.array(4), np.array(1))
@@ -52,17 +50,17 @@ def test_pattern_and_intrinsic_agree(key: str) -> None:
     np.testing.assert_array_equal(interpret(alone, arrays)[0], interpret(pattern, arrays)[0])
 
 
-OPERATIONS: dict[str, tuple[Callable[[Expr, Expr], Expr], AluOp]] = {
-    "min": (lambda a, b: Binary("min", a, b), AluOp.MIN),
-    "max": (lambda a, b: Binary("max", a, b), AluOp.MAX),
+OPERATIONS: dict[str, tuple[Callable[[ir.Expr, ir.Expr], ir.Expr], AluOp]] = {
+    "min": (lambda a, b: ir.Binary("min", a, b), AluOp.MIN),
+    "max": (lambda a, b: ir.Binary("max", a, b), AluOp.MAX),
     "add": (lambda a, b: a + b, AluOp.ADD),
     "mul": (lambda a, b: a * b, AluOp.MUL),
-    "min_imm": (lambda a, b: Binary("min", a, Const(9)), AluOp.MIN),
-    "max_imm": (lambda a, b: Binary("max", a, Const(0)), AluOp.MAX),
+    "min_imm": (lambda a, b: ir.Binary("min", a, ir.Const(9)), AluOp.MIN),
+    "max_imm": (lambda a, b: ir.Binary("max", a, ir.Const(0)), AluOp.MAX),
     "add_imm": (lambda a, b: a + 12, AluOp.ADD),
     "mul_imm": (lambda a, b: a * 70_000, AluOp.MUL),
-    "shl_imm": (lambda a, b: Binary("shl", a, Const(3)), AluOp.SHL),
-    "clip": (lambda a, b: Binary("min", Binary("max", a, Const(-5)), Const(60)), AluOp.CLIP),
+    "shl_imm": (lambda a, b: ir.Binary("shl", a, ir.Const(3)), AluOp.SHL),
+    "clip": (lambda a, b: ir.Binary("min", ir.Binary("max", a, ir.Const(-5)), ir.Const(60)), AluOp.CLIP),
 }
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Var
-from vdla.compiler.ir.traverse import walk_expr
+from vdla.compiler import ir
 from vdla.compiler.passes.affine import (
     INDEX_DTYPES,
     LINEAR_OPS,
@@ -16,36 +15,36 @@ from vdla.compiler.passes.affine import (
 )
 
 
-def depends(expr: Expr, var: Var) -> bool:
-    return any(e is var for e in walk_expr(expr))
+def depends(expr: ir.Expr, var: ir.Var) -> bool:
+    return any(e is var for e in ir.walk_expr(expr))
 
 
-def is_index(expr: Expr) -> bool:
+def is_index(expr: ir.Expr) -> bool:
     """Made of loop variables and constants only, so evaluable in 64 bits: indices do not wrap."""
     match expr:
-        case Var() | Const():
+        case ir.Var() | ir.Const():
             return expr.dtype in INDEX_DTYPES
-        case Binary(op, a, b):
+        case ir.Binary(op, a, b):
             return op in LINEAR_OPS and is_index(a) and is_index(b)
-        case Cast(dtype, value):
+        case ir.Cast(dtype, value):
             return dtype in INDEX_DTYPES and is_index(value)
         case _:
             return False
 
 
-def is_non_negative(expr: Expr, ranges: Ranges) -> bool:
+def is_non_negative(expr: ir.Expr, ranges: Ranges) -> bool:
     known = interval(expr, ranges)
     return known is not None and known[0] >= 0
 
 
-def coefficient(form: Linear, var: Var) -> int | None:
+def coefficient(form: Linear, var: ir.Var) -> int | None:
     """The multiple of `var` in a sum; None when `var` also occurs inside an atom."""
     if any(atom is not var and depends(atom, var) for atom in form.terms):
         return None
     return form.terms.get(var, 0)
 
 
-def decide(op: str, a: Expr, b: Expr, ranges: Ranges) -> bool | None:
+def decide(op: str, a: ir.Expr, b: ir.Expr, ranges: Ranges) -> bool | None:
     """A comparison of two index expressions, when it comes out the same for every value of the variables."""
     known = linear_interval(to_linear(a, ranges).plus(to_linear(b, ranges), -1), ranges)
     if known is None:
@@ -62,13 +61,13 @@ def decide(op: str, a: Expr, b: Expr, ranges: Ranges) -> bool | None:
     return True if always else False if never else None
 
 
-def in_bounds(indices: tuple[Expr, ...], shape: tuple[int, ...], ranges: Ranges) -> bool:
+def in_bounds(indices: tuple[ir.Expr, ...], shape: tuple[int, ...], ranges: Ranges) -> bool:
     """Whether every index surely lies inside `shape`."""
     known = [interval(index, ranges) for index in indices]
     return all(k is not None and k[0] >= 0 and k[1] < size for k, size in zip(known, shape, strict=True))
 
 
-def offset_of(indices: tuple[Expr, ...], shape: tuple[int, ...], ranges: Ranges) -> Linear:
+def offset_of(indices: tuple[ir.Expr, ...], shape: tuple[int, ...], ranges: Ranges) -> Linear:
     """The row-major element offset."""
     total, stride = Linear({}, 0), 1
     for index, size in zip(reversed(indices), reversed(shape), strict=True):

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vdla.compiler.ir.nodes import Binary, Cast, Const, Expr, Select, Var
-from vdla.compiler.ir.traverse import walk_expr
+from vdla.compiler import ir
 from vdla.errors import CompileError
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
@@ -33,21 +32,21 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def evaluate(expr: Expr, values: Mapping[Var, Any]) -> Any:
+def evaluate(expr: ir.Expr, values: Mapping[ir.Var, Any]) -> Any:
     """`expr` with each variable an int or an integer array; arrays broadcast. Indices are taken not to overflow.
 
     Raises `CompileError` for an expression that is not index arithmetic (it loads from a buffer, calls a function).
     """
     match expr:
-        case Const(value, _):
+        case ir.Const(value, _):
             return value
-        case Var():
+        case ir.Var():
             return values[expr]
-        case Binary(op, a, b) if op in _BINARY:
+        case ir.Binary(op, a, b) if op in _BINARY:
             return _BINARY[op](evaluate(a, values), evaluate(b, values))
-        case Cast(_, value):
+        case ir.Cast(_, value):
             return evaluate(value, values)
-        case Select(condition, a, b):
+        case ir.Select(condition, a, b):
             return np.where(evaluate(condition, values), evaluate(a, values), evaluate(b, values))
     raise CompileError(
         "an index depends on data",
@@ -57,5 +56,5 @@ def evaluate(expr: Expr, values: Mapping[Var, Any]) -> Any:
     )
 
 
-def variables(expr: Expr) -> set[Var]:
-    return {e for e in walk_expr(expr) if isinstance(e, Var)}
+def variables(expr: ir.Expr) -> set[ir.Var]:
+    return {e for e in ir.walk_expr(expr) if isinstance(e, ir.Var)}

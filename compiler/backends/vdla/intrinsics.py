@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vdla.compiler.ir.nodes import Binary, Buffer, Call, Const, Expr, Select, Store, Var
+from vdla.compiler import ir
 from vdla.compiler.schedule.tensor_intrinsic import TensorIntrinsic, tile_function
 from vdla.design import Design
 from vdla.isa.definition import AluOp
@@ -28,10 +28,14 @@ def vdla_intrinsics(design: Design) -> dict[str, TensorIntrinsic]:
         table[f"load_padded.{scope}"] = _load_padded(f"vdla.{scope}", tile, dtype, dtype)
     table["load.out"] = _load("vdla.acc", out, types.out, types.acc)
     table["load_padded.out"] = _load_padded("vdla.acc", out, types.out, types.acc)
-    table |= {"store": _store(out, types.out), "gemm": _gemm(design), "gemm_reset": _constant("vdla.gemm_reset", out, Const(0))}
+    table |= {
+        "store": _store(out, types.out),
+        "gemm": _gemm(design),
+        "gemm_reset": _constant("vdla.gemm_reset", out, ir.Const(0)),
+    }
     for op in BINARY_OPS:
         table[op.name.lower()], table[f"{op.name.lower()}_imm"] = _binary(op, out), _binary_imm(op, out)
-    table |= {"mov": _move(out), "mov_imm": _constant("vdla.alu.mov", out, Var("imm")), "clip": _clip(out)}
+    table |= {"mov": _move(out), "mov_imm": _constant("vdla.alu.mov", out, ir.Var("imm")), "clip": _clip(out)}
     table |= {"requantise": _per_channel("requantise", out), "rescale": _per_channel("rescale", out)}
     return table
 
@@ -49,53 +53,53 @@ def acc_tile(design: Design) -> Tile:
 
 
 def _elementwise(
-    name: str, dst: Buffer, sources: tuple[Buffer, ...], value: Callable[..., Expr], holes: tuple[Var, ...] = ()
+    name: str, dst: ir.Buffer, sources: tuple[ir.Buffer, ...], value: Callable[..., ir.Expr], holes: tuple[ir.Var, ...] = ()
 ) -> TensorIntrinsic:
     """dst[b, o] = value(sources[b, o] …)."""
 
-    def body(b: Var, o: Var) -> Store:
-        return Store(dst, (b, o), value(*(s[b, o] for s in sources)))
+    def body(b: ir.Var, o: ir.Var) -> ir.Store:
+        return ir.Store(dst, (b, o), value(*(s[b, o] for s in sources)))
 
     return TensorIntrinsic(name, tile_function(name.split(".")[-1], dst.shape, body, sources, dst), (dst, *sources), holes)
 
 
-def _acc(name: str, tile: Tile) -> Buffer:
+def _acc(name: str, tile: Tile) -> ir.Buffer:
     """int32: what the vector unit computes in, whatever the operands are."""
-    return Buffer(name, tile, "int32", "vdla.acc")
+    return ir.Buffer(name, tile, "int32", "vdla.acc")
 
 
 def _load(scope: str, tile: Tile, source: str, target: str) -> TensorIntrinsic:
-    dst, src = Buffer("dst", tile, target, scope), Buffer("src", tile, source)
+    dst, src = ir.Buffer("dst", tile, target, scope), ir.Buffer("src", tile, source)
     return _elementwise("vdla.load", dst, (src,), lambda s: s.astype(target))
 
 
 def _load_padded(scope: str, tile: Tile, source: str, target: str) -> TensorIntrinsic:
-    dst, src = Buffer("dst", tile, target, scope), Buffer("src", tile, source)
-    predicate, pad_value = Var("predicate", "bool"), Var("pad_value", target)
+    dst, src = ir.Buffer("dst", tile, target, scope), ir.Buffer("src", tile, source)
+    predicate, pad_value = ir.Var("predicate", "bool"), ir.Var("pad_value", target)
     return _elementwise(
-        "vdla.load", dst, (src,), lambda s: Select(predicate, s.astype(target), pad_value), (predicate, pad_value)
+        "vdla.load", dst, (src,), lambda s: ir.Select(predicate, s.astype(target), pad_value), (predicate, pad_value)
     )
 
 
 def _store(tile: Tile, target: str) -> TensorIntrinsic:
-    return _elementwise("vdla.store", Buffer("dst", tile, target), (_acc("src", tile),), lambda s: s.astype(target))
+    return _elementwise("vdla.store", ir.Buffer("dst", tile, target), (_acc("src", tile),), lambda s: s.astype(target))
 
 
 def _gemm(design: Design) -> TensorIntrinsic:
     acc, types = _acc("acc", acc_tile(design)), design.types
-    inp = Buffer("inp", inp_tile(design), types.inp, "vdla.inp")
-    wgt = Buffer("wgt", wgt_tile(design), types.wgt, "vdla.wgt")
+    inp = ir.Buffer("inp", inp_tile(design), types.inp, "vdla.inp")
+    wgt = ir.Buffer("wgt", wgt_tile(design), types.wgt, "vdla.wgt")
 
-    def body(b: Var, o: Var, i: Var) -> Store:
-        return Store(acc, (b, o), acc[b, o] + inp[b, i].astype(types.acc) * wgt[o, i].astype(types.acc))
+    def body(b: ir.Var, o: ir.Var, i: ir.Var) -> ir.Store:
+        return ir.Store(acc, (b, o), acc[b, o] + inp[b, i].astype(types.acc) * wgt[o, i].astype(types.acc))
 
     extents = (design.gemm.batch, design.gemm.block_out, design.gemm.block_in)
     return TensorIntrinsic("vdla.gemm", tile_function("gemm", extents, body, (inp, wgt), acc), (acc, inp, wgt))
 
 
-def _constant(name: str, tile: Tile, value: Expr) -> TensorIntrinsic:
+def _constant(name: str, tile: Tile, value: ir.Expr) -> TensorIntrinsic:
     """dst = a constant, or a hole."""
-    return _elementwise(name, _acc("dst", tile), (), lambda: value, (value,) if isinstance(value, Var) else ())
+    return _elementwise(name, _acc("dst", tile), (), lambda: value, (value,) if isinstance(value, ir.Var) else ())
 
 
 def _move(tile: Tile) -> TensorIntrinsic:
@@ -105,31 +109,31 @@ def _move(tile: Tile) -> TensorIntrinsic:
 def _binary(op: AluOp, tile: Tile) -> TensorIntrinsic:
     name = op.name.lower()
     sources = (_acc("x", tile), _acc("y", tile))
-    return _elementwise(f"vdla.alu.{name}", _acc("dst", tile), sources, lambda x, y: Binary(name, x, y))
+    return _elementwise(f"vdla.alu.{name}", _acc("dst", tile), sources, lambda x, y: ir.Binary(name, x, y))
 
 
 def _binary_imm(op: AluOp, tile: Tile) -> TensorIntrinsic:
-    name, imm = op.name.lower(), Var("imm")
-    return _elementwise(f"vdla.alu.{name}", _acc("dst", tile), (_acc("x", tile),), lambda x: Binary(name, x, imm), (imm,))
+    name, imm = op.name.lower(), ir.Var("imm")
+    return _elementwise(f"vdla.alu.{name}", _acc("dst", tile), (_acc("x", tile),), lambda x: ir.Binary(name, x, imm), (imm,))
 
 
 def _clip(tile: Tile) -> TensorIntrinsic:
     """max with low, then min with high."""
-    low, high = Var("low"), Var("high")
+    low, high = ir.Var("low"), ir.Var("high")
     return _elementwise(
         "vdla.alu.clip",
         _acc("dst", tile),
         (_acc("x", tile),),
-        lambda x: Binary("min", Binary("max", x, low), high),
+        lambda x: ir.Binary("min", ir.Binary("max", x, low), high),
         (low, high),
     )
 
 
 def _per_channel(name: str, tile: Tile) -> TensorIntrinsic:
     """requantise and rescale are functions of the IR; requantise carries its bounds as attributes."""
-    holes = (Var("low"), Var("high")) if name == "requantise" else ()
+    holes = (ir.Var("low"), ir.Var("high")) if name == "requantise" else ()
     attributes = tuple(sorted((h.name, h.name) for h in holes))
     sources = (_acc("x", tile), _acc("bias", tile), _acc("scale", tile))
     return _elementwise(
-        f"vdla.alu.{name}", _acc("dst", tile), sources, lambda *tiles: Call(name, tiles, "int32", attributes), holes
+        f"vdla.alu.{name}", _acc("dst", tile), sources, lambda *tiles: ir.Call(name, tiles, "int32", attributes), holes
     )

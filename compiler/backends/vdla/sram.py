@@ -15,9 +15,8 @@ from math import prod
 
 import numpy as np
 
+from vdla.compiler import ir
 from vdla.compiler.backends.vdla.trace import Item, Trace, trace
-from vdla.compiler.ir.nodes import Allocate, Buffer, For, Function, Intrinsic, Stmt
-from vdla.compiler.ir.traverse import stmt_children
 from vdla.design import Design
 from vdla.errors import CompileError
 from vdla.isa.definition import Scratchpad, depth
@@ -35,8 +34,8 @@ class SramPlan:
     used: entries occupied in each memory. scratch: an acc entry free for constants, when one was asked for.
     """
 
-    base: Mapping[Buffer, int]
-    storage: Mapping[Buffer, int]
+    base: Mapping[ir.Buffer, int]
+    storage: Mapping[ir.Buffer, int]
     used: Mapping[Scratchpad, int]
     scratch: int | None = None
 
@@ -45,13 +44,13 @@ class SramPlan:
 class Storage:
     """Buffers in one place. size: entries. live: when."""
 
-    buffers: tuple[Buffer, ...]
+    buffers: tuple[ir.Buffer, ...]
     memory: Scratchpad
     size: int
     live: Interval
 
 
-def sram_usage(func: Function, design: Design) -> dict[str, int]:
+def sram_usage(func: ir.Function, design: Design) -> dict[str, int]:
     """Entries a lowered function needs of each memory ("inp", "wgt", "acc"), without emitting it.
 
     Raises `CompileError` naming the buffers when they do not fit.
@@ -67,8 +66,8 @@ def plan_sram(traced: Trace, design: Design, scratch: int = 0) -> SramPlan:
     """
     lifetimes = buffer_lifetimes(traced.function)
     groups = coalesce(traced.items, list(lifetimes), design)
-    base: dict[Buffer, int] = {}
-    number: dict[Buffer, int] = {}
+    base: dict[ir.Buffer, int] = {}
+    number: dict[ir.Buffer, int] = {}
     used: dict[Scratchpad, int] = {}
     for memory in MEMORY_OF_SCOPE.values():
         storages = [_storage(g, lifetimes, design) for g in groups if MEMORY_OF_SCOPE[g[0].scope] is memory]
@@ -81,7 +80,7 @@ def plan_sram(traced: Trace, design: Design, scratch: int = 0) -> SramPlan:
     return SramPlan(base, number, used, depth(design, Scratchpad.ACC) - scratch if scratch else None)
 
 
-def tile_count(buffer: Buffer, design: Design) -> int:
+def tile_count(buffer: ir.Buffer, design: Design) -> int:
     """SRAM entries of a buffer. Raises `CompileError` when its last two dimensions are not the memory's tile."""
     g = design.gemm
     tile = {"vdla.inp": (g.batch, g.block_in), "vdla.wgt": (g.block_out, g.block_in), "vdla.acc": (g.batch, g.block_out)}[
@@ -100,28 +99,28 @@ def tile_count(buffer: Buffer, design: Design) -> int:
 # -- lifetimes ----------------------------------------------------------------------------------------------------------
 
 
-def buffer_lifetimes(func: Function) -> dict[Buffer, Interval]:
+def buffer_lifetimes(func: ir.Function) -> dict[ir.Buffer, Interval]:
     """Each allocated buffer's interval over the positions of intrinsics.
 
     A use within a loop that runs inside the buffer's Allocate counts for the whole loop: the value may be carried around.
     """
     counter = [0]
-    lifetimes: dict[Buffer, Interval] = {}
+    lifetimes: dict[ir.Buffer, Interval] = {}
 
-    def visit(stmt: Stmt) -> dict[Buffer, Interval]:
+    def visit(stmt: ir.Stmt) -> dict[ir.Buffer, Interval]:
         """Intervals of the buffers used in `stmt` and not allocated there."""
-        if isinstance(stmt, Intrinsic):
+        if isinstance(stmt, ir.Intrinsic):
             counter[0] += 1
             return {region.buffer: (counter[0], counter[0]) for region in stmt.operands}
         begin = counter[0] + 1
-        uses: dict[Buffer, Interval] = {}
-        for child in stmt_children(stmt):
+        uses: dict[ir.Buffer, Interval] = {}
+        for child in ir.stmt_children(stmt):
             for buffer, (low, high) in visit(child).items():
                 known = uses.get(buffer, (low, high))
                 uses[buffer] = (min(low, known[0]), max(high, known[1]))
-        if isinstance(stmt, For):
+        if isinstance(stmt, ir.For):
             uses = dict.fromkeys(uses, (begin, counter[0]))
-        if isinstance(stmt, Allocate):
+        if isinstance(stmt, ir.Allocate):
             _refuse_global(stmt.buffer, func)
             lifetimes[stmt.buffer] = uses.pop(stmt.buffer, (begin, begin))
         return uses
@@ -130,7 +129,7 @@ def buffer_lifetimes(func: Function) -> dict[Buffer, Interval]:
     return lifetimes
 
 
-def _refuse_global(buffer: Buffer, func: Function) -> None:
+def _refuse_global(buffer: ir.Buffer, func: ir.Function) -> None:
     if buffer.scope not in MEMORY_OF_SCOPE:
         raise CompileError(
             "an intermediate buffer of a VDLA kernel is not in the accelerator's memories",
@@ -141,7 +140,7 @@ def _refuse_global(buffer: Buffer, func: Function) -> None:
 # -- coalescing ---------------------------------------------------------------------------------------------------------
 
 
-def coalesce(items: Iterable[Item], buffers: list[Buffer], design: Design) -> list[list[Buffer]]:
+def coalesce(items: Iterable[Item], buffers: list[ir.Buffer], design: Design) -> list[list[ir.Buffer]]:
     """Partition `buffers` into groups that share storage; each group's buffers start at the same entry."""
     items = list(items)
     group_of = {b: [b] for b in buffers}
@@ -155,9 +154,9 @@ def coalesce(items: Iterable[Item], buffers: list[Buffer], design: Design) -> li
     return list({id(g): g for g in group_of.values()}.values())
 
 
-def _candidates(items: list[Item]) -> list[tuple[Buffer, Buffer]]:
+def _candidates(items: list[Item]) -> list[tuple[ir.Buffer, ir.Buffer]]:
     """(dst, operand it would like to share with), in program order, without repeats."""
-    pairs: dict[tuple[Buffer, Buffer], None] = {}
+    pairs: dict[tuple[ir.Buffer, ir.Buffer], None] = {}
     for nest in {id(item.nest): item.nest for item in items}.values():
         if nest.name.startswith("vdla.alu.") and len(nest.buffers) > 1:
             dst, *sources = nest.buffers
@@ -167,7 +166,7 @@ def _candidates(items: list[Item]) -> list[tuple[Buffer, Buffer]]:
     return list(pairs)
 
 
-def _harmless(items: list[Item], first: list[Buffer], second: list[Buffer], design: Design) -> bool:
+def _harmless(items: list[Item], first: list[ir.Buffer], second: list[ir.Buffer], design: Design) -> bool:
     """Replay the trace with both groups in one storage: does every read still find its own buffer's value?"""
     members = {b: k for k, b in enumerate([*first, *second])}
     owner = np.full(max(tile_count(b, design) for b in members), -1, np.int64)
@@ -188,7 +187,7 @@ def _harmless(items: list[Item], first: list[Buffer], second: list[Buffer], desi
     return True
 
 
-def reads_dst(intrinsic: Intrinsic) -> bool:
+def reads_dst(intrinsic: ir.Intrinsic) -> bool:
     """Does the intrinsic's meaning depend on what its first operand held?"""
     return intrinsic.name == "vdla.gemm"
 
@@ -211,7 +210,7 @@ def _in_place(item: Item, touched: list[int]) -> bool:
 # -- placing ------------------------------------------------------------------------------------------------------------
 
 
-def _storage(group: list[Buffer], lifetimes: Mapping[Buffer, Interval], design: Design) -> Storage:
+def _storage(group: list[ir.Buffer], lifetimes: Mapping[ir.Buffer, Interval], design: Design) -> Storage:
     low = min(lifetimes[b][0] for b in group)
     high = max(lifetimes[b][1] for b in group)
     size = max(tile_count(b, design) for b in group)

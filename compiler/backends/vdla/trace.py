@@ -21,13 +21,13 @@ from typing import NoReturn
 
 import numpy as np
 
+from vdla.compiler import ir
 from vdla.compiler.backends.vdla.evaluate import evaluate, variables
-from vdla.compiler.ir.nodes import Allocate, Buffer, Expr, For, Function, If, Intrinsic, Region, Seq, Stmt, Var, all_of
 from vdla.compiler.passes.affine import Linear, to_linear
 from vdla.errors import CompileError
 
-Ranges = dict[Var, tuple[int, int]]
-Environment = dict[Var, int]
+Ranges = dict[ir.Var, tuple[int, int]]
+Environment = dict[ir.Var, int]
 DMA_NAMES = ("vdla.load", "vdla.store")
 
 
@@ -79,12 +79,12 @@ class Pattern:
 class Address:
     """Tile index of one operand: constant + Σ outer + Σ inner; `terms` are the parts that are not affine."""
 
-    buffer: Buffer
+    buffer: ir.Buffer
     constant: int
-    outer: tuple[tuple[int, Var], ...]
-    outer_terms: tuple[tuple[int, Expr], ...]
+    outer: tuple[tuple[int, ir.Var], ...]
+    outer_terms: tuple[tuple[int, ir.Expr], ...]
     inner: tuple[int, ...]
-    inner_terms: tuple[tuple[int, Expr], ...]
+    inner_terms: tuple[tuple[int, ir.Expr], ...]
 
     def base(self, env: Environment) -> int:
         """What does not change within the nest."""
@@ -100,11 +100,11 @@ class Address:
 class Nest:
     """One intrinsic with the perfect loops around it. mask: where it is executed at all (the `If`s)."""
 
-    intrinsic: Intrinsic
-    loops: tuple[For, ...]
+    intrinsic: ir.Intrinsic
+    loops: tuple[ir.For, ...]
     addresses: tuple[Address, ...]
-    mask: Expr | None
-    key_vars: tuple[Var, ...]  # outer variables that change the pattern
+    mask: ir.Expr | None
+    key_vars: tuple[ir.Var, ...]  # outer variables that change the pattern
     patterns: dict[tuple[int, ...], Pattern | None] = field(default_factory=dict)
 
     @property
@@ -112,7 +112,7 @@ class Nest:
         return self.intrinsic.name
 
     @cached_property
-    def buffers(self) -> tuple[Buffer, ...]:
+    def buffers(self) -> tuple[ir.Buffer, ...]:
         return tuple(a.buffer for a in self.addresses)
 
 
@@ -129,11 +129,11 @@ class Item:
 class Trace:
     """function: as lowered. items: what it does, in order."""
 
-    function: Function
+    function: ir.Function
     items: tuple[Item, ...]
 
 
-def trace(func: Function) -> Trace:
+def trace(func: ir.Function) -> Trace:
     """Execute the outer loops of a lowered function.
 
     Raises `CompileError` for a statement or an intrinsic the backend does not know, an operand that is not one packed
@@ -161,20 +161,20 @@ class _Recorder:
 
 # -- the statement tree, with nests recognised --------------------------------------------------------------------------
 
-_Node = Nest | tuple[For, "_Node"] | tuple[If, "_Node", "_Node | None"] | list["_Node"]  # type: ignore[misc]
+_Node = Nest | tuple[ir.For, "_Node"] | tuple[ir.If, "_Node", "_Node | None"] | list["_Node"]  # type: ignore[misc]
 
 
-def _prepare(stmt: Stmt, ranges: Ranges) -> _Node:
+def _prepare(stmt: ir.Stmt, ranges: Ranges) -> _Node:
     if is_perfect(stmt):
         return _nest_of(stmt, ranges)
     match stmt:
-        case For(var, extent, body):
+        case ir.For(var, extent, body):
             return (stmt, _prepare(body, {**ranges, var: (0, extent - 1)}))
-        case Seq(body):
+        case ir.Seq(body):
             return [_prepare(s, ranges) for s in body]
-        case If(_, then, otherwise):
+        case ir.If(_, then, otherwise):
             return (stmt, _prepare(then, ranges), None if otherwise is None else _prepare(otherwise, ranges))
-        case Allocate(_, body):
+        case ir.Allocate(_, body):
             return _prepare(body, ranges)
     raise CompileError(
         "the VDLA backend has no instruction for this statement",
@@ -191,47 +191,47 @@ def _execute(node: _Node, env: Environment, recorder: _Recorder) -> None:
         case list():
             for child in node:
                 _execute(child, env, recorder)
-        case (For(var, extent), body):
+        case (ir.For(var, extent), body):
             for value in range(extent):
                 env[var] = value
                 _execute(body, env, recorder)
-        case (If(condition), then, otherwise):
+        case (ir.If(condition), then, otherwise):
             branch = then if evaluate(condition, env) else otherwise
             if branch is not None:
                 _execute(branch, env, recorder)
 
 
-def is_perfect(stmt: Stmt) -> bool:
+def is_perfect(stmt: ir.Stmt) -> bool:
     """Loops and guards around exactly one intrinsic?"""
-    while not isinstance(stmt, Intrinsic):
+    while not isinstance(stmt, ir.Intrinsic):
         match stmt:
-            case For(_, _, body) | Allocate(_, body):
+            case ir.For(_, _, body) | ir.Allocate(_, body):
                 stmt = body
-            case If(_, then, None):
+            case ir.If(_, then, None):
                 stmt = then
-            case Seq((only,)):
+            case ir.Seq((only,)):
                 stmt = only
             case _:
                 return False
     return True
 
 
-def _nest_of(stmt: Stmt, ranges: Ranges) -> Nest:
-    loops: list[For] = []
-    conditions: list[Expr] = []
+def _nest_of(stmt: ir.Stmt, ranges: Ranges) -> Nest:
+    loops: list[ir.For] = []
+    conditions: list[ir.Expr] = []
     inner = dict(ranges)
-    while not isinstance(stmt, Intrinsic):
+    while not isinstance(stmt, ir.Intrinsic):
         match stmt:
-            case For(var, extent, body):
+            case ir.For(var, extent, body):
                 loops.append(stmt)
                 inner[var] = (0, extent - 1)
                 stmt = body
-            case If(condition, then):
+            case ir.If(condition, then):
                 conditions.append(condition)
                 stmt = then
-            case Seq((stmt,)):
+            case ir.Seq((stmt,)):
                 pass
-            case Allocate(_, stmt):
+            case ir.Allocate(_, stmt):
                 pass
     own = [loop.var for loop in loops]
     addresses = tuple(_address(region, own, inner, stmt.name) for region in stmt.operands)
@@ -240,10 +240,10 @@ def _nest_of(stmt: Stmt, ranges: Ranges) -> Nest:
         pattern_exprs.append(stmt.predicate)
     used = set().union(*map(variables, pattern_exprs)) - set(own)
     key_vars = tuple(v for v in ranges if v in used)
-    return Nest(stmt, tuple(loops), addresses, all_of(conditions) if conditions else None, key_vars)
+    return Nest(stmt, tuple(loops), addresses, ir.all_of(conditions) if conditions else None, key_vars)
 
 
-def _address(region: Region, own: list[Var], ranges: Ranges, name: str) -> Address:
+def _address(region: ir.Region, own: list[ir.Var], ranges: Ranges, name: str) -> Address:
     """The tile index of a region of exactly one tile that lies contiguously in its buffer."""
     shape, extents = region.buffer.shape, region.extents
     partial = next((d for d, extent in enumerate(extents) if extent > 1), len(extents))
@@ -257,8 +257,8 @@ def _address(region: Region, own: list[Var], ranges: Ranges, name: str) -> Addre
     if form.constant % tile or any(c % tile for c in form.terms.values()):
         _refuse_region(region, name)
     form = form.divided(tile)
-    linear = [(c, atom) for atom, c in form.terms.items() if isinstance(atom, Var)]
-    other = [(c, atom) for atom, c in form.terms.items() if not isinstance(atom, Var)]
+    linear = [(c, atom) for atom, c in form.terms.items() if isinstance(atom, ir.Var)]
+    other = [(c, atom) for atom, c in form.terms.items() if not isinstance(atom, ir.Var)]
     return Address(
         region.buffer,
         form.constant,
@@ -269,7 +269,7 @@ def _address(region: Region, own: list[Var], ranges: Ranges, name: str) -> Addre
     )
 
 
-def _refuse_region(region: Region, name: str) -> NoReturn:
+def _refuse_region(region: ir.Region, name: str) -> NoReturn:
     raise CompileError(
         f"{name}: an operand is not one tile lying contiguously in memory",
         where=region.buffer.name,
@@ -297,9 +297,9 @@ def _pattern(nest: Nest, env: Environment) -> Pattern | None:
     return _compute_pattern(offsets, mask)
 
 
-def _grid(nest: Nest, env: Environment) -> Mapping[Var, object]:
+def _grid(nest: Nest, env: Environment) -> Mapping[ir.Var, object]:
     """Outer variables as they are; each own loop variable an arange along its own axis."""
-    values: dict[Var, object] = dict(env)
+    values: dict[ir.Var, object] = dict(env)
     rank = len(nest.loops)
     for axis, loop in enumerate(nest.loops):
         values[loop.var] = np.arange(loop.extent).reshape([-1 if d == axis else 1 for d in range(rank)])
@@ -310,7 +310,7 @@ def _on_grid(value: object, extents: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(np.asarray(value), extents)
 
 
-def _offsets(nest: Nest, extents: tuple[int, ...], strides: np.ndarray, values: Mapping[Var, object]) -> np.ndarray:
+def _offsets(nest: Nest, extents: tuple[int, ...], strides: np.ndarray, values: Mapping[ir.Var, object]) -> np.ndarray:
     """int64[operands, *extents]."""
     result = np.zeros((len(nest.addresses), *extents), np.int64)
     for o, address in enumerate(nest.addresses):
@@ -323,7 +323,7 @@ def _offsets(nest: Nest, extents: tuple[int, ...], strides: np.ndarray, values: 
 
 
 def _dma_pattern(
-    nest: Nest, offsets: np.ndarray, mask: np.ndarray | None, extents: tuple[int, ...], values: Mapping[Var, object]
+    nest: Nest, offsets: np.ndarray, mask: np.ndarray | None, extents: tuple[int, ...], values: Mapping[ir.Var, object]
 ) -> Pattern | None:
     flat = offsets.reshape(len(offsets), -1)
     predicate = nest.intrinsic.predicate

@@ -14,12 +14,10 @@ from dataclasses import replace
 from functools import partial
 from math import prod
 
-from vdla.compiler import te
-from vdla.compiler.ir.nodes import Call, Const, Expr, Load, Select, Var
-from vdla.compiler.ir.traverse import children, map_expr, substitute, walk_expr
+from vdla.compiler import ir, te
 from vdla.compiler.operators.definition import flatten, joined, unflatten
 
-Source = Callable[[tuple[Expr, ...]], Expr]
+Source = Callable[[tuple[ir.Expr, ...]], ir.Expr]
 """Indices → the value there."""
 TRAFFIC = 3
 """Operations that writing an element and reading it back is worth."""
@@ -54,17 +52,17 @@ def rebuilt(output: te.Tensor, sources: Mapping[te.Tensor, Source]) -> te.Tensor
     """`output`, reading `sources` in place of the tensors those are keyed by. Stages above none of these stay themselves."""
     made: dict[te.Tensor, te.Tensor] = {}
 
-    def rewritten(node: Expr) -> Expr:
-        if not isinstance(node, Load) or not isinstance(node.buffer, te.Tensor):
+    def rewritten(node: ir.Expr) -> ir.Expr:
+        if not isinstance(node, ir.Load) or not isinstance(node.buffer, te.Tensor):
             return node
         if node.buffer in sources:
             return sources[node.buffer](node.indices)
         stage = made.get(node.buffer, node.buffer)
-        return node if stage is node.buffer else Load(stage, node.indices)
+        return node if stage is node.buffer else ir.Load(stage, node.indices)
 
     for stage in stages_below(output):
         body = value_of(stage)
-        value = map_expr(body, rewritten)
+        value = ir.map_expr(body, rewritten)
         if value is body:
             made[stage] = stage
         else:
@@ -73,7 +71,7 @@ def rebuilt(output: te.Tensor, sources: Mapping[te.Tensor, Source]) -> te.Tensor
     return made[output]
 
 
-def value_of(stage: te.Tensor) -> Expr:
+def value_of(stage: te.Tensor) -> ir.Expr:
     """What a stage computes for each point, the operand of its reduction if it is one."""
     assert stage.value is not None
     return stage.reduction.value if stage.reduction else stage.value
@@ -84,8 +82,8 @@ def wired(output: te.Tensor, feeds: Mapping[te.Tensor, te.Tensor]) -> te.Tensor:
 
     def source(placeholder: te.Tensor, tensor: te.Tensor) -> Source:
         if placeholder.shape == tensor.shape:
-            return lambda at: Load(tensor, at)
-        return lambda at: Load(tensor, unflatten(flatten(at, placeholder.shape), tensor.shape))
+            return lambda at: ir.Load(tensor, at)
+        return lambda at: ir.Load(tensor, unflatten(flatten(at, placeholder.shape), tensor.shape))
 
     return rebuilt(output, {placeholder: source(placeholder, tensor) for placeholder, tensor in feeds.items()})
 
@@ -100,14 +98,14 @@ def inlined(output: te.Tensor, candidates: Collection[te.Tensor], always: bool =
         stages = stages_below(output)
         tensor = max(remaining, key=stages.index)  # what is left lies below all that changes here
         remaining.remove(tensor)
-        small = copies * sum(1 for _ in walk_expr(value_of(tensor))) <= CODE_LIMIT
+        small = copies * sum(1 for _ in ir.walk_expr(value_of(tensor))) <= CODE_LIMIT
         if always or (small and worth_inlining(tensor, stages)):
             output = rebuilt(output, {tensor: partial(element, tensor)})
     return output
 
 
-def element(stage: te.Tensor, at: tuple[Expr, ...]) -> Expr:
-    return substitute(value_of(stage), dict(zip(stage.axes, at, strict=True)))
+def element(stage: te.Tensor, at: tuple[ir.Expr, ...]) -> ir.Expr:
+    return ir.substitute(value_of(stage), dict(zip(stage.axes, at, strict=True)))
 
 
 def worth_inlining(tensor: te.Tensor, stages: Sequence[te.Tensor]) -> bool:
@@ -117,21 +115,21 @@ def worth_inlining(tensor: te.Tensor, stages: Sequence[te.Tensor]) -> bool:
     """
     evaluations = 0
     for stage in stages:
-        reads = {e.indices for e in walk_expr(value_of(stage)) if isinstance(e, Load) and e.buffer is tensor}
+        reads = {e.indices for e in ir.walk_expr(value_of(stage)) if isinstance(e, ir.Load) and e.buffer is tensor}
         reduced = prod(axis.extent for axis in stage.reduction.axes) if stage.reduction else 1
         evaluations += len(reads) * prod(stage.shape) * reduced
     elements, work = prod(tensor.shape), operations(value_of(tensor))
     return evaluations * work <= elements * (work + TRAFFIC)
 
 
-def operations(value: Expr) -> int:
+def operations(value: ir.Expr) -> int:
     """What computing one element costs, in vector operations; indices are free, being mostly shared by many."""
-    if isinstance(value, Load | Const | Var):
+    if isinstance(value, ir.Load | ir.Const | ir.Var):
         return 0
-    if isinstance(value, Select):  # its condition is one about indices: padding and concatenation
+    if isinstance(value, ir.Select):  # its condition is one about indices: padding and concatenation
         return 1 + operations(value.a) + operations(value.b)
-    cost = COSTS.get(getattr(value, "op", ""), CALL_COST if isinstance(value, Call) else 1)
-    return cost + sum(map(operations, children(value)))
+    cost = COSTS.get(getattr(value, "op", ""), CALL_COST if isinstance(value, ir.Call) else 1)
+    return cost + sum(map(operations, ir.children(value)))
 
 
 def as_words(output: te.Tensor) -> te.Tensor:
@@ -140,7 +138,7 @@ def as_words(output: te.Tensor) -> te.Tensor:
     Vectors can run along any other axis then, scattering whole words, where bytes would go one by one.
     """
 
-    def word(*at: Expr) -> Expr:
+    def word(*at: ir.Expr) -> ir.Expr:
         return joined([te.cast(te.cast(element(output, (*at[:-1], at[-1] * 4 + r)), "uint8"), "int32") for r in range(4)])
 
     shape = (*output.shape[:-1], output.shape[-1] // 4)

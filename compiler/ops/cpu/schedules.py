@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vdla.compiler.ir.nodes import Expr, Iter, Load, Store, Var
-from vdla.compiler.ir.traverse import children, walk_expr, walk_stmt
+from vdla.compiler import ir
 from vdla.compiler.ops.cpu.register_block import divisors
 from vdla.compiler.schedule import Schedule
 
@@ -13,20 +12,20 @@ MOST_PIECES = 64
 """Iterations of a parallel loop over a flat range, by default."""
 
 
-def axis_loops(s: Schedule, block: str) -> tuple[list[Var], list[Var]]:
+def axis_loops(s: Schedule, block: str) -> tuple[list[ir.Var], list[ir.Var]]:
     """The innermost loops, one for each iter of the block as te made it: spatial ones, reduced ones."""
     iters = s.get(block).iters
     loops = list(zip(s.loops(block)[-len(iters) :], iters, strict=True))
     return [v for v, i in loops if i.kind == "spatial"], [v for v, i in loops if i.kind == "reduce"]
 
 
-def fused(s: Schedule, loops: Sequence[Var]) -> Var:
+def fused(s: Schedule, loops: Sequence[ir.Var]) -> ir.Var:
     return s.fuse(*loops) if len(loops) > 1 else loops[0]
 
 
-def stage_value(s: Schedule, block: str) -> Expr:
+def stage_value(s: Schedule, block: str) -> ir.Expr:
     """What a block without a reduction stores."""
-    (value,) = (stmt.value for stmt in walk_stmt(s.get(block).body) if isinstance(stmt, Store))
+    (value,) = (stmt.value for stmt in ir.walk_stmt(s.get(block).body) if isinstance(stmt, ir.Store))
     return value
 
 
@@ -37,15 +36,15 @@ def outer_axes(s: Schedule, block: str) -> int:
     return next((n for n in range(len(iters)) if runs_along(value, iters[n:])), max(len(iters) - 1, 0))
 
 
-def runs_along(value: Expr, iters: Sequence[Iter]) -> bool:
+def runs_along(value: ir.Expr, iters: Sequence[ir.Iter]) -> bool:
     """Whether every load reads neighbours along `iters` taken as one, or one element throughout, and nothing else uses them."""
     axes = [i.var for i in iters]
-    if isinstance(value, Load):
+    if isinstance(value, ir.Load):
         split = len(value.indices) - len(axes)
         whole = list(value.indices[split:]) == axes and value.buffer.shape[split:] == tuple(i.extent for i in iters)
         others = value.indices[:split] if split >= 0 and whole else value.indices
-        return not any(e in axes for index in others for e in walk_expr(index))
-    return value not in axes and all(runs_along(child, iters) for child in children(value))
+        return not any(e in axes for index in others for e in ir.walk_expr(index))
+    return value not in axes and all(runs_along(child, iters) for child in ir.children(value))
 
 
 def schedule_flat(s: Schedule, block: str, outer_axes: int, most_pieces: int = MOST_PIECES) -> None:
@@ -89,7 +88,7 @@ def is_reduction(s: Schedule, block: str) -> bool:
     return any(i.kind == "reduce" for i in s.get(block).iters)
 
 
-def register_tiles(s: Schedule, outer: Sequence[Var], row: Var, column: Var, block: tuple[int, int]) -> list[Var]:
+def register_tiles(s: Schedule, outer: Sequence[ir.Var], row: ir.Var, column: ir.Var, block: tuple[int, int]) -> list[ir.Var]:
     """Tile "y" by rows × columns, the loops in the order outer, column tiles, row tiles, rows, columns. Returns all but two."""
     row_0, row_1 = s.split(row, [None, block[0]])
     column_0, column_1 = s.split(column, [None, block[1]])
@@ -98,7 +97,7 @@ def register_tiles(s: Schedule, outer: Sequence[Var], row: Var, column: Var, blo
     return [*outer, column_0, row_0]
 
 
-def schedule_accumulators(s: Schedule, block: str, loop: Var, unrolled: int = 0) -> None:
+def schedule_accumulators(s: Schedule, block: str, loop: ir.Var, unrolled: int = 0) -> None:
     """Compute `block` inside `loop`: reductions outermost, then its axes unrolled but the last, which is vectorised.
 
     unrolled: how many of the innermost reduction loops are unrolled too.

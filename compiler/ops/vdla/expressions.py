@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vdla.compiler import te
-from vdla.compiler.ir.nodes import Expr, Function, Scalar, Var
+from vdla.compiler import ir, te
 from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.design import Design
 
@@ -18,7 +17,7 @@ def activation_tile(design: Design) -> tuple[int, int]:
     return design.gemm.batch, design.channel_block
 
 
-def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> Function:
+def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> ir.Function:
     """x, weight, parameters[, residual, residual_parameters, identity] → y; shapes as `ConvWorkload` says.
 
     cover: rows and columns of the padded input, at least those the windows touch. The residual is widened by the GEMM core
@@ -46,7 +45,7 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> Function:
     )
     (sy, sx), (dy, dx) = w.strides, w.dilations
 
-    def product(n: Var, g: Var, o: Var, h: Var, v: Var, b: Var, k: Var) -> Expr:
+    def product(n: ir.Var, g: ir.Var, o: ir.Var, h: ir.Var, v: ir.Var, b: ir.Var, k: ir.Var) -> ir.Expr:
         element = (0,) * 5 if w.uniform_weight else (g, o, c, kh, kw)
         pixel = padded[n, g, c, h * sy + kh * dy, v * sx + kw * dx, b, i]
         return te.sum(te.cast(pixel, "int32") * te.cast(weight[(*element, k, i)], "int32"), (c, kh, kw, i))
@@ -65,7 +64,7 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> Function:
 
 
 def widened(
-    x: te.Tensor, identity: te.Tensor, shape: tuple[int, ...], source: Callable[..., tuple[Scalar, ...]], name: str
+    x: te.Tensor, identity: te.Tensor, shape: tuple[int, ...], source: Callable[..., tuple[ir.Scalar, ...]], name: str
 ) -> te.Tensor:
     """int8 tiles as int32 through the GEMM core: x times the identity tile, one micro-op each.
 
@@ -73,14 +72,14 @@ def widened(
     """
     lane = te.reduce_axis(x.shape[-1], "ri")
 
-    def value(*at: Var) -> Expr:
+    def value(*at: ir.Var) -> ir.Expr:
         *place, k = at
         return te.sum(te.cast(x[(*source(*place, k)[:-1], lane)], "int32") * te.cast(identity[0, k, lane], "int32"), lane)
 
     return te.compute(shape, value, name, axes=[f"i{d}" for d in range(len(shape))])
 
 
-def elementwise(w: ElementwiseWorkload, design: Design) -> Function:
+def elementwise(w: ElementwiseWorkload, design: Design) -> ir.Function:
     """qadd: a, b, a_parameters, b_parameters, parameters → y; requantize: x, parameters → y.
 
     Tensors are [batch][1][blocks][positions][1] tiles, parameters [1][blocks][2] tiles, as a convolution's.
@@ -107,7 +106,7 @@ def elementwise(w: ElementwiseWorkload, design: Design) -> Function:
     return te.create_function("qadd", [a, b, a_parameters, b_parameters, parameters], [y])
 
 
-def max_pool2d(w: PoolWorkload, design: Design) -> Function:
+def max_pool2d(w: PoolWorkload, design: Design) -> ir.Function:
     """x, identity → y. The window is separable: first down the rows, then along the columns, k_h + k_w steps, not k_h · k_w.
 
     Each direction starts from its first element rather than from -128, and the rows' comes from the GEMM core at one cycle.
@@ -139,10 +138,10 @@ def max_pool2d(w: PoolWorkload, design: Design) -> Function:
     return te.create_function("max_pool2d", [x, identity], [te.compute(out_shape, lambda *at: te.cast(acc[at], "int8"), "y")])
 
 
-def _greater(so_far: te.Tensor, other: te.Tensor, axis: int, stride: int, offset: int) -> Callable[..., Expr]:
+def _greater(so_far: te.Tensor, other: te.Tensor, axis: int, stride: int, offset: int) -> Callable[..., ir.Expr]:
     """max(so_far[…], other[…]) with index `axis` of `other` moved on to stride · index + offset."""
 
-    def value(*at: Var) -> Expr:
+    def value(*at: ir.Var) -> ir.Expr:
         moved = [index * stride + offset if d == axis else index for d, index in enumerate(at)]
         return te.maximum(so_far[at], other[tuple(moved)])
 
@@ -150,8 +149,8 @@ def _greater(so_far: te.Tensor, other: te.Tensor, axis: int, stride: int, offset
 
 
 def inside(
-    value: Expr, rows: tuple[Expr, int, tuple[int, int]], columns: tuple[Expr, int, tuple[int, int]], pad_value: int
-) -> Expr:
+    value: ir.Expr, rows: tuple[ir.Expr, int, tuple[int, int]], columns: tuple[ir.Expr, int, tuple[int, int]], pad_value: int
+) -> ir.Expr:
     """`value` where the padded position lies on the image, `pad_value` on the padding. rows, columns: index, size, pads."""
     conditions = []
     for index, size, (before, after) in (rows, columns):

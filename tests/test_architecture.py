@@ -54,5 +54,44 @@ def test_every_package_is_in_the_wheel() -> None:
     assert found == set(settings["packages"]), "packages in pyproject.toml and on disk differ"
 
 
+def modules() -> dict[str, Path]:
+    """Every module of the package and its file."""
+    homes = {"vdla": "vdla", **{folder: f"vdla.{folder}" for folder in FOLDERS if folder != "vdla"}}
+    found = {}
+    for folder, name in homes.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            found[".".join((name, *(part for part in parts if part != "__init__")))] = path
+    return found
+
+
+def imported(path: Path, known: set[str]) -> set[str]:
+    """The modules that a file imports, wherever in it; what only type checkers read is left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parts = [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {part if part in known else node.module for part in parts}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names & known
+
+
+def test_no_modules_import_each_other() -> None:
+    """Not even by way of others: peel off what imports nothing that is left, until nothing is."""
+    files = modules()
+    assert len(files) > 200
+    imports = {name: imported(path, set(files)) - {name} for name, path in files.items()}
+    while leaves := [name for name, names in imports.items() if not names & imports.keys()]:
+        for name in leaves:
+            del imports[name]
+    circle = {name: sorted(names & imports.keys()) for name, names in imports.items()}
+    assert not circle, f"these modules import each other, or what does: {circle}"
+
+
 if __name__ == "__main__":
     print(file_list().strip())

@@ -12,7 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from vdla.version import __version__ as __version__
+
 __all__ = ["Design", "VdlaError", "compile", "load", "load_design", "prepare"]
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vdla import __version__
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.reference import run_node, run_reference
 from vdla.compiler.model import CompiledModel
@@ -23,6 +22,7 @@ from vdla.flows.inputs import Inputs, generated_inputs
 from vdla.flows.provenance import graph_hash
 from vdla.report.run_report import RunReport, layer_reports, network_bound, totals
 from vdla.runtime.module import Module, Result
+from vdla.version import __version__
 from vdla.zoo import sample_inputs, zoo_models
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.ir.verify import verify
@@ -33,16 +33,23 @@ PIPELINE: tuple[tuple[str, Pass], ...] = (
 )
 
 
-def lower(func: Function, dump: Callable[[str, Function], None] | None = None, *, every_pass: bool = False) -> Function:
+def lower(
+    func: Function,
+    dump: Callable[[str, Function], None] | None = None,
+    *,
+    extra: Sequence[tuple[str, Pass]] = (),
+    every_pass: bool = False,
+) -> Function:
     """`func` with no block, vthread loop or double_buffer annotation left; verified before the first pass and after the last.
 
     dump: called with ("input", func) and then each pass's name and result. every_pass: verify after each of them, which a dump
-    asks for too, being for someone who looks for the pass at fault. Raises `CompileError` for an illegal function.
+    asks for too, being for someone who looks for the pass at fault. extra: passes of one target, behind PIPELINE.
+    Raises `CompileError` for an illegal function.
     """
     verify(func)
     if dump is not None:
         dump("input", func)
-    for name, run in PIPELINE:
+    for name, run in (*PIPELINE, *extra):
         func = run(func)
         if dump is not None:
             dump(name, func)

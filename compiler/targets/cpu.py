@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,12 @@ def load(step: Step, facts: Mapping[str, str]) -> Step:
     return replace(step, work=Config.parse(str(facts["config"]))) if "config" in facts else step
 
 
+def template_of(workload: Any) -> Any:
+    from vdla.compiler.ops import cpu  # LLVM
+
+    return cpu.template_of(workload)
+
+
 def check(step: Step, graph: Graph, known: set[str]) -> None:
     """A group's operators against the graph, and that they may be one group; adds its outputs to `known`."""
     inside = set(known)
@@ -90,5 +97,6 @@ BACKEND = Backend(
     constants=constants,
     save=save,
     load=load,
+    template_of=template_of,
     is_host=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,12 @@ def build(placed: Placed) -> Callable[[Run], list[Step]]:
     return steps
 
 
+def template_of(workload: Any) -> Any:
+    from vdla.compiler.ops.vdla import kernels  # schedules
+
+    return kernels.template_of(workload)
+
+
 def check(step: Step, graph: Graph, known: set[str]) -> None:
     """A program's slots against the graph's tensors; adds its outputs to `known`."""
     program = step.program
@@ -101,5 +108,6 @@ BACKEND = Backend(
     idle=only_views,
     layout=layout,
     check=check,
+    template_of=template_of,
     has_programs=True,
 )

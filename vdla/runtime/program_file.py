@@ -14,7 +14,7 @@ from vdla.archive import Reader, Writer, read_archive
 from vdla.compiler.graph.graph import Node, TensorType
 from vdla.compiler.graph.manifest import graph_from, graph_manifest
 from vdla.compiler.model import CompiledModel
-from vdla.compiler.targets import Step, backend_of
+from vdla.compiler.targets import Step, backend_of, target_names
 from vdla.compiler.targets.placement import Placement
 from vdla.errors import RunError
 from vdla.isa.binding import refuse_other_design
@@ -84,8 +84,14 @@ def _module(reader: Reader) -> CompiledModel:
 
 
 def _step(m: Manifest, nodes: Mapping[str, Node], reader: Reader) -> Step:
+    target = str(m["target"])
+    if target not in target_names():
+        raise RunError(
+            "the module has steps for a target that is not here", where=str(reader.path), found=target,
+            expected=" or ".join(target_names()), hint="compile the model for targets that are, or install what this one needs",
+        )  # fmt: skip
     program = program_from(m["program"], reader) if "program" in m else None
-    step = Step(str(m["target"]), str(m["name"]), tuple(nodes[name] for name in m["nodes"]), program)
+    step = Step(target, str(m["name"]), tuple(nodes[name] for name in m["nodes"]), program)
     return backend_of(step.target).load(step, m["work"])
 
 

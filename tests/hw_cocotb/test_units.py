@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vdla.design import load_design
+from vdla.design_file import load_design
 from vdla.device import UNITS
 
 BENCHES = Path(__file__).resolve().parents[2] / "hw" / "cocotb"
@@ -44,9 +44,9 @@ def test_bench(unit: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("unit", ["fetch", "load", "store"])
 def test_bench_with_other_bursts(unit: str, max_burst: int, tmp_path: Path) -> None:
     """The benches cross idle buses with back-pressure; here with the shortest bursts and with ones longer than a row."""
-    tiny = load_design("tiny").model_dump(mode="json")
+    tiny = load_design("tiny")
     design = tmp_path / "design.yaml"
-    design.write_text(yaml.safe_dump(tiny | {"name": "bursts", "memory": tiny["memory"] | {"max_burst": max_burst}}))
+    design.write_text(yaml.safe_dump(tiny.varied(name="bursts", memory={"max_burst": max_burst}).to_dict()))
     assert runner.run_bench(unit, DEFAULT, tmp_path, design=str(design), rounds=4) >= 3
 
 

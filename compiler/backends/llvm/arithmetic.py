@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
+from llvmlite import ir as llvm_ir
 from llvmlite.ir import IRBuilder as Builder
 from llvmlite.ir import Value
 
@@ -19,12 +19,12 @@ from vdla.errors import CompileError
 FAST = ("contract", "reassoc", "nsz")
 
 
-def call_intrinsic(builder: Builder, name: str, type_: ir.Type, *args: Value, flags: tuple[str, ...] = ()) -> Value:
+def call_intrinsic(builder: Builder, name: str, type_: llvm_ir.Type, *args: Value, flags: tuple[str, ...] = ()) -> Value:
     """Call `llvm.name`, overloaded on `type_`, which is also its result's."""
     full = f"llvm.{name}.{intrinsic_suffix(type_)}"
     function = builder.module.globals.get(full)
     if function is None:
-        function = ir.Function(builder.module, ir.FunctionType(type_, [a.type for a in args]), full)
+        function = llvm_ir.Function(builder.module, llvm_ir.FunctionType(type_, [a.type for a in args]), full)
     return builder.call(function, args, fastmath=flags)
 
 
@@ -32,11 +32,11 @@ def intrinsic(name: str, flags: tuple[str, ...] = ()) -> Callable[..., Value]:
     return lambda b, x, *rest: call_intrinsic(b, name, x.type, x, *rest, flags=flags)
 
 
-def scalar_of(value: Value) -> ir.Type:
-    return value.type.element if isinstance(value.type, ir.VectorType) else value.type
+def scalar_of(value: Value) -> llvm_ir.Type:
+    return value.type.element if isinstance(value.type, llvm_ir.VectorType) else value.type
 
 
-def like(value: Value, number: int | float) -> ir.Constant:
+def like(value: Value, number: int | float) -> llvm_ir.Constant:
     """`number` as a constant of the type of `value`."""
     return constant(scalar_of(value), number, lanes_of(value.type))
 
@@ -122,9 +122,9 @@ def binary(b: Builder, op: str, dtype: str, x: Value, y: Value) -> Value:
     return BINARY[op, KINDS[dtype]](b, x, y)
 
 
-def _resize(signed: bool) -> Callable[[Builder, Value, ir.Type], Value]:
-    def resize(b: Builder, x: Value, to: ir.Type) -> Value:
-        source, target = scalar_of(x).width, (to.element if isinstance(to, ir.VectorType) else to).width
+def _resize(signed: bool) -> Callable[[Builder, Value, llvm_ir.Type], Value]:
+    def resize(b: Builder, x: Value, to: llvm_ir.Type) -> Value:
+        source, target = scalar_of(x).width, (to.element if isinstance(to, llvm_ir.VectorType) else to).width
         if source >= target:
             return x if source == target else b.trunc(x, to)
         return b.sext(x, to) if signed else b.zext(x, to)
@@ -132,11 +132,11 @@ def _resize(signed: bool) -> Callable[[Builder, Value, ir.Type], Value]:
     return resize
 
 
-def _resize_float(b: Builder, x: Value, to: ir.Type) -> Value:
-    return b.fpext(x, to) if isinstance(scalar_of(x), ir.FloatType) else b.fptrunc(x, to)
+def _resize_float(b: Builder, x: Value, to: llvm_ir.Type) -> Value:
+    return b.fpext(x, to) if isinstance(scalar_of(x), llvm_ir.FloatType) else b.fptrunc(x, to)
 
 
-CAST: dict[tuple[str, str], Callable[[Builder, Value, ir.Type], Value]] = {
+CAST: dict[tuple[str, str], Callable[[Builder, Value, llvm_ir.Type], Value]] = {
     ("int", "int"): _resize(signed=True),
     ("int", "unsigned"): _resize(signed=True),
     ("unsigned", "int"): _resize(signed=False),
@@ -162,12 +162,12 @@ def cast(b: Builder, x: Value, source: str, target: str) -> Value:
 
 def broadcast(b: Builder, x: Value, lanes: int | None) -> Value:
     """A scalar in every lane; vectors and scalar requests pass through."""
-    if lanes is None or isinstance(x.type, ir.VectorType):
+    if lanes is None or isinstance(x.type, llvm_ir.VectorType):
         return x
-    if isinstance(x, ir.Constant):
+    if isinstance(x, llvm_ir.Constant):
         return constant(x.type, x.constant, lanes)
-    vector = ir.VectorType(x.type, lanes)
-    undefined = ir.Constant(vector, ir.Undefined)
+    vector = llvm_ir.VectorType(x.type, lanes)
+    undefined = llvm_ir.Constant(vector, llvm_ir.Undefined)
     return b.shuffle_vector(b.insert_element(undefined, x, constant(I32, 0)), undefined, constant(I32, 0, lanes))
 
 
@@ -178,8 +178,8 @@ def unify(b: Builder, *values: Value) -> tuple[Value, ...]:
 
 
 def is_true(value: Value) -> bool:
-    return isinstance(value, ir.Constant) and value.type == I1 and value.constant == 1
+    return isinstance(value, llvm_ir.Constant) and value.type == I1 and value.constant == 1
 
 
 def is_false(value: Value) -> bool:
-    return isinstance(value, ir.Constant) and value.type == I1 and value.constant == 0
+    return isinstance(value, llvm_ir.Constant) and value.type == I1 and value.constant == 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from llvmlite import ir
+from llvmlite import ir as llvm_ir
 
 from vdla.compiler.backends.llvm.types import POINTER
 from vdla.compiler.ir.nodes import Buffer, Var
@@ -31,21 +31,21 @@ class Emitter:
     outlined: whether this is the body of a parallel loop.
     """
 
-    module: ir.Module
-    builder: ir.IRBuilder
+    module: llvm_ir.Module
+    builder: llvm_ir.IRBuilder
     vector_bytes: int
-    size: ir.IntType
-    variables: dict[Var, ir.Value] = field(default_factory=dict)
+    size: llvm_ir.IntType
+    variables: dict[Var, llvm_ir.Value] = field(default_factory=dict)
     ranges: dict[Var, tuple[int, int]] = field(default_factory=dict)
     depths: dict[Var, int] = field(default_factory=dict)
-    pointers: dict[Buffer, ir.Value] = field(default_factory=dict)
-    allocations: dict[Buffer, ir.Value] = field(default_factory=dict)
-    sums: dict[tuple, ir.Value] = field(default_factory=dict)
+    pointers: dict[Buffer, llvm_ir.Value] = field(default_factory=dict)
+    allocations: dict[Buffer, llvm_ir.Value] = field(default_factory=dict)
+    sums: dict[tuple, llvm_ir.Value] = field(default_factory=dict)
     lanes: Lanes | None = None
-    mask: ir.Value | None = None
+    mask: llvm_ir.Value | None = None
     outlined: bool = False
 
-    def bind(self, var: Var, value: ir.Value, low: int, high: int) -> None:
+    def bind(self, var: Var, value: llvm_ir.Value, low: int, high: int) -> None:
         """Give a loop variable its value and its range."""
         self.variables[var], self.ranges[var] = value, (low, high)
         self.depths[var] = len(self.depths)
@@ -71,17 +71,17 @@ class Emitter:
                 self.lanes = None
 
     @contextmanager
-    def masked(self, mask: ir.Value | None) -> Iterator[None]:
+    def masked(self, mask: llvm_ir.Value | None) -> Iterator[None]:
         saved, self.mask = self.mask, mask
         try:
             yield
         finally:
             self.mask = saved
 
-    def stack_array(self, element: ir.Type, count: int, align: int) -> ir.Value:
+    def stack_array(self, element: llvm_ir.Type, count: int, align: int) -> llvm_ir.Value:
         """Memory for `count` elements in the function's frame, reserved once however often this point is reached."""
         with self.builder.goto_entry_block():
-            memory = self.builder.alloca(ir.ArrayType(element, count))
+            memory = self.builder.alloca(llvm_ir.ArrayType(element, count))
         memory.align = align
         memory.type = POINTER  # llvmlite types an alloca by its contents
         return memory

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
+from llvmlite import ir as llvm_ir
 
+from vdla.compiler import ir
 from vdla.compiler.backends.llvm import arithmetic, functions
 from vdla.compiler.backends.llvm.arithmetic import Value, broadcast, is_false, is_true, like, unify
 from vdla.compiler.backends.llvm.emitter import Emitter
@@ -29,15 +30,13 @@ from vdla.compiler.backends.llvm.types import (
     lanes_of,
     storage_type,
 )
-from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Buffer, Call, Cast, Const, Expr, Load, Select, Var
-from vdla.compiler.ir.traverse import walk_expr
 from vdla.compiler.passes.affine import Linear, to_linear
 
 STRIDED_LIMIT = 4
 """Up to this stride a strided vector load reads everything between its lanes and shuffles; beyond, it gathers."""
 
 
-def emit_index(e: Emitter, expr: Expr) -> Value:
+def emit_index(e: Emitter, expr: ir.Expr) -> Value:
     """An integer expression as int64 (at the first lane, in a vectorised loop)."""
     return emit_sum(e, to_linear(expr, e.ranges))
 
@@ -46,56 +45,56 @@ def emit_sum(e: Emitter, total: Linear) -> Value:
     """Σ coefficient · atom + constant, reusing sums already computed; loop-invariant parts are added first."""
     terms = tuple(sorted(total.terms.items(), key=lambda term: _depth(e, term[0])))
     if not terms:
-        return ir.Constant(I64, total.constant)
+        return llvm_ir.Constant(I64, total.constant)
     value = _emit_terms(e, terms)
-    return e.builder.add(value, ir.Constant(I64, total.constant), flags=("nsw",)) if total.constant else value
+    return e.builder.add(value, llvm_ir.Constant(I64, total.constant), flags=("nsw",)) if total.constant else value
 
 
-def _depth(e: Emitter, atom: Expr) -> int:
+def _depth(e: Emitter, atom: ir.Expr) -> int:
     """How deep in the loop nest `atom` changes: the depth of the innermost loop whose variable it uses."""
-    return max((e.depths.get(v, 0) for v in walk_expr(atom) if isinstance(v, Var)), default=0)
+    return max((e.depths.get(v, 0) for v in ir.walk_expr(atom) if isinstance(v, ir.Var)), default=0)
 
 
-def _emit_terms(e: Emitter, terms: tuple[tuple[Expr, int], ...]) -> Value:
+def _emit_terms(e: Emitter, terms: tuple[tuple[ir.Expr, int], ...]) -> Value:
     if terms in e.sums:
         return e.sums[terms]
     atom, factor = terms[-1]
     value = _emit_atom(e, atom)
     if factor != 1:
-        value = e.builder.mul(value, ir.Constant(I64, factor), flags=("nsw",))
+        value = e.builder.mul(value, llvm_ir.Constant(I64, factor), flags=("nsw",))
     if len(terms) > 1:
         value = e.builder.add(_emit_terms(e, terms[:-1]), value, flags=("nsw",))
     e.sums[terms] = value
     return value
 
 
-def _emit_atom(e: Emitter, atom: Expr) -> Value:
+def _emit_atom(e: Emitter, atom: ir.Expr) -> Value:
     b = e.builder
     match atom:
-        case Var():
+        case ir.Var():
             return e.variables[atom]
-        case Binary("floordiv" | "floormod" as op, x, y) if is_index(atom):
+        case ir.Binary("floordiv" | "floormod" as op, x, y) if is_index(atom):
             a, divisor = emit_index(e, x), emit_index(e, y)
-            positive = isinstance(divisor, ir.Constant) and divisor.constant > 0
+            positive = isinstance(divisor, llvm_ir.Constant) and divisor.constant > 0
             if positive and is_non_negative(x, e.ranges):
                 return b.udiv(a, divisor) if op == "floordiv" else b.urem(a, divisor)
             return arithmetic.BINARY[op, "int"](b, a, divisor)
-        case Binary("min" | "max" | "mul" as op, x, y) if is_index(atom):
+        case ir.Binary("min" | "max" | "mul" as op, x, y) if is_index(atom):
             return arithmetic.BINARY[op, "int"](b, emit_index(e, x), emit_index(e, y))
     value = emit_expr(e, atom)
     return arithmetic.cast(b, value, atom.dtype, "int64")
 
 
-def emit_expr(e: Emitter, expr: Expr) -> Value:
+def emit_expr(e: Emitter, expr: ir.Expr) -> Value:
     """The value of `expr`: of the type of its dtype, a vector where lanes differ."""
     return EXPRESSIONS[type(expr)](e, expr)
 
 
-def _emit_const(e: Emitter, expr: Const) -> Value:
+def _emit_const(e: Emitter, expr: ir.Const) -> Value:
     return constant(SCALARS[expr.dtype], expr.value)
 
 
-def _emit_var(e: Emitter, expr: Var) -> Value:
+def _emit_var(e: Emitter, expr: ir.Var) -> Value:
     low, high = e.ranges[expr]
     if low == high:
         return constant(SCALARS[expr.dtype], low)
@@ -105,15 +104,15 @@ def _emit_var(e: Emitter, expr: Var) -> Value:
     return e.builder.add(broadcast(e.builder, value, e.lanes.count), iota(SCALARS[expr.dtype], e.lanes.count))
 
 
-def _uniform(e: Emitter, expr: Expr) -> bool:
+def _uniform(e: Emitter, expr: ir.Expr) -> bool:
     """Whether `expr` is the same in every lane."""
     return e.lanes is None or not depends(expr, e.lanes.var)
 
 
-def _emit_binary(e: Emitter, expr: Binary) -> Value:
-    if expr.op in LOGICAL:
+def _emit_binary(e: Emitter, expr: ir.Binary) -> Value:
+    if expr.op in ir.LOGICAL:
         return _emit_logical(e, expr)
-    if expr.op in COMPARISONS:
+    if expr.op in ir.COMPARISONS:
         return _emit_comparison(e, expr)
     if is_index(expr) and _uniform(e, expr):
         return arithmetic.cast(e.builder, emit_index(e, expr), "int64", expr.dtype)
@@ -123,25 +122,25 @@ def _emit_binary(e: Emitter, expr: Binary) -> Value:
     return arithmetic.binary(e.builder, expr.op, expr.dtype, x, y)
 
 
-def _emit_comparison(e: Emitter, expr: Binary) -> Value:
+def _emit_comparison(e: Emitter, expr: ir.Binary) -> Value:
     if is_index(expr.a) and is_index(expr.b):
         known = decide(expr.op, expr.a, expr.b, e.ranges)
         if known is not None:
-            return ir.Constant(I1, int(known))
+            return llvm_ir.Constant(I1, int(known))
         if _uniform(e, expr):
             return arithmetic.compare(e.builder, expr.op, "int64", emit_index(e, expr.a), emit_index(e, expr.b))
     x, y = unify(e.builder, emit_expr(e, expr.a), emit_expr(e, expr.b))
     return arithmetic.compare(e.builder, expr.op, expr.a.dtype, x, y)
 
 
-def _emit_logical(e: Emitter, expr: Binary) -> Value:
+def _emit_logical(e: Emitter, expr: ir.Binary) -> Value:
     """Both sides are evaluated unless one decides: a right side that may read out of bounds belongs in a Select."""
     x = emit_expr(e, expr.a)
     decided, neutral = (is_false, is_true) if expr.op == "and" else (is_true, is_false)
     if decided(x):
         return x
     if not is_speculable(e, expr.b):
-        never = ir.Constant(I1, int(expr.op == "or"))
+        never = llvm_ir.Constant(I1, int(expr.op == "or"))
         return _choose(e, x, expr.b, never) if expr.op == "and" else _choose(e, arithmetic_not(e, x), expr.b, never)
     y = emit_expr(e, expr.b)
     if decided(y) or neutral(x):
@@ -155,24 +154,24 @@ def arithmetic_not(e: Emitter, condition: Value) -> Value:
     return e.builder.xor(condition, like(condition, 1))
 
 
-def _choose(e: Emitter, condition: Value, then: Expr, otherwise: Value) -> Value:
+def _choose(e: Emitter, condition: Value, then: ir.Expr, otherwise: Value) -> Value:
     """`then` where `condition`, evaluated only there; elsewhere the ready value `otherwise`."""
     return _select(e, condition, lambda: emit_expr(e, then), lambda: otherwise, safe=(False, True))
 
 
-def is_speculable(e: Emitter, expr: Expr) -> bool:
+def is_speculable(e: Emitter, expr: ir.Expr) -> bool:
     """Whether `expr` may be evaluated where its value is not wanted: reads in bounds, divides by no zero."""
-    for node in walk_expr(expr):
-        if isinstance(node, Load) and not in_bounds(node.indices, node.buffer.shape, e.ranges):
+    for node in ir.walk_expr(expr):
+        if isinstance(node, ir.Load) and not in_bounds(node.indices, node.buffer.shape, e.ranges):
             return False
         match node:
-            case Binary("floordiv" | "floormod", _, divisor) if KINDS[node.dtype] != "float":
-                if not (isinstance(divisor, Const) and divisor.value > 0):
+            case ir.Binary("floordiv" | "floormod", _, divisor) if KINDS[node.dtype] != "float":
+                if not (isinstance(divisor, ir.Const) and divisor.value > 0):
                     return False
     return True
 
 
-def _emit_select(e: Emitter, expr: Select) -> Value:
+def _emit_select(e: Emitter, expr: ir.Select) -> Value:
     condition = emit_expr(e, expr.condition)
     if is_true(condition) or is_false(condition):
         return emit_expr(e, expr.a if is_true(condition) else expr.b)
@@ -184,7 +183,7 @@ def _select(
     e: Emitter, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value], safe: tuple[bool, bool]
 ) -> Value:
     b = e.builder
-    if isinstance(condition.type, ir.VectorType):
+    if isinstance(condition.type, llvm_ir.VectorType):
         with e.masked(e.mask if safe[0] else conjoin(e, e.mask, condition)):
             x = then()
         with e.masked(e.mask if safe[1] else conjoin(e, e.mask, arithmetic_not(e, condition))):
@@ -223,31 +222,31 @@ def conjoin(e: Emitter, mask: Value | None, condition: Value) -> Value:
     return condition if mask is None else e.builder.and_(*unify(e.builder, mask, condition))
 
 
-def _emit_cast(e: Emitter, expr: Cast) -> Value:
+def _emit_cast(e: Emitter, expr: ir.Cast) -> Value:
     if is_index(expr.value) and _uniform(e, expr.value):
         return arithmetic.cast(e.builder, emit_index(e, expr.value), "int64", expr.dtype)
     return arithmetic.cast(e.builder, emit_expr(e, expr.value), expr.value.dtype, expr.dtype)
 
 
-def _emit_call(e: Emitter, expr: Call) -> Value:
+def _emit_call(e: Emitter, expr: ir.Call) -> Value:
     args = unify(e.builder, *(emit_expr(e, a) for a in expr.args))
     return functions.call(e.builder, expr.op, expr.dtype, args, expr.attributes)
 
 
-def element_pointer(e: Emitter, buffer: Buffer, offset: Linear) -> Value:
+def element_pointer(e: Emitter, buffer: ir.Buffer, offset: Linear) -> Value:
     """The address of an element: the sum of the offset's variable part, then a constant displacement."""
     b, element, pointer = e.builder, storage_type(buffer.dtype), e.pointers[buffer]
     if offset.terms:
         pointer = b.gep(pointer, [emit_sum(e, Linear(offset.terms, 0))], inbounds=True, source_etype=element)
     if offset.constant:
-        pointer = b.gep(pointer, [ir.Constant(I64, offset.constant)], inbounds=True, source_etype=element)
+        pointer = b.gep(pointer, [llvm_ir.Constant(I64, offset.constant)], inbounds=True, source_etype=element)
     return pointer
 
 
-def lane_pointers(e: Emitter, buffer: Buffer, indices: tuple[Expr, ...]) -> Value:
+def lane_pointers(e: Emitter, buffer: ir.Buffer, indices: tuple[ir.Expr, ...]) -> Value:
     """A vector of addresses, for gathers and scatters."""
     assert e.lanes is not None
-    offset: Value = ir.Constant(I64, 0)
+    offset: Value = llvm_ir.Constant(I64, 0)
     stride = 1
     for index, size in zip(reversed(indices), reversed(buffer.shape), strict=True):
         value = arithmetic.cast(e.builder, emit_expr(e, index), index.dtype, "int64")
@@ -256,7 +255,7 @@ def lane_pointers(e: Emitter, buffer: Buffer, indices: tuple[Expr, ...]) -> Valu
         stride *= size
     offset = broadcast(e.builder, offset, e.lanes.count)
     pointers = e.builder.gep(e.pointers[buffer], [offset], inbounds=True, source_etype=storage_type(buffer.dtype))
-    pointers.type = ir.VectorType(POINTER, e.lanes.count)  # llvmlite types every gep as a scalar pointer
+    pointers.type = llvm_ir.VectorType(POINTER, e.lanes.count)  # llvmlite types every gep as a scalar pointer
     return pointers
 
 
@@ -271,7 +270,7 @@ def full_mask(e: Emitter) -> Value:
     return broadcast(e.builder, e.mask, e.lanes.count) if e.mask is not None else constant(I1, 1, e.lanes.count)
 
 
-def _emit_load(e: Emitter, expr: Load) -> Value:
+def _emit_load(e: Emitter, expr: ir.Load) -> Value:
     buffer = expr.buffer
     offset = offset_of(expr.indices, buffer.shape, e.ranges)
     stride = 0 if e.lanes is None else lane_stride(e, offset)
@@ -282,21 +281,25 @@ def _emit_load(e: Emitter, expr: Load) -> Value:
         value = _strided_load(e, buffer, offset, stride)
     else:
         assert e.lanes is not None
-        vector = ir.VectorType(storage_type(buffer.dtype), e.lanes.count)
+        vector = llvm_ir.VectorType(storage_type(buffer.dtype), e.lanes.count)
         value = _masked_load(e, buffer, vector, lane_pointers(e, buffer, expr.indices), full_mask(e))
     return arithmetic.cast(e.builder, value, "uint8", "bool") if buffer.dtype == "bool" else value
 
 
-def _strided_load(e: Emitter, buffer: Buffer, offset: Linear, stride: int) -> Value:
+def _strided_load(e: Emitter, buffer: ir.Buffer, offset: Linear, stride: int) -> Value:
     """Every `stride`-th element of one wide load."""
     assert e.lanes is not None
     count, pointer = e.lanes.count, element_pointer(e, buffer, offset)
-    wide = ir.VectorType(storage_type(buffer.dtype), stride * (count - 1) + 1)
+    wide = llvm_ir.VectorType(storage_type(buffer.dtype), stride * (count - 1) + 1)
     if e.mask is None:
         value = e.builder.load(pointer, align=ITEM_BYTES[buffer.dtype], typ=wide)
     else:
         value = _masked_load(e, buffer, wide, pointer, _spread(e, full_mask(e), stride))
-    return value if stride == 1 else e.builder.shuffle_vector(value, ir.Constant(wide, ir.Undefined), iota(I32, count, stride))
+    return (
+        value
+        if stride == 1
+        else e.builder.shuffle_vector(value, llvm_ir.Constant(wide, llvm_ir.Undefined), iota(I32, count, stride))
+    )
 
 
 def _spread(e: Emitter, mask: Value, stride: int) -> Value:
@@ -306,10 +309,10 @@ def _spread(e: Emitter, mask: Value, stride: int) -> Value:
     count = lanes_of(mask.type) or 1
     picks = [i // stride if i % stride == 0 else count for i in range(stride * (count - 1) + 1)]
     none = constant(I1, 0, count)
-    return e.builder.shuffle_vector(mask, none, ir.Constant(ir.VectorType(I32, len(picks)), picks))
+    return e.builder.shuffle_vector(mask, none, llvm_ir.Constant(llvm_ir.VectorType(I32, len(picks)), picks))
 
 
-def emit_store(e: Emitter, buffer: Buffer, indices: tuple[Expr, ...], value: Value) -> None:
+def emit_store(e: Emitter, buffer: ir.Buffer, indices: tuple[ir.Expr, ...], value: Value) -> None:
     """Store one element, or one per active lane."""
     if buffer.dtype == "bool":
         value = arithmetic.cast(e.builder, value, "bool", "uint8")
@@ -325,32 +328,34 @@ def emit_store(e: Emitter, buffer: Buffer, indices: tuple[Expr, ...], value: Val
         _masked_store(e, buffer, value, lane_pointers(e, buffer, indices))
 
 
-def _masked_load(e: Emitter, buffer: Buffer, vector: ir.VectorType, pointers: Value, mask: Value) -> Value:
+def _masked_load(e: Emitter, buffer: ir.Buffer, vector: llvm_ir.VectorType, pointers: Value, mask: Value) -> Value:
     """A masked load from one pointer, or a gather from a vector of them; 0 in lanes that are off."""
     name = "gather" if lanes_of(pointers.type) else "load"
     zero = constant(vector.element, 0, vector.count)
-    return _masked(e, name, vector, vector, [pointers, ir.Constant(I32, ITEM_BYTES[buffer.dtype]), mask, zero])
+    return _masked(e, name, vector, vector, [pointers, llvm_ir.Constant(I32, ITEM_BYTES[buffer.dtype]), mask, zero])
 
 
-def _masked_store(e: Emitter, buffer: Buffer, value: Value, pointers: Value) -> None:
+def _masked_store(e: Emitter, buffer: ir.Buffer, value: Value, pointers: Value) -> None:
     """A masked store to one pointer, or a scatter to a vector of them."""
     name = "scatter" if lanes_of(pointers.type) else "store"
-    _masked(e, name, value.type, VOID, [value, pointers, ir.Constant(I32, ITEM_BYTES[buffer.dtype]), full_mask(e)])
+    _masked(e, name, value.type, VOID, [value, pointers, llvm_ir.Constant(I32, ITEM_BYTES[buffer.dtype]), full_mask(e)])
 
 
-def _masked(e: Emitter, name: str, vector: ir.Type, result: ir.Type, args: list[Value]) -> Value:
+def _masked(e: Emitter, name: str, vector: llvm_ir.Type, result: llvm_ir.Type, args: list[Value]) -> Value:
     pointers = next(a.type for a in args if a.type == POINTER or (lanes_of(a.type) and a.type.element == POINTER))
     full = f"llvm.masked.{name}.{intrinsic_suffix(vector)}.{intrinsic_suffix(pointers)}"
-    function = e.module.globals.get(full) or ir.Function(e.module, ir.FunctionType(result, [a.type for a in args]), full)
+    function = e.module.globals.get(full) or llvm_ir.Function(
+        e.module, llvm_ir.FunctionType(result, [a.type for a in args]), full
+    )
     return e.builder.call(function, args)
 
 
-EXPRESSIONS: dict[type[Expr], Callable[..., Value]] = {
-    Const: _emit_const,
-    Var: _emit_var,
-    Binary: _emit_binary,
-    Cast: _emit_cast,
-    Select: _emit_select,
-    Call: _emit_call,
-    Load: _emit_load,
+EXPRESSIONS: dict[type[ir.Expr], Callable[..., Value]] = {
+    ir.Const: _emit_const,
+    ir.Var: _emit_var,
+    ir.Binary: _emit_binary,
+    ir.Cast: _emit_cast,
+    ir.Select: _emit_select,
+    ir.Call: _emit_call,
+    ir.Load: _emit_load,
 }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from llvmlite import ir
+from llvmlite import ir as llvm_ir
 
 from vdla.compiler.backends.llvm.arithmetic import Builder, Value, call_intrinsic, intrinsic, like, scalar_of
 from vdla.compiler.backends.llvm.types import I32, I64, lanes_of, with_lanes
@@ -156,14 +156,16 @@ def library(name: str) -> Callable[..., Value]:
 
     def call(b: Builder, *args: Value) -> Value:
         scalar = scalar_of(args[0])
-        symbol = f"{name}f" if isinstance(scalar, ir.FloatType) else name
-        function = b.module.globals.get(symbol) or ir.Function(b.module, ir.FunctionType(scalar, [scalar] * len(args)), symbol)
+        symbol = f"{name}f" if isinstance(scalar, llvm_ir.FloatType) else name
+        function = b.module.globals.get(symbol) or llvm_ir.Function(
+            b.module, llvm_ir.FunctionType(scalar, [scalar] * len(args)), symbol
+        )
         lanes = lanes_of(args[0].type)
         if lanes is None:
             return b.call(function, args)
-        result: Value = ir.Constant(args[0].type, ir.Undefined)
+        result: Value = llvm_ir.Constant(args[0].type, llvm_ir.Undefined)
         for lane in range(lanes):
-            at = ir.Constant(I32, lane)
+            at = llvm_ir.Constant(I32, lane)
             result = b.insert_element(result, b.call(function, [b.extract_element(a, at) for a in args]), at)
         return result
 
@@ -175,8 +177,8 @@ def _rsqrt(b: Builder, x: Value) -> Value:
 
 
 def _abs(b: Builder, x: Value) -> Value:
-    if isinstance(scalar_of(x), ir.IntType):
-        return call_intrinsic(b, "abs", x.type, x, ir.Constant(ir.IntType(1), 0))
+    if isinstance(scalar_of(x), llvm_ir.IntType):
+        return call_intrinsic(b, "abs", x.type, x, llvm_ir.Constant(llvm_ir.IntType(1), 0))
     return intrinsic("fabs")(b, x)
 
 

@@ -6,7 +6,7 @@ import ctypes
 import re
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir as llvm_ir
 
 from vdla.compiler.backends.llvm import jit
 from vdla.compiler.backends.llvm.emitter import Emitter
@@ -22,19 +22,19 @@ def symbol_name(func: Function) -> str:
     return "vdla_" + re.sub(r"\W", "_", func.name)
 
 
-def emit_module(func: Function, target: Target) -> ir.Module:
+def emit_module(func: Function, target: Target) -> llvm_ir.Module:
     """A lowered function as `void name(noalias pointer…)`, one dense row-major array for each parameter.
 
     Raises `CompileError` for what lowering should have removed or LLVM cannot express.
     """
-    module = ir.Module(symbol_name(func))
+    module = llvm_ir.Module(symbol_name(func))
     module.triple, layout = target.triple, data_layout(target)
     module.data_layout = str(layout)
-    function = ir.Function(module, ir.FunctionType(VOID, [POINTER] * len(func.params)), symbol_name(func))
+    function = llvm_ir.Function(module, llvm_ir.FunctionType(VOID, [POINTER] * len(func.params)), symbol_name(func))
     for argument in function.args:
         argument.add_attribute("noalias")
-    size = ir.IntType(8 * POINTER.get_abi_size(layout))
-    emitter = Emitter(module, ir.IRBuilder(function.append_basic_block("entry")), target.vector_bytes, size)
+    size = llvm_ir.IntType(8 * POINTER.get_abi_size(layout))
+    emitter = Emitter(module, llvm_ir.IRBuilder(function.append_basic_block("entry")), target.vector_bytes, size)
     emitter.pointers = dict(zip(func.params, function.args, strict=True))
     emit_stmt(emitter, func.body)
     emitter.builder.ret_void()

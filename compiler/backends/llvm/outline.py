@@ -15,43 +15,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from llvmlite import ir
+from llvmlite import ir as llvm_ir
 
+from vdla.compiler import ir
 from vdla.compiler.backends.llvm.emitter import Emitter
 from vdla.compiler.backends.llvm.types import I64, ITEM_BYTES, POINTER, VOID
-from vdla.compiler.ir.nodes import Buffer, For, Intrinsic, Load, Stmt, Store, Var
-from vdla.compiler.ir.traverse import stmt_exprs, walk_expr, walk_stmt
 
 PARALLEL_FOR = "vdla_parallel_for"
-RUNTIME_TYPE = ir.FunctionType(VOID, [POINTER, POINTER, I64])
-CHUNK_TYPE = ir.FunctionType(VOID, [POINTER, I64, I64])
+RUNTIME_TYPE = llvm_ir.FunctionType(VOID, [POINTER, POINTER, I64])
+CHUNK_TYPE = llvm_ir.FunctionType(VOID, [POINTER, I64, I64])
 
-EmitStmt = Callable[[Emitter, Stmt], None]
+EmitStmt = Callable[[Emitter, ir.Stmt], None]
 
 
-def used(stmt: Stmt) -> tuple[set[Buffer], set[Var]]:
+def used(stmt: ir.Stmt) -> tuple[set[ir.Buffer], set[ir.Var]]:
     """Buffers and variables that occur in `stmt`."""
-    buffers: set[Buffer] = set()
-    variables: set[Var] = set()
-    for inner in walk_stmt(stmt):
-        if isinstance(inner, Store):
+    buffers: set[ir.Buffer] = set()
+    variables: set[ir.Var] = set()
+    for inner in ir.walk_stmt(stmt):
+        if isinstance(inner, ir.Store):
             buffers.add(inner.buffer)
-        elif isinstance(inner, Intrinsic):
+        elif isinstance(inner, ir.Intrinsic):
             buffers.update(region.buffer for region in inner.operands)
-        for expr in (x for top in stmt_exprs(inner) for x in walk_expr(top)):
-            if isinstance(expr, Load):
+        for expr in (x for top in ir.stmt_exprs(inner) for x in ir.walk_expr(top)):
+            if isinstance(expr, ir.Load):
                 buffers.add(expr.buffer)
-            elif isinstance(expr, Var):
+            elif isinstance(expr, ir.Var):
                 variables.add(expr)
     return buffers, variables
 
 
-def emit_parallel(e: Emitter, stmt: For, emit_stmt: EmitStmt) -> None:
+def emit_parallel(e: Emitter, stmt: ir.For, emit_stmt: EmitStmt) -> None:
     """Outline `stmt` and call the runtime to run it."""
     b = e.builder
     buffers, names = used(stmt.body)
     pointers = [x for x in e.pointers if x in buffers]
-    variables = [v for v in e.variables if v in names and not isinstance(e.variables[v], ir.Constant)]
+    variables = [v for v in e.variables if v in names and not isinstance(e.variables[v], llvm_ir.Constant)]
     name = e.module.get_unique_name(f"{b.function.name}.parallel.{stmt.var.name}")
     body = _emit_body(e, stmt, name, pointers, variables, emit_stmt)
     chunk = _emit_chunk(e, f"{name}.chunk", body, len(pointers), len(variables))
@@ -59,22 +58,22 @@ def emit_parallel(e: Emitter, stmt: For, emit_stmt: EmitStmt) -> None:
     fields = [e.pointers[x] for x in pointers] + [e.variables[v] for v in variables]
     context = e.stack_array(I64, max(len(fields), 1), ITEM_BYTES["int64"])
     for i, value in enumerate(fields):
-        b.store(value, b.gep(context, [ir.Constant(I64, i)], source_etype=I64))
-    runtime = e.module.globals.get(PARALLEL_FOR) or ir.Function(e.module, RUNTIME_TYPE, PARALLEL_FOR)
-    b.call(runtime, [chunk, context, ir.Constant(I64, stmt.extent)])
+        b.store(value, b.gep(context, [llvm_ir.Constant(I64, i)], source_etype=I64))
+    runtime = e.module.globals.get(PARALLEL_FOR) or llvm_ir.Function(e.module, RUNTIME_TYPE, PARALLEL_FOR)
+    b.call(runtime, [chunk, context, llvm_ir.Constant(I64, stmt.extent)])
 
 
 def _emit_body(
-    e: Emitter, stmt: For, name: str, pointers: list[Buffer], variables: list[Var], emit_stmt: EmitStmt
-) -> ir.Function:
+    e: Emitter, stmt: ir.For, name: str, pointers: list[ir.Buffer], variables: list[ir.Var], emit_stmt: EmitStmt
+) -> llvm_ir.Function:
     arguments = [*([POINTER] * len(pointers)), *([I64] * (len(variables) + 2))]
-    function = ir.Function(e.module, ir.FunctionType(VOID, arguments), name)
+    function = llvm_ir.Function(e.module, llvm_ir.FunctionType(VOID, arguments), name)
     function.linkage = "internal"
     function.attributes.add("noinline")  # inlined into the chunk, its pointers would lose noalias
     for argument in function.args[: len(pointers)]:
         argument.add_attribute("noalias")
     entry, loop, after = (function.append_basic_block(x) for x in ("entry", "loop", "after"))
-    builder = ir.IRBuilder(entry)
+    builder = llvm_ir.IRBuilder(entry)
     inner = replace(
         e,
         builder=builder,
@@ -93,7 +92,7 @@ def _emit_body(
     value.add_incoming(begin, entry)
     inner.bind(stmt.var, value, 0, stmt.extent - 1)
     emit_stmt(inner, stmt.body)
-    following = builder.add(value, ir.Constant(I64, 1), flags=("nsw",))
+    following = builder.add(value, llvm_ir.Constant(I64, 1), flags=("nsw",))
     value.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, end), loop, after)
     builder.position_at_end(after)
@@ -101,14 +100,14 @@ def _emit_body(
     return function
 
 
-def _emit_chunk(e: Emitter, name: str, body: ir.Function, pointers: int, variables: int) -> ir.Function:
-    function = ir.Function(e.module, CHUNK_TYPE, name)
+def _emit_chunk(e: Emitter, name: str, body: llvm_ir.Function, pointers: int, variables: int) -> llvm_ir.Function:
+    function = llvm_ir.Function(e.module, CHUNK_TYPE, name)
     function.linkage = "internal"
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    builder = llvm_ir.IRBuilder(function.append_basic_block("entry"))
     context, begin, end = function.args
     arguments = []
     for i in range(pointers + variables):
-        field = builder.gep(context, [ir.Constant(I64, i)], source_etype=I64)
+        field = builder.gep(context, [llvm_ir.Constant(I64, i)], source_etype=I64)
         arguments.append(builder.load(field, typ=POINTER if i < pointers else I64))
     builder.call(body, [*arguments, begin, end])
     builder.ret_void()

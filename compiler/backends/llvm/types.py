@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from llvmlite import ir
+from llvmlite import ir as llvm_ir
 
-I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
-POINTER = ir.PointerType()
-VOID = ir.VoidType()
+I1, I8, I32, I64 = llvm_ir.IntType(1), llvm_ir.IntType(8), llvm_ir.IntType(32), llvm_ir.IntType(64)
+POINTER = llvm_ir.PointerType()
+VOID = llvm_ir.VoidType()
 
-SCALARS: dict[str, ir.Type] = {
+SCALARS: dict[str, llvm_ir.Type] = {
     "bool": I1,
     "int8": I8,
     "uint8": I8,
-    "int16": ir.IntType(16),
+    "int16": llvm_ir.IntType(16),
     "int32": I32,
     "int64": I64,
-    "float32": ir.FloatType(),
-    "float64": ir.DoubleType(),
+    "float32": llvm_ir.FloatType(),
+    "float64": llvm_ir.DoubleType(),
 }
 KINDS = {name: {"b": "bool", "i": "int", "u": "unsigned", "f": "float"}[name[0]] for name in SCALARS}
 """dtype → "bool", "int", "unsigned" or "float": the key of the emission tables."""
@@ -27,24 +27,24 @@ KINDS = {name: {"b": "bool", "i": "int", "u": "unsigned", "f": "float"}[name[0]]
 ITEM_BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 
 
-def lanes_of(type_: ir.Type) -> int | None:
+def lanes_of(type_: llvm_ir.Type) -> int | None:
     """Lanes of a vector type, None for a scalar."""
-    return type_.count if isinstance(type_, ir.VectorType) else None
+    return type_.count if isinstance(type_, llvm_ir.VectorType) else None
 
 
-def with_lanes(scalar: ir.Type, lanes: int | None) -> ir.Type:
-    return scalar if lanes is None else ir.VectorType(scalar, lanes)
+def with_lanes(scalar: llvm_ir.Type, lanes: int | None) -> llvm_ir.Type:
+    return scalar if lanes is None else llvm_ir.VectorType(scalar, lanes)
 
 
-def storage_type(dtype: str) -> ir.Type:
+def storage_type(dtype: str) -> llvm_ir.Type:
     """The type of one element in memory: a bool takes a byte."""
     return I8 if dtype == "bool" else SCALARS[dtype]
 
 
 @cache
-def constant(scalar: ir.Type, value: int | float, lanes: int | None = None) -> ir.Constant:
+def constant(scalar: llvm_ir.Type, value: int | float, lanes: int | None = None) -> llvm_ir.Constant:
     """A scalar constant, or the same in every lane."""
-    if isinstance(scalar, ir.IntType):
+    if isinstance(scalar, llvm_ir.IntType):
         value = int(value)
         if scalar.width > 1:  # C-like wrapping, as Const("int8", 200) means
             value = ((value + (1 << (scalar.width - 1))) & ((1 << scalar.width) - 1)) - (1 << (scalar.width - 1))
@@ -53,20 +53,20 @@ def constant(scalar: ir.Type, value: int | float, lanes: int | None = None) -> i
     else:
         value = float(value)
     if lanes is None:
-        return ir.Constant(scalar, value)
-    vector = ir.VectorType(scalar, lanes)
-    return ir.Constant(vector, [value] * lanes if value or math.copysign(1, value) < 0 else None)  # None: zeroinitializer
+        return llvm_ir.Constant(scalar, value)
+    vector = llvm_ir.VectorType(scalar, lanes)
+    return llvm_ir.Constant(vector, [value] * lanes if value or math.copysign(1, value) < 0 else None)  # None: zeroinitializer
 
 
-def intrinsic_suffix(type_: ir.Type) -> str:
+def intrinsic_suffix(type_: llvm_ir.Type) -> str:
     """The overload suffix of an LLVM intrinsic: "f32", "v16i32", "v8p0"."""
     lanes = lanes_of(type_)
     scalar = type_ if lanes is None else type_.element
-    text = {ir.FloatType(): "f32", ir.DoubleType(): "f64", POINTER: "p0"}.get(scalar) or f"i{scalar.width}"
+    text = {llvm_ir.FloatType(): "f32", llvm_ir.DoubleType(): "f64", POINTER: "p0"}.get(scalar) or f"i{scalar.width}"
     return text if lanes is None else f"v{lanes}{text}"
 
 
 @cache
-def iota(scalar: ir.Type, count: int, step: int = 1) -> ir.Constant:
+def iota(scalar: llvm_ir.Type, count: int, step: int = 1) -> llvm_ir.Constant:
     """The vector 0, step, 2·step, …"""
-    return ir.Constant(ir.VectorType(scalar, count), [i * step for i in range(count)])
+    return llvm_ir.Constant(llvm_ir.VectorType(scalar, count), [i * step for i in range(count)])

@@ -14,7 +14,7 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node
-from vdla.compiler.operators.registry import with_defaults
+from vdla.compiler.operators.registry import operator_of, with_defaults
 from vdla.compiler.ops.vdla import convolution_layers
 from vdla.compiler.ops.vdla.kernels import template_of
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters
@@ -63,7 +63,7 @@ def macs_of(node: Node, graph: Graph) -> int:
 def refusal(node: Node, graph: Graph, design: Design) -> str:
     """Why `node` cannot run on `design`; empty when it can."""
     if node.op != "concat" and node.op not in KINDS:
-        return HOST_REASONS.get(node.op, f"no VDLA kernel: {node.op} is computed in float")
+        return operator_of(node.op).host_reason or f"no VDLA kernel: {node.op} is computed in float"
     try:
         if node.op == "concat":
             _require_whole_blocks(node, graph, design)
@@ -74,18 +74,6 @@ def refusal(node: Node, graph: Graph, design: Design) -> str:
     except CompileError as error:
         return str(error)
     return ""
-
-
-HOST_REASONS = {
-    "quantize": "floats become int8 on the host",
-    "dequantize": "int8 becomes floats on the host",
-    "im2col": "the host arranges a first layer's input while it copies it",
-    **dict.fromkeys(("reshape", "transpose", "pad"), "no VDLA kernel: elements change places, and the host moves them"),
-    **dict.fromkeys(("conv2d", "dense"), "no VDLA kernel: the weights are computed, or not quantised"),
-    "avg_pool2d": "no VDLA kernel: windows at the border divide by another number",
-    "add": "no VDLA kernel: shapes differ, or an operand is constant, or no operand is int8",
-}
-"""Why the host runs what has no VDLA kernel."""
 
 
 def _require_whole_blocks(node: Node, graph: Graph, design: Design) -> None:

@@ -66,6 +66,8 @@ def infer_prelu(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     return (x,)
 
 
+NO_PAIR = "no VDLA kernel: shapes differ, or an operand is constant, or no operand is int8"
+
 PRELU = Operator(
     name="prelu",
     inputs=(Input("x"), Input("slope", like="x")),
@@ -78,8 +80,8 @@ PRELU = Operator(
 
 FAMILY = (
     binary(
-        "add", lambda x, y: x + y, lambda x, y: x + y, dtypes=NUMBER, takes_clip=True, slope=1,
-        host_reason="no VDLA kernel: shapes differ, or an operand is constant, or no operand is int8",
+        "add", lambda x, y: x + y, lambda x, y: x + y, dtypes=NUMBER, rescaled_form="qadd", takes_clip=True, slope=1,
+        host_reason=NO_PAIR,
     ),
     binary("sub", lambda x, y: x - y, lambda x, y: x - y, dtypes=NUMBER, slope=1),
     binary("mul", lambda x, y: x * y, lambda x, y: x * y, dtypes=NUMBER),

@@ -86,6 +86,16 @@ dequantize conv2d0.out <- conv2d0"""
     )
 
 
+def test_an_add_of_vectors_stays_float() -> None:
+    """A vector has no axis of channels, which parameters of a quantised add lie along."""
+    b = GraphBuilder(0)
+    flat = b.op("reshape", b.conv2d(b.input("x", (1, 3, 6, 6)), 3, 1), shape=(108,))
+    graph = b.graph(b.op("add", flat, flat))
+    quantised = quantise(graph, b.sample())
+    verify_graph(quantised)
+    assert [node.op for node in quantised.nodes] == ["quantize", "qconv2d", "reshape", "dequantize", "add"]
+
+
 def test_float_islands_are_minimal() -> None:
     """sigmoid and mul are float; conv2d0's dequantised form is made once for both, relu of a float stays float."""
     b = GraphBuilder(0)

@@ -18,7 +18,7 @@ from vdla.compiler.operators.registry import operator_of, with_defaults
 from vdla.compiler.ops.vdla import convolution_layers
 from vdla.compiler.ops.vdla.kernels import template_of
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters
-from vdla.compiler.ops.vdla.workload import ElementwiseWorkload, PoolWorkload, Workload
+from vdla.compiler.ops.vdla.workload import PAIRS, ElementwiseWorkload, PoolWorkload, Workload
 from vdla.design import Design
 from vdla.errors import CompileError
 
@@ -124,11 +124,12 @@ def _parameters_at(**places: int) -> Callable[[Node, Graph, Design], dict[str, n
 
 
 CONVOLUTION = LayerKind({"x": 0, "residual": 4}, convolution_layers.workload, convolution_layers.constants)
+PAIR = LayerKind({"a": 0, "b": 1}, _elementwise_workload, _parameters_at(a_parameters=2, b_parameters=4, parameters=6))
 KINDS: dict[str, LayerKind] = {
     "qconv2d": CONVOLUTION,
     "qdense": CONVOLUTION,
     "qavg_pool2d": LayerKind({"x": 0}, convolution_layers.average_workload, convolution_layers.average_constants),
     "qmax_pool2d": LayerKind({"x": 0}, _max_pool_workload, lambda node, graph, design: {"identity": identity_tile(design)}),
-    "qadd": LayerKind({"a": 0, "b": 1}, _elementwise_workload, _parameters_at(a_parameters=2, b_parameters=4, parameters=6)),
+    **dict.fromkeys(PAIRS, PAIR),
     "requantize": LayerKind({"x": 0}, _elementwise_workload, _parameters_at(parameters=1)),
 }

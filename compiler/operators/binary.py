@@ -88,8 +88,14 @@ FAMILY = (
     binary("div", divide, numpy_divide, dtypes=NUMBER),
     binary("mod", modulo, numpy_modulo, dtypes=NUMBER, attributes={"fmod": flag()}),
     binary("pow", te.power, np.power),
-    variadic("max", greater_of, np.maximum, dtypes=NUMBER, reads=4, slope=1),
-    variadic("min", lesser_of, np.minimum, dtypes=NUMBER, reads=4, slope=1),
+    variadic(
+        "max", greater_of, np.maximum, dtypes=NUMBER, rescaled_form="qmax", takes_clip=True, reads=4, slope=1,
+        host_reason=NO_PAIR,
+    ),
+    variadic(
+        "min", lesser_of, np.minimum, dtypes=NUMBER, rescaled_form="qmin", takes_clip=True, reads=4, slope=1,
+        host_reason=NO_PAIR,
+    ),
     PRELU,
     binary("and", te.logical_and, np.logical_and, dtypes=BOOL),
     binary("or", te.logical_or, np.logical_or, dtypes=BOOL),

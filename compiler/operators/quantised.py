@@ -3,6 +3,7 @@
     qconv2d     y = requantise(Σ pad(x)·w [+ rescale(residual, residual_bias, residual_scale)], bias, scale, low, high)
     qdense      the same for x[N, I], w[O, I] (no residual)
     qadd        y = requantise(rescale(a, a_bias, a_scale) + rescale(b, b_bias, b_scale), bias, scale, low, high)
+    qmax, qmin  the same with the greater or the lesser of the two in place of their sum
     requantize  y = requantise(int32(x), bias, scale, low, high)
     quantize    y = clip(round_half_even(x / scale) + zero_point, -128, 127), float32 → int8
     dequantize  y = (int32(x) - zero_point) · scale, int8 → float32; `scale` may be per channel along `axis`
@@ -235,6 +236,8 @@ FAMILY = (
         fusion=Fusion.COMPLEX,
     ),
     rescaled_pair("qadd", lambda x, y: x + y, np.add),
+    rescaled_pair("qmax", te.maximum, np.maximum),
+    rescaled_pair("qmin", te.minimum, np.minimum),
     Operator(
         name="requantize",
         inputs=(Input("x", INT8, rank=(2, MAX_RANK)), *parameters_of(("x", 1))),

@@ -74,7 +74,7 @@ class ConvWorkload:
         return inputs + weights + parameters + self.out_tiles * design.out_tile_bytes * (2 if self.residual else 1)
 
 
-PAIRS = {"qadd": "add"}
+PAIRS = {"qadd": "add", "qmax": "max", "qmin": "min"}
 """Operators of two rescaled operands → the ALU operation that joins them."""
 
 

@@ -66,6 +66,8 @@ def infer_prelu(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     return (x,)
 
 
+NO_PAIR = "no VDLA kernel: shapes differ, or an operand is constant, or no operand is int8"
+
 PRELU = Operator(
     name="prelu",
     inputs=(Input("x"), Input("slope", like="x")),
@@ -78,16 +80,22 @@ PRELU = Operator(
 
 FAMILY = (
     binary(
-        "add", lambda x, y: x + y, lambda x, y: x + y, dtypes=NUMBER, takes_clip=True, slope=1,
-        host_reason="no VDLA kernel: shapes differ, or an operand is constant, or no operand is int8",
+        "add", lambda x, y: x + y, lambda x, y: x + y, dtypes=NUMBER, rescaled_form="qadd", takes_clip=True, slope=1,
+        host_reason=NO_PAIR,
     ),
     binary("sub", lambda x, y: x - y, lambda x, y: x - y, dtypes=NUMBER, slope=1),
     binary("mul", lambda x, y: x * y, lambda x, y: x * y, dtypes=NUMBER),
     binary("div", divide, numpy_divide, dtypes=NUMBER),
     binary("mod", modulo, numpy_modulo, dtypes=NUMBER, attributes={"fmod": flag()}),
     binary("pow", te.power, np.power),
-    variadic("max", greater_of, np.maximum, dtypes=NUMBER, reads=4, slope=1),
-    variadic("min", lesser_of, np.minimum, dtypes=NUMBER, reads=4, slope=1),
+    variadic(
+        "max", greater_of, np.maximum, dtypes=NUMBER, rescaled_form="qmax", takes_clip=True, reads=4, slope=1,
+        host_reason=NO_PAIR,
+    ),
+    variadic(
+        "min", lesser_of, np.minimum, dtypes=NUMBER, rescaled_form="qmin", takes_clip=True, reads=4, slope=1,
+        host_reason=NO_PAIR,
+    ),
     PRELU,
     binary("and", te.logical_and, np.logical_and, dtypes=BOOL),
     binary("or", te.logical_or, np.logical_or, dtypes=BOOL),

@@ -89,6 +89,8 @@ class Operator:
     """It commutes with dequantisation, s·(q - z) of every element, where all inputs share s and z: quantised, it is itself."""
     integer_form: str = ""
     """The operator that does the same to int8 levels, where that is another one."""
+    rescaled_form: str = ""
+    """The operator that does the same to levels of two tensors of one shape, each rescaled from a scale of its own."""
     takes_clip: bool = False
     """Its quantised form ends in a requantisation, to which a clip behind it can be left."""
     channel_axis: int | None = None

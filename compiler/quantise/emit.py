@@ -82,8 +82,9 @@ def _weight_constants(target: Target, x: Operand, w: QuantisedWeights) -> dict[s
     }
 
 
-def emit_add(target: Target, a: Operand, b: Operand) -> Emitted:
-    """qadd, in a unit a power of two finer than the output's level: 2⁻¹⁶ of it where the operands' multipliers allow."""
+def emit_rescaled(target: Target, op: str, a: Operand, b: Operand) -> Emitted:
+    """A `rescaled_form`, in a unit a power of two finer than the output's level: 2⁻¹⁶ of it where the operands' multipliers
+    allow."""
     affine = target.output.affine
     largest = max(a.affine.scale, b.affine.scale) / affine.scale
     unit = affine.scale * 2.0 ** -min(16, int(np.floor(16 - np.log2(largest))))
@@ -95,7 +96,7 @@ def emit_add(target: Target, a: Operand, b: Operand) -> Emitted:
         "bias": np.zeros(1, np.int32),
         "scale": scale_words(unit / affine.scale, affine.zero_point),
     }
-    return _node(target, "qadd", [a.name, b.name], constants, target.bounds)
+    return _node(target, op, [a.name, b.name], constants, target.bounds)
 
 
 def emit_avg_pool2d(target: Target, x: Operand, attributes: Mapping[str, Any]) -> Emitted:

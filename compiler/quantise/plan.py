@@ -22,6 +22,19 @@ def inherits(node: Node) -> bool:
     return operator.commutes and not operator.variadic and len(node.outputs) == 1
 
 
+def activations(node: Node) -> tuple[str, ...]:
+    """The inputs that are int8 where the node is quantised; the others are parameters."""
+    return node.inputs if OPERATORS[node.op].rescaled_form or node.op == "concat" else node.inputs[:1]
+
+
+def is_pair(node: Node, graph: Graph) -> bool:
+    """Whether the node has a `rescaled_form` and what it joins are two tensors of one shape, with channels."""
+    if not OPERATORS[node.op].rescaled_form or len(node.inputs) != 2:
+        return False
+    a, b = (graph.tensors[name].shape for name in node.inputs)
+    return a == b and len(a) >= 2
+
+
 def is_layer(node: Node) -> bool:
     """Worth quantising wherever it is; all other operators only where an input is int8 already."""
     return OPERATORS[node.op].channel_axis is not None
@@ -47,7 +60,7 @@ class Group:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The activations it reads."""
-        data = self.anchor.inputs if self.anchor.op in ("add", "concat") else self.anchor.inputs[:1]
+        data = activations(self.anchor)
         return (*data, self.residual) if self.residual else data
 
     @property
@@ -158,8 +171,6 @@ def can_quantise(graph: Graph, group: Group) -> bool:
             return len(shape) == 2 and _constant_parameters(graph, node)
         case "batch_norm":
             return len(shape) == 4 and _constant_parameters(graph, node)
-        case "add":
-            return len({graph.tensors[name].shape for name in node.inputs}) == 1
         case "avg_pool2d":
             return counts_all(a) and prod(a["kernel"]) <= MAX_POOL_WINDOW
         case "global_avg_pool":
@@ -169,7 +180,7 @@ def can_quantise(graph: Graph, group: Group) -> bool:
         case "pad":
             return a["value"] == 0
         case _:
-            return node.op == "concat" or inherits(node) or clip_interval(node) is not None
+            return node.op == "concat" or is_pair(node, graph) or inherits(node) or clip_interval(node) is not None
 
 
 def counts_all(a: dict) -> bool:

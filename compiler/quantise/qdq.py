@@ -26,17 +26,17 @@ from vdla.compiler.quantise.emit import (
     Emitted,
     Operand,
     Target,
-    emit_add,
     emit_avg_pool2d,
     emit_conv2d,
     emit_dense,
     emit_dequantize,
     emit_requantize,
+    emit_rescaled,
     renamed_apart,
     uniquely_named,
     unused_name,
 )
-from vdla.compiler.quantise.plan import MAX_POOL_WINDOW, clip_interval, counts_all, inherits, within
+from vdla.compiler.quantise.plan import MAX_POOL_WINDOW, activations, clip_interval, counts_all, inherits, is_pair, within
 from vdla.compiler.quantise.scales import ACC_LIMIT, BIAS_LIMIT, MAX_MULTIPLIER, Affine, QuantisedWeights, accumulator_reach
 
 Array = np.ndarray
@@ -174,7 +174,7 @@ class QdqRewriter:
         target = self._target(quantize, tail, output)
         if anchor.op == "add" and (fused := self._conv_with_residual(anchor, tail, output)):
             return fused
-        data = anchor.inputs if anchor.op in ("add", "concat") else anchor.inputs[:1]
+        data = activations(anchor)
         if not all(name in self.levels and self.levels[name].name not in self.graph.constants for name in data):
             return None
         operands = [self.levels[name] for name in data]
@@ -186,12 +186,12 @@ class QdqRewriter:
             case "dense" | "matmul" if len(shape) == 2:
                 weights = self._weights(anchor, operands[0])
                 return emit_dense(target, operands[0], weights) if weights else None
-            case "add" if len({self.graph.tensors[name].shape for name in data}) == 1:
-                return emit_add(target, *operands)
             case "avg_pool2d" if counts_all(attributes) and prod(attributes["kernel"]) <= MAX_POOL_WINDOW:
                 return emit_avg_pool2d(target, operands[0], attributes)
             case "global_avg_pool" if prod(shape[2:]) <= MAX_POOL_WINDOW:
                 return emit_avg_pool2d(target, operands[0], {"kernel": shape[2:]})
+            case op if is_pair(anchor, self.graph):
+                return emit_rescaled(target, OPERATORS[op].rescaled_form, *operands)
             case "concat" if tail.clip == UNCLIPPED:
                 return self._concat(target, operands, attributes)
         return None

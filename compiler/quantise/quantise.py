@@ -25,13 +25,13 @@ from vdla.compiler.quantise.emit import (
     Emitted,
     Operand,
     Target,
-    emit_add,
     emit_avg_pool2d,
     emit_conv2d,
     emit_dense,
     emit_dequantize,
     emit_quantize,
     emit_requantize,
+    emit_rescaled,
     renamed_apart,
     uniquely_named,
     unused_name,
@@ -195,8 +195,6 @@ class Rewriter:
                 return emit_dense(target, x, quantise_weights(w, bias, x.affine.scale, target.output.affine.scale))
             case "batch_norm":
                 return self._batch_norm(anchor, target, attributes["epsilon"], x)
-            case "add":
-                return emit_add(target, *operands)
             case "avg_pool2d":
                 return emit_avg_pool2d(target, x, attributes)
             case "global_avg_pool":
@@ -211,6 +209,8 @@ class Rewriter:
                 return _same_op(target, "concat", inputs, attributes)
             case "pad":
                 return _same_op(target, "pad", [x], {**attributes, "value": x.affine.zero_point})
+            case _ if form := OPERATORS[anchor.op].rescaled_form:
+                return emit_rescaled(target, form, *operands)
             case _ if clip_interval(anchor):
                 return emit_requantize(target, x)
             case _:

@@ -150,14 +150,14 @@ def integer_network(seed: int) -> Net:
         x = net.op("im2col", x, kernel=(3, 2), strides=strides, pads=pads, dilations=dilations, pad_value=-3, fold=fold)
     for _ in range(3):
         channels = net.shape(x)[1]
-        match pick.choice(["conv", "pool", "add", "requantize"]):
+        match kind := str(pick.choice(["conv", "pool", "qadd", "qmax", "qmin", "requantize"])):
             case "conv":
                 w = net.constant(pick.integers(-128, 128, (6, channels, 1, 1)), "int8")
                 x = net.op("qconv2d", x, w, *net.parameters(6), pad_value=4, pads=(0, 1, 0, 0))
             case "pool":
                 x = net.op("qmax_pool2d", x, kernel=(2, 2), pads=(1, 1, 0, 0))
-            case "add":
-                x = net.op("qadd", x, x, *(p for _ in range(3) for p in net.parameters(channels)), high=90)
+            case "qadd" | "qmax" | "qmin":
+                x = net.op(kind, x, x, *(p for _ in range(3) for p in net.parameters(channels)), high=90)
             case _:
                 x = net.op("requantize", x, *net.parameters(channels))
     if pick.integers(3):

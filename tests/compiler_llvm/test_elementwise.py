@@ -24,7 +24,8 @@ GIVEN: dict[str, list[dict[str, Any]]] = {
     "is_inf": [{}, {"positive": False}, {"negative": False}, {"positive": False, "negative": False}],
     "quantize": [{"scale": 0.05, "zero_point": 3}],
 }
-APART = {"dequantize", "qadd", "requantize", "batch_norm"}  # with parameters for each channel: test_operators.py
+APART = {o.name for o in OPERATORS.values() if any(i.channels for i in o.inputs)} | {"dequantize"}
+"""With parameters for each channel: test_operators.py."""
 PLAIN = [o for o in OPERATORS.values() if o.is_elementwise and o.name not in APART]
 FLOATS = [o for o in PLAIN if "float32" in o.inputs[-1].dtypes]
 
@@ -121,7 +122,8 @@ def test_claims_about_values(operator: Operator) -> None:
 
 def test_what_is_claimed_is_claimed_by_some_and_not_by_all() -> None:
     """The claims above would hold of nothing, were the fields never set."""
-    for trait in ("moves", "commutes", "integer_form", "takes_clip", "non_negative", "monotone", "host_reason"):
+    forms = ("integer_form", "rescaled_form")
+    for trait in ("moves", "commutes", *forms, "takes_clip", "non_negative", "monotone", "host_reason"):
         assert 1 <= sum(bool(getattr(o, trait)) for o in OPERATORS.values()) < len(OPERATORS) / 2, trait
     assert {o.name for o in OPERATORS.values() if o.channel_axis is not None} == {"conv2d", "dense"}
     assert {o.name for o in OPERATORS.values() if o.clips is not None} == {"relu", "clip"}

@@ -192,8 +192,9 @@ def integer_cases():
     pool = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
     yield "qdense", [*operands(2, [(3, 33), (10, 33)], "int8"), *parameters(rng, 10)], {"low": -100}
     yield "qdense", [*operands(3, [(1, 512), (100, 512)], "int8"), *parameters(rng, 1)], {}
-    yield "qadd", [x, x[::-1].copy(), *(p for _ in range(3) for p in parameters(rng, 5))], {"high": 50}
-    yield "qadd", [x, x, *(p for _ in range(3) for p in parameters(rng, 1))], {}
+    for op in ("qadd", "qmax", "qmin"):
+        yield op, [x, x[::-1].copy(), *(p for _ in range(3) for p in parameters(rng, 5))], {"high": 50}
+        yield op, [x, x, *(p for _ in range(3) for p in parameters(rng, 1))], {}
     yield "requantize", [x, *parameters(rng, 5)], {}
     yield "qmax_pool2d", [x], pool
     yield "qmax_pool2d", [x], {**pool, "ceil": True, "kernel": (2, 3)}

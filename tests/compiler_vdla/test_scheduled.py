@@ -95,10 +95,10 @@ def random_tiling(r: random.Random, w: ConvWorkload) -> ConvTiling:
             return t
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_random_elementwise_layers(seed: int) -> None:
     r = random.Random(2000 + seed)
-    w = ElementwiseWorkload(r.choice(["qadd", "requantize"]), 1, r.randint(1, 3), r.randint(1, 12), -100, 90)
+    w = ElementwiseWorkload(r.choice(["qadd", "qmax", "qmin", "requantize"]), 1, r.randint(1, 3), r.randint(1, 12), -100, 90)
     config = Config.of(blocks=r.randint(1, w.blocks), positions=r.randint(1, min(4, w.positions)), buffers=r.randint(1, 2))
     lowered = lowered_kernel(w, config)
     assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {config}")
@@ -112,7 +112,8 @@ def test_random_max_pools(seed: int) -> None:
     out = [(n + 2 * pad - k) // s + 1 for n, k, s in zip((height, width), kernel, stride, strict=True)]
     w = PoolWorkload(1, r.randint(1, 2), height, width, kernel, stride, (pad, pad, pad, pad), *out)
     config = Config.of(
-        blocks=r.randint(1, w.blocks), rows=r.randint(1, min(2, w.out_height)), columns=r.randint(1, 2), buffers=2
-    )
+        blocks=r.randint(1, w.blocks), rows=r.randint(1, min(2, w.out_height)), columns=r.randint(1, 2),
+        inp_buffers=r.randint(1, 2), acc_buffers=r.randint(1, 2),
+    )  # fmt: skip
     lowered = lowered_kernel(w, config)
     assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {config}")

@@ -208,6 +208,16 @@ def residual(net: Network, x: str) -> str:
     return net.activation(y)
 
 
+def maxout(net: Network, x: str) -> str:
+    """The greater or the lesser of two convolutions, or of one and what it read; perhaps of three."""
+    c = net.shapes[x][1]
+    op, others = net.pick("Max", "Min"), net.pick("conv", "conv", "self", "three")
+    parts = [net.conv(x, c, (3, 3)), x if others == "self" else net.conv(x, c)]
+    if others == "three":
+        parts.append(net.conv(x, c, (1, 3)))
+    return net.activation(net.same(op, *parts))
+
+
 def branches(net: Network, x: str) -> str:
     """Inception and SqueezeNet: two to four branches side by side."""
     parts = []
@@ -287,8 +297,8 @@ def plain(net: Network, x: str) -> str:
 
 Family = Callable[[Network, str], str]
 FAMILIES: tuple[Family, ...] = (
-    plain, grouped, residual, branches, squeeze_excite, normalised, padded, transposed, pools, branching_outputs, second_input,
-    no_products,
+    plain, grouped, residual, maxout, branches, squeeze_excite, normalised, padded, transposed, pools, branching_outputs,
+    second_input, no_products,
 )  # fmt: skip
 ALONE = {no_products}
 

@@ -30,7 +30,7 @@ PROGRAMS = {
 }
 """Runs of consecutive layers: what splits them is LRN, hard-swish, gates, uneven averages, a channel shuffle."""
 
-PRODUCTS = ("conv2d", "dense", "qconv2d", "qdense", "qadd", "qmax_pool2d", "qavg_pool2d", "requantize")
+PRODUCTS = ("conv2d", "dense", "qconv2d", "qdense", "qadd", "qmax", "qmin", "qmax_pool2d", "qavg_pool2d", "requantize")
 
 
 def on_cpu(run: Run) -> dict[str, str]:

@@ -160,3 +160,6 @@ def test_declarations_hold_together(operator: Operator) -> None:
     assert len(known) == len(operator.inputs) and operator.optional < len(operator.inputs)
     assert all(a.default is None or a.accepts(a.default) for a in operator.attributes.values())
     assert not operator.integer_form or OPERATORS[operator.integer_form].commutes
+    if operator.rescaled_form:  # its activations, and a bias and scale words for each and for the result
+        declared = OPERATORS[operator.rescaled_form].inputs
+        assert [i.dtypes for i in declared] == [("int8",)] * 2 + [("int32",)] * 6

@@ -13,7 +13,7 @@ from vdla.design_file import design_from_dict
 from vdla.isa.semantics import pack_scale
 
 Arrays = dict[str, np.ndarray]
-KINDS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d", "qadd", "requantize")
+KINDS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d", "qadd", "qmax", "qmin", "requantize")
 
 
 def random_design(rng: np.random.Generator) -> Design:
@@ -54,7 +54,7 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
             if op == "qmax_pool2d":
                 return _graph(rng, op, {"x": (n, c, *size)}, {}, attributes)
             return _graph(rng, op, {"x": (n, c, *size)}, _parameters(rng, 1, shift=10), attributes | bounds)
-        case "qadd":
+        case "qadd" | "qmax" | "qmin":
             constants = {}
             for name in ("a_", "b_"):
                 constants |= _parameters(rng, c, name, shift=9)
@@ -88,7 +88,7 @@ ROLES = {
     "qdense": ("x", "w", "bias", "scale"),
     "qavg_pool2d": ("x", "bias", "scale"),
     "qmax_pool2d": ("x",),
-    "qadd": ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale"),
+    **dict.fromkeys(("qadd", "qmax", "qmin"), ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")),
     "requantize": ("x", "bias", "scale"),
 }
 """Each operator's inputs in order, as compiler/operators has them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,20 +89,21 @@ def test_qdense_against_loops(seed: int) -> None:
         assert got[b, k] == requantise_one(acc, int(bias[k]), int(scale[k]), -100, 90), f"seed {seed}"
 
 
+@pytest.mark.parametrize(("op", "join"), [("qadd", lambda left, right: wrap(left + right)), ("qmax", max), ("qmin", min)])
 @pytest.mark.parametrize(("seed", "channels"), [(0, 1), (1, 3), (2, 3)])
-def test_qadd_against_loops(seed: int, channels: int) -> None:
+def test_rescaled_pairs_against_loops(seed: int, channels: int, op: str, join: Callable[[int, int], int]) -> None:
     """Parameters for each channel and, as one element, for all; the second operand's reach int32's ends."""
     generator = np.random.default_rng(seed)
     a, b = int8(generator, 2, 3, 4, 5), int8(generator, 2, 3, 4, 5)
     a_bias, a_scale = parameters(generator, channels, 0.01)
     b_bias, b_scale = parameters(generator, channels, 0.001)
     bias, scale = parameters(generator, channels, 5e6)
-    got = execute("qadd", [a, b, a_bias, a_scale, b_bias, b_scale, bias, scale], low=-128, high=127)
+    got = execute(op, [a, b, a_bias, a_scale, b_bias, b_scale, bias, scale], low=-128, high=127)
     for index in np.ndindex(a.shape):
         c = index[1]
         left = rescale_one(int(a[index]), at(a_bias, c), at(a_scale, c))
         right = rescale_one(int(b[index]), at(b_bias, c), at(b_scale, c))
-        assert got[index] == requantise_one(wrap(left + right), at(bias, c), at(scale, c), -128, 127), f"seed {seed}"
+        assert got[index] == requantise_one(join(left, right), at(bias, c), at(scale, c), -128, 127), f"seed {seed}"
 
 
 @pytest.mark.parametrize("channels", [1, 4])

@@ -145,12 +145,26 @@ def test_dense(op: str, axis: int | None) -> None:
     assert ops(graph) == ["quantize", "qdense", "dequantize"]
 
 
-def test_add_with_relu_and_different_scales() -> None:
+@pytest.mark.parametrize(("op", "form"), [("Add", "qadd"), ("Max", "qmax"), ("Min", "qmin")])
+@pytest.mark.parametrize("relu", [True, False])
+def test_pairs_of_different_scales(op: str, form: str, relu: bool) -> None:
+    """The second operand is turned about, so that each is the greater one somewhere."""
+    b = OnnxBuilder(2)
+    left, right = b.requantised("x", 0.03, 100), b.requantised(b.node("Neg", ["x"]), 0.011, 140)
+    y = b.node(op, [left, right])
+    model = b.model((1, 4, 16, 16), b.requantised(b.node("Relu", [y]) if relu else y, 0.017, 3 if relu else 120))
+    graph = compare(model, b.generator.standard_normal((1, 4, 16, 16), np.float32), [0.017])
+    assert ops(graph) == ["quantize", "neg", "quantize", form, "dequantize"]
+
+
+def test_max_of_three_or_of_two_shapes_stays_float() -> None:
     b = OnnxBuilder(2)
     left, right = b.requantised("x", 0.03, 100), b.requantised("x", 0.011, 140)
-    model = b.model((1, 4, 16, 16), b.requantised(b.node("Relu", [b.node("Add", [left, right])]), 0.04, 3))
-    graph = compare(model, b.generator.standard_normal((1, 4, 16, 16), np.float32), [0.04])
-    assert ops(graph) == ["quantize", "quantize", "qadd", "dequantize"]
+    row = b.requantised(b.node("ReduceMean", [left], axes=[2, 3], keepdims=1), 0.01, 128)
+    three, wide = b.node("Max", [left, right, left]), b.node("Min", [left, row])
+    model = b.model((1, 4, 8, 8), b.requantised(three, 0.03, 100), b.requantised(wide, 0.03, 100))
+    graph = compare(model, b.generator.standard_normal((1, 4, 8, 8), np.float32), [0.03, 0.03])
+    assert [op for op in ops(graph) if op in ("max", "min", "qmax", "qmin")] == ["max", "min"]
 
 
 def test_conv_whose_sum_alone_is_quantised_takes_the_residual() -> None:

@@ -86,6 +86,34 @@ dequantize conv2d0.out <- conv2d0"""
     )
 
 
+def test_maxima_take_their_activation_and_no_convolution() -> None:
+    """Unlike a sum, the lesser of two is no residual; the one of an input and a constant stays float."""
+    b = GraphBuilder(0)
+    y = b.conv2d(b.input("x", (1, 3, 6, 6)), 3, 1)
+    lesser = b.op("relu", b.op("min", y, b.conv2d(y, 3, 3)))
+    graph = b.graph(b.op("max", lesser, b.constant(np.ones((1, 3, 6, 6)))))
+    assert (
+        text(quantise(graph, b.sample()))
+        == """\
+quantize x <- x
+qconv2d conv2d0 <- x
+qconv2d conv2d1 <- conv2d0
+qmin min0+relu0 <- conv2d0, conv2d1
+dequantize relu0.out <- min0+relu0
+max max0 <- relu0.out"""
+    )
+
+
+def test_an_add_of_vectors_stays_float() -> None:
+    """A vector has no axis of channels, which parameters of a quantised add lie along."""
+    b = GraphBuilder(0)
+    flat = b.op("reshape", b.conv2d(b.input("x", (1, 3, 6, 6)), 3, 1), shape=(108,))
+    graph = b.graph(b.op("add", flat, flat))
+    quantised = quantise(graph, b.sample())
+    verify_graph(quantised)
+    assert [node.op for node in quantised.nodes] == ["quantize", "qconv2d", "reshape", "dequantize", "add"]
+
+
 def test_float_islands_are_minimal() -> None:
     """sigmoid and mul are float; conv2d0's dequantised form is made once for both, relu of a float stays float."""
     b = GraphBuilder(0)
@@ -179,22 +207,26 @@ def random_graph(seed: int) -> tuple[GraphBuilder, Graph]:
         x = images[int(pick.integers(max(0, len(images) - 3), len(images)))]
         channels, size = b.tensors[x].shape[1:3]
         same = [name for name in images if b.tensors[name].shape == b.tensors[x].shape]
-        choice = pick.choice(
-            [
-                "conv",
-                "conv",
-                "strided",
-                "depthwise",
-                "grouped",
-                "relu",
-                "clip",
-                "add",
-                "residual",
-                "max",
-                "avg",
-                "concat",
-                "pad",
-            ]
+        choice = str(
+            pick.choice(
+                [
+                    "conv",
+                    "conv",
+                    "strided",
+                    "depthwise",
+                    "grouped",
+                    "relu",
+                    "clip",
+                    "add",
+                    "residual",
+                    "max_pool",
+                    "max",
+                    "min",
+                    "avg",
+                    "concat",
+                    "pad",
+                ]
+            )
         )
         match choice:
             case "conv":
@@ -207,11 +239,11 @@ def random_graph(seed: int) -> tuple[GraphBuilder, Graph]:
                 y = b.conv2d(x, 4, 3, groups=2, dilations=(2, 2))
             case "clip":
                 y = b.op("clip", x, low=float(pick.uniform(-2, 0)), high=float(pick.uniform(0.5, 6)))
-            case "add":
-                y = b.op("add", x, same[int(pick.integers(len(same)))])
+            case "add" | "max" | "min":
+                y = b.op(choice, x, same[int(pick.integers(len(same)))])
             case "residual":
                 y = b.op("relu", b.op("add", b.conv2d(x, channels, 3), x))
-            case "max" if size > 4:
+            case "max_pool" if size > 4:
                 y = b.op("max_pool2d", x, kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1), ceil=bool(pick.integers(2)))
             case "avg" if size > 4:
                 y = b.op("avg_pool2d", x, kernel=(2, 2), strides=(1, 1))

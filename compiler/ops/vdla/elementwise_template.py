@@ -19,7 +19,7 @@ from vdla.compiler.ops.vdla.template import (
     balanced_tiles,
     fit_problem,
 )
-from vdla.compiler.ops.vdla.workload import ElementwiseWorkload
+from vdla.compiler.ops.vdla.workload import PAIRS, ElementwiseWorkload
 from vdla.compiler.schedule.schedule import Schedule
 from vdla.design import Design
 from vdla.errors import CompileError
@@ -59,12 +59,12 @@ def refusal(w: ElementwiseWorkload, t: ElementwiseTiling, design: Design) -> str
 
 
 def footprint(w: ElementwiseWorkload, t: ElementwiseTiling) -> Footprint:
-    operands = 2 if w.op == "qadd" else 1
-    return Footprint(0, 0, t.buffers * operands * t.blocks * t.positions + parameter_tiles(w, t))
+    return Footprint(0, 0, t.buffers * w.operands * t.blocks * t.positions + parameter_tiles(w, t))
 
 
 def parameter_tiles(w: ElementwiseWorkload, t: ElementwiseTiling) -> int:
-    return (6 if w.op == "qadd" else 2) * t.blocks
+    """A bias and scale words for the result, and where there are two operands for each of these."""
+    return (6 if w.operands == 2 else 2) * t.blocks
 
 
 def choose(w: ElementwiseWorkload, design: Design, latency_hiding: bool) -> Config:
@@ -91,10 +91,10 @@ def serial(w: ElementwiseWorkload, design: Design) -> Config:
 
 
 def build(w: ElementwiseWorkload, config: Config, design: Design) -> Function:
-    return schedule_elementwise(expressions.elementwise(w, design), ElementwiseTiling.of(config), vdla_intrinsics(design))
+    return schedule_elementwise(expressions.elementwise(w, design), w, ElementwiseTiling.of(config), vdla_intrinsics(design))
 
 
-def schedule_elementwise(func: Function, t: ElementwiseTiling, intrinsics: Intrinsics) -> Function:
+def schedule_elementwise(func: Function, w: ElementwiseWorkload, t: ElementwiseTiling, intrinsics: Intrinsics) -> Function:
     """`expressions.elementwise`: all stages of a tile of blocks × positions, in place."""
     s = Schedule(func)
     n, g, c, p, *_ = s.loops("y")
@@ -108,8 +108,8 @@ def schedule_elementwise(func: Function, t: ElementwiseTiling, intrinsics: Intri
     for stage in stages:
         if stage.endswith("wide"):
             operations[stage] = "load.out"
-        elif stage == "sum":
-            operations[stage] = "add"
+        elif stage == "joined":
+            operations[stage] = PAIRS[w.op]
         elif stage.endswith("rescaled"):
             operations[stage] = "rescale"
             operations[cache_parameters(s, stage, f"{stage[0]}_parameters", co)] = "load.acc"

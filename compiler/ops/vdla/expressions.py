@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vdla.compiler import ir, te
-from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload
+from vdla.compiler.ops.vdla.workload import PAIRS, ConvWorkload, ElementwiseWorkload, PoolWorkload
 from vdla.design import Design
 
 
@@ -80,7 +80,7 @@ def widened(
 
 
 def elementwise(w: ElementwiseWorkload, design: Design) -> ir.Function:
-    """qadd: a, b, a_parameters, b_parameters, parameters → y; requantize: x, parameters → y.
+    """One of PAIRS: a, b, a_parameters, b_parameters, parameters → y; requantize: x, parameters → y.
 
     Tensors are [batch][1][blocks][positions][1] tiles, parameters [1][blocks][2] tiles, as a convolution's.
     """
@@ -101,9 +101,9 @@ def elementwise(w: ElementwiseWorkload, design: Design) -> ir.Function:
     a_parameters, b_parameters = (te.placeholder(parameter_shape, "int32", f"{n}_parameters") for n in "ab")
     a_rescaled = rescale_stage(loaded_wide(a), a_parameters, "a_rescaled")
     b_rescaled = rescale_stage(loaded_wide(b), b_parameters, "b_rescaled")
-    total = te.compute(shape, lambda *at: a_rescaled[at] + b_rescaled[at], "sum")
-    y = requantised(total, parameters, w.low, w.high)
-    return te.create_function("qadd", [a, b, a_parameters, b_parameters, parameters], [y])
+    joined = te.compute(shape, lambda *at: ir.Binary(PAIRS[w.op], a_rescaled[at], b_rescaled[at]), "joined")
+    y = requantised(joined, parameters, w.low, w.high)
+    return te.create_function(w.op, [a, b, a_parameters, b_parameters, parameters], [y])
 
 
 def max_pool2d(w: PoolWorkload, design: Design) -> ir.Function:

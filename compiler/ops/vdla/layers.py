@@ -14,11 +14,11 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node
-from vdla.compiler.operators.registry import with_defaults
+from vdla.compiler.operators.registry import operator_of, with_defaults
 from vdla.compiler.ops.vdla import convolution_layers
 from vdla.compiler.ops.vdla.kernels import template_of
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters
-from vdla.compiler.ops.vdla.workload import ElementwiseWorkload, PoolWorkload, Workload
+from vdla.compiler.ops.vdla.workload import PAIRS, ElementwiseWorkload, PoolWorkload, Workload
 from vdla.design import Design
 from vdla.errors import CompileError
 
@@ -63,7 +63,7 @@ def macs_of(node: Node, graph: Graph) -> int:
 def refusal(node: Node, graph: Graph, design: Design) -> str:
     """Why `node` cannot run on `design`; empty when it can."""
     if node.op != "concat" and node.op not in KINDS:
-        return HOST_REASONS.get(node.op, f"no VDLA kernel: {node.op} is computed in float")
+        return operator_of(node.op).host_reason or f"no VDLA kernel: {node.op} is computed in float"
     try:
         if node.op == "concat":
             _require_whole_blocks(node, graph, design)
@@ -74,18 +74,6 @@ def refusal(node: Node, graph: Graph, design: Design) -> str:
     except CompileError as error:
         return str(error)
     return ""
-
-
-HOST_REASONS = {
-    "quantize": "floats become int8 on the host",
-    "dequantize": "int8 becomes floats on the host",
-    "im2col": "the host arranges a first layer's input while it copies it",
-    **dict.fromkeys(("reshape", "transpose", "pad"), "no VDLA kernel: elements change places, and the host moves them"),
-    **dict.fromkeys(("conv2d", "dense"), "no VDLA kernel: the weights are computed, or not quantised"),
-    "avg_pool2d": "no VDLA kernel: windows at the border divide by another number",
-    "add": "no VDLA kernel: shapes differ, or an operand is constant, or no operand is int8",
-}
-"""Why the host runs what has no VDLA kernel."""
 
 
 def _require_whole_blocks(node: Node, graph: Graph, design: Design) -> None:
@@ -136,11 +124,12 @@ def _parameters_at(**places: int) -> Callable[[Node, Graph, Design], dict[str, n
 
 
 CONVOLUTION = LayerKind({"x": 0, "residual": 4}, convolution_layers.workload, convolution_layers.constants)
+PAIR = LayerKind({"a": 0, "b": 1}, _elementwise_workload, _parameters_at(a_parameters=2, b_parameters=4, parameters=6))
 KINDS: dict[str, LayerKind] = {
     "qconv2d": CONVOLUTION,
     "qdense": CONVOLUTION,
     "qavg_pool2d": LayerKind({"x": 0}, convolution_layers.average_workload, convolution_layers.average_constants),
     "qmax_pool2d": LayerKind({"x": 0}, _max_pool_workload, lambda node, graph, design: {"identity": identity_tile(design)}),
-    "qadd": LayerKind({"a": 0, "b": 1}, _elementwise_workload, _parameters_at(a_parameters=2, b_parameters=4, parameters=6)),
+    **dict.fromkeys(PAIRS, PAIR),
     "requantize": LayerKind({"x": 0}, _elementwise_workload, _parameters_at(parameters=1)),
 }

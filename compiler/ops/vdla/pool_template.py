@@ -27,17 +27,20 @@ from vdla.errors import CompileError
 
 @dataclass(frozen=True, slots=True)
 class PoolTiling(Tiling):
-    """blocks × output rows × output columns of one tile; `buffers` of 2 lets loads and stores run beside the maxima."""
+    """blocks × output rows × output columns of one tile. A second buffer of inp lets loads run beside the maxima, one of acc
+    stores."""
 
     blocks: int
     rows: int
     columns: int
-    buffers: int = 2
+    inp_buffers: int = 2
+    acc_buffers: int = 2
 
 
 def space(w: PoolWorkload, design: Design) -> Space:
-    """Every tile that cuts its extent evenly, in one buffer or two. Raises `CompileError` when not even one window fits."""
-    smallest = PoolTiling(1, 1, 1, 1)
+    """Every tile that cuts its extent evenly, one or two buffers of either scratchpad. Raises `CompileError` when not even one
+    window fits."""
+    smallest = PoolTiling(1, 1, 1, 1, 1)
     if refusal(w, smallest, design):
         needed = footprint(w, smallest)
         raise CompileError(
@@ -49,7 +52,8 @@ def space(w: PoolWorkload, design: Design) -> Space:
         Knob("blocks", balanced_tiles(w.blocks)),
         Knob("rows", balanced_tiles(w.out_height)),
         Knob("columns", balanced_tiles(w.out_width)),
-        Knob("buffers", (1, 2)),
+        Knob("inp_buffers", (1, 2)),
+        Knob("acc_buffers", (1, 2)),
     )
     return Space(knobs, lambda config: refusal(w, PoolTiling.of(config), design))
 
@@ -58,21 +62,21 @@ def refusal(w: PoolWorkload, t: PoolTiling, design: Design) -> str:
     """Which scratchpads `t` overflows, with the numbers; empty when it fits."""
     window, down, across = stage_tiles(w, t)
     # maxima may take the place of what they are maxima of
-    together = Footprint(t.buffers * window, 1, max(window if w.kernel[0] > 1 else 0, down, across))
+    together = Footprint(t.inp_buffers * window, 1, max(window if w.kernel[0] > 1 else 0, down, across))
     return fit_problem(footprint(w, t), together, lambda: build(w, t.config, design), design)
 
 
 def footprint(w: PoolWorkload, t: PoolTiling) -> Footprint:
     """Each buffer in storage of its own: the window's rows, narrow and wide; the maxima down its rows, and along these."""
     window, down, across = stage_tiles(w, t)
-    return Footprint(t.buffers * window, 1, window + down + across)
+    return Footprint(t.inp_buffers * window, 1, window + down + across)
 
 
 def stage_tiles(w: PoolWorkload, t: PoolTiling) -> tuple[int, int, int]:
     """Tiles of the window, of the maxima down its rows, and of all buffers of those along the columns."""
     rows = (t.rows - 1) * w.strides[0] + w.kernel[0]
     columns = (t.columns - 1) * w.strides[1] + w.kernel[1]
-    return t.blocks * rows * columns, t.blocks * t.rows * columns, t.buffers * t.blocks * t.rows * t.columns
+    return t.blocks * rows * columns, t.blocks * t.rows * columns, t.acc_buffers * t.blocks * t.rows * t.columns
 
 
 def choose(w: PoolWorkload, design: Design, latency_hiding: bool) -> Config:
@@ -81,7 +85,7 @@ def choose(w: PoolWorkload, design: Design, latency_hiding: bool) -> Config:
     blocks, rows, columns = (balanced_tiles(extent)[::-1] for extent in (w.blocks, w.out_height, w.out_width))
     for buffers, whole_rows in product((2, 1) if latency_hiding else (1,), (True, False)):
         tiles = product(blocks, rows, columns[:1] if whole_rows else columns)
-        tilings = [PoolTiling(*tile, buffers) for tile in tiles]
+        tilings = [PoolTiling(*tile, buffers, buffers) for tile in tiles]
         if fitting := [t for t in tilings if footprint(w, t).fits(design)]:
             wanted = w.out_tiles / w.batch / (OVERLAPPED_TILES if latency_hiding else 1)
             return max(fitting, key=lambda t: (min(t.blocks * t.rows * t.columns, wanted), t.rows, -t.blocks)).config
@@ -120,8 +124,8 @@ def schedule_max_pool2d(func: Function, w: PoolWorkload, t: PoolTiling, intrinsi
     for stage in ("wide", "down_0"):
         if stage in stages:
             operations |= widen(s, stage, n)
-    if t.buffers == 2:
-        for stage in ("padded", *across):
+    for stage, buffers in (("padded", t.inp_buffers), *((stage, t.acc_buffers) for stage in across)):
+        if buffers == 2:
             s.double_buffer(stage)
     return tensorized(s, operations, intrinsics)
 

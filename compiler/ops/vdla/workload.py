@@ -74,9 +74,13 @@ class ConvWorkload:
         return inputs + weights + parameters + self.out_tiles * design.out_tile_bytes * (2 if self.residual else 1)
 
 
+PAIRS = {"qadd": "add", "qmax": "max", "qmin": "min"}
+"""Operators of two rescaled operands → the ALU operation that joins them."""
+
+
 @dataclass(frozen=True, slots=True)
 class ElementwiseWorkload:
-    """An elementwise layer over packed tiles. op: "qadd" or "requantize"; positions: H·W."""
+    """An elementwise layer over packed tiles. op: one of PAIRS, or "requantize"; positions: H·W."""
 
     op: str
     batch: int
@@ -84,6 +88,10 @@ class ElementwiseWorkload:
     positions: int
     low: int = -128
     high: int = 127
+
+    @property
+    def operands(self) -> int:
+        return 2 if self.op in PAIRS else 1
 
     @property
     def out_tiles(self) -> int:

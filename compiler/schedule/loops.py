@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler import ir
 from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.visits import visits_once
@@ -55,7 +56,7 @@ def complete_factors(path: tuple[ir.Stmt, ...], factors: Sequence[int | None]) -
     known = [f for f in factors if f is not None]
     if len(known) < len(factors) - 1 or any(f < 1 for f in known) or not factors:
         refuse(f"split by {list(factors)}", "factors must be positive, and only one can be None", path)
-    sizes = [f if f is not None else max(1, -(-extent // prod(known))) for f in factors]
+    sizes = [f if f is not None else max(1, ceil_div(extent, prod(known))) for f in factors]
     if prod(sizes) < extent:
         refuse(
             f"split by {list(factors)}", f"{prod(sizes)} iterations do not cover {extent}", path, hint="use None for one factor"

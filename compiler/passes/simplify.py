@@ -275,6 +275,4 @@ def simplify_block(block: ir.Block, ranges: dict[ir.Var, tuple[int, int]], facts
     init = None if block.init is None else simplify_stmt(block.init, inner, EMPTY)
     if body is None:
         return None
-    return ir.Block(
-        block.name, block.iters, bindings, body, init, None if predicate == ir.TRUE else predicate, block.annotations
-    )
+    return ir.Block(block.name, block.iters, bindings, body, init, None if predicate == ir.TRUE else predicate)

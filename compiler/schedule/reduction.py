@@ -102,7 +102,7 @@ def init_block(names: Names, block: ir.Block, copied: dict[ir.Var, ir.Var], know
     renamed: dict[ir.Var, ir.Expr] = dict(fresh)
     body = ir.map_stmt(block.init, lambda s: ir.map_stmt_exprs(s, lambda e: ir.substitute(e, renamed)))
     iters = tuple(ir.Iter(fresh[i.var], i.extent) for i, _ in spatial)
-    return ir.Block(name, iters, tuple(ir.substitute(b, loops) for _, b in spatial), body, None, predicate, block.annotations)
+    return ir.Block(name, iters, tuple(ir.substitute(b, loops) for _, b in spatial), body, None, predicate)
 
 
 def rfactor(func: ir.Function, block: str, loop: LoopRef) -> tuple[ir.Function, str]:
@@ -203,9 +203,7 @@ def final_nest(names: Names, old: ir.Block, target: ir.For, buffer: ir.Buffer, o
     loops = [names.var(f"{old.name}_{i.var.name.rpartition('.')[2]}", i.var.dtype) for i in iters]
     store = old.body
     value = ir.Binary(op, ir.Load(store.buffer, store.indices), ir.Load(buffer, (factor.var, *store.indices)))
-    nest: ir.Stmt = ir.Block(
-        old.name, iters, tuple(loops), ir.Store(store.buffer, store.indices, value), old.init, None, old.annotations
-    )
+    nest: ir.Stmt = ir.Block(old.name, iters, tuple(loops), ir.Store(store.buffer, store.indices, value), old.init)
     for loop, it in zip(reversed(loops), reversed(iters), strict=True):
         nest = ir.For(loop, it.extent, nest)
     return nest

@@ -124,7 +124,7 @@ def stage_nest(stage: Tensor, buffers: dict[Tensor, ir.Buffer], names: Names) ->
     else:
         assert stage.value is not None
         value = ir.map_expr(stage.value, resolve)
-    nest: ir.Stmt = ir.Block(buffer.name, iters, tuple(loops), ir.Store(buffer, element, value), init, None, stage.annotations)
+    nest: ir.Stmt = ir.Block(buffer.name, iters, tuple(loops), ir.Store(buffer, element, value), init)
     for loop, it in zip(reversed(loops), reversed(iters), strict=True):
         nest = ir.For(loop, it.extent, nest)
     return nest

@@ -11,8 +11,8 @@ from vdla.compiler import ir
 from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.visits import visits_once
 from vdla.compiler.schedule.locate import (
+    FunctionNames,
     LoopRef,
-    Names,
     blocks_in,
     loop_of,
     path_to_loop,
@@ -41,7 +41,7 @@ def split(func: ir.Function, loop: LoopRef, factors: Sequence[int | None]) -> tu
     old = loop_of(path)
     sizes = complete_factors(path, factors)
     require_serial("split", path)
-    names = Names(func)
+    names = FunctionNames(func)
     variables = [names.var(f"{old.var.name}_{k}") for k in range(len(sizes))]
     value: ir.Expr = variables[0]
     for var, size in zip(variables[1:], sizes[1:], strict=True):
@@ -91,7 +91,7 @@ def fuse(func: ir.Function, loops: Sequence[LoopRef]) -> tuple[ir.Function, ir.V
             refuse("fuse", f"{inner.var.name} is not directly inside {outer.var.name}", path, hint="reorder first")
     for path in paths:
         require_serial("fuse", path)
-    fused = Names(func).var("_".join(o.var.name for o in old))
+    fused = FunctionNames(func).var("_".join(o.var.name for o in old))
     total = prod(o.extent for o in old)
     values: dict[ir.Var, ir.Expr] = {}
     stride = total

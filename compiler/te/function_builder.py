@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vdla.compiler import ir
+from vdla.compiler.names import Names
 from vdla.compiler.te.tensor import Tensor
 from vdla.errors import CompileError
 
@@ -41,21 +42,6 @@ def create_function(
         if stage not in outputs:
             body = ir.Allocate(buffers[stage], body)
     return ir.Function(name, tuple(buffers[t] for t in parameters), body, len(outputs), tuple(sorted(attributes)))
-
-
-class Names:
-    """Hands out names that are unique within a function."""
-
-    def __init__(self) -> None:
-        self.taken: set[str] = set()
-
-    def fresh(self, wanted: str) -> str:
-        name, suffix = wanted, 0
-        while name in self.taken:
-            suffix += 1
-            name = f"{wanted}_{suffix}"
-        self.taken.add(name)
-        return name
 
 
 def stages_of(outputs: Sequence[Tensor]) -> list[Tensor]:

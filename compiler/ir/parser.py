@@ -34,7 +34,7 @@ from vdla.compiler.ir.nodes import (
 )
 from vdla.compiler.ir.printer import COMPARISON_LEVEL, INFIX
 from vdla.compiler.ir.token_reader import TokenReader
-from vdla.compiler.ir.verify import DTYPES
+from vdla.compiler.ir.verify_expressions import DTYPES
 
 OPERATIONS = {symbol: (op, level) for op, (symbol, level) in INFIX.items()}
 TIGHTEST = max(level for _, level in OPERATIONS.values())

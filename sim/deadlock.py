@@ -6,11 +6,11 @@ import numpy as np
 
 from vdla.device import UNITS
 from vdla.errors import RunError
+from vdla.isa.assembler import describe
 from vdla.isa.definition import Queue, Unit, unit_of
 from vdla.isa.program import Program
 from vdla.isa.timing import COMMAND_QUEUE_DEPTH
 from vdla.isa.tokens import FIFOS, Fifo
-from vdla.sim.functional import describe
 
 
 def deadlock_error(
@@ -31,10 +31,10 @@ def deadlock_error(
         if not len(waiting):
             sides.append(f"{UNITS[u].upper()} has run all its instructions")
         elif not dispatched[waiting[0]]:
-            sides.append(f"{UNITS[u].upper()} has an empty queue; next is {describe(program, columns, int(waiting[0]))}")
+            sides.append(f"{UNITS[u].upper()} has an empty queue; next is {describe(program, int(waiting[0]))}")
         else:
             missing = _missing(columns[waiting[0]], u, pushed, popped)
-            sides.append(f"{UNITS[u].upper()} waits for {missing} at {describe(program, columns, int(waiting[0]))}")
+            sides.append(f"{UNITS[u].upper()} waits for {missing} at {describe(program, int(waiting[0]))}")
     blocked = np.flatnonzero(~dispatched)
     if len(blocked):
         queue = UNITS[int(unit[blocked[0]])].upper()

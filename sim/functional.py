@@ -7,6 +7,7 @@ import numpy as np
 from vdla.design import Design
 from vdla.device import Observer
 from vdla.errors import RunError
+from vdla.isa.assembler import describe
 from vdla.isa.program import LayerSpan, Program
 from vdla.sim import kernels
 from vdla.sim.kernels import FAULT_MEMORIES, Memories, Shape
@@ -41,7 +42,7 @@ def run_functional(program: Program, columns: np.ndarray, dram: np.ndarray, obse
     for begin, end, layer in _stretches(program, len(columns)):
         instruction, memory, index = kernels.run(columns, begin, end, memories, shape)
         if memory:
-            raise_fault(program, columns, memories, instruction, memory, index)
+            raise_fault(program, memories, instruction, memory, index)
         if observe is not None and layer is not None:
             observe(layer, _read_only(dram))
     return memories
@@ -67,21 +68,12 @@ def _read_only(dram: np.ndarray) -> np.ndarray:
     return view
 
 
-def raise_fault(program: Program, columns: np.ndarray, memories: Memories, instruction: int, memory: int, index: int) -> None:
+def raise_fault(program: Program, memories: Memories, instruction: int, memory: int, index: int) -> None:
     """Raise the `RunError` of an access outside `memory` (a FAULT_* number)."""
     size = len((memories.dram, memories.uop, memories.inp, memories.wgt, memories.acc)[memory - 1])
     raise RunError(
         f"access outside {FAULT_MEMORIES[memory]}",
-        where=describe(program, columns, instruction),
+        where=describe(program, instruction),
         found=int(index),
         expected=f"0..{size - 1}",
     )
-
-
-def describe(program: Program, columns: np.ndarray, instruction: int) -> str:
-    """`instruction 17 (gemm …) of layer conv1`, for messages."""
-    from vdla.isa.assembler import instruction_text
-
-    layer = program.layer_of(instruction)
-    place = f" of layer {layer.name}" if layer else ""
-    return f"instruction {instruction} ({instruction_text(columns[instruction])}){place}"

@@ -16,13 +16,14 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.errors import RunError
+from vdla.isa.assembler import describe
 from vdla.isa.definition import Scratchpad, depth, tile_bytes
 from vdla.isa.program import Program
 from vdla.isa.tokens import queues_of, units_of
 from vdla.jit import jit
 from vdla.sim import kernels
 from vdla.sim.deadlock import deadlock_error
-from vdla.sim.functional import describe, new_memories, raise_fault, shape_of
+from vdla.sim.functional import new_memories, raise_fault, shape_of
 from vdla.sim.kernels import (
     ALU_MOV,
     BUF_INP,
@@ -90,8 +91,8 @@ def sanitize(program: Program, columns: np.ndarray) -> list[Finding]:
     memories, shape = new_memories(program.design, program.dram_image()), shape_of(program.design)
     instruction, memory, index = _walk(columns, state, memories, shape)
     if memory:
-        raise_fault(program, columns, memories, instruction, memory, index)
-    return [_finding(program, columns, state, row) for row in state.found[: state.filled[0]]]
+        raise_fault(program, memories, instruction, memory, index)
+    return [_finding(program, state, row) for row in state.found[: state.filled[0]]]
 
 
 def raise_or_warn(findings: Sequence[Finding]) -> tuple[str, ...]:
@@ -122,17 +123,17 @@ def _new_state(program: Program, columns: np.ndarray) -> State:
     return State(base, granule, last, order, np.zeros((MAX_FINDINGS, 4), np.int64), np.zeros(1, np.int64))
 
 
-def _finding(program: Program, columns: np.ndarray, state: State, row: np.ndarray) -> Finding:
+def _finding(program: Program, state: State, row: np.ndarray) -> Finding:
     kind, place, earlier, later = (int(v) for v in row)
     memory = int(np.searchsorted(state.base, place, side="right")) - 1
     index = (place - int(state.base[memory])) * (state.granule if memory == DRAM else 1)
     where = f"{MEMORIES[memory]}[{index}]"
-    by = describe(program, columns, later)
+    by = describe(program, later)
     if kind == UNWRITTEN:
         text = f"{by} reads {where}, which nobody wrote"
     else:
         deed = "reads" if kind == WAR else "writes"
-        text = f"{by} {HAZARDS[kind]} {describe(program, columns, earlier)} {deed}, {where}, and no token orders them"
+        text = f"{by} {HAZARDS[kind]} {describe(program, earlier)} {deed}, {where}, and no token orders them"
     return Finding(kind, MEMORIES[memory], index, earlier if kind != UNWRITTEN else -1, later, text)
 
 

@@ -58,7 +58,7 @@ def _read_cycles(program: Program, columns: np.ndarray, latency: np.ndarray) -> 
     memories, shape = new_memories(program.design, program.dram_image()), shape_of(program.design)
     instruction, memory, index = _walk(columns, memories, shape, latency, cycles)
     if memory:
-        raise_fault(program, columns, memories, instruction, memory, index)
+        raise_fault(program, memories, instruction, memory, index)
     return cycles
 
 

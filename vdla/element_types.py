@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vdla.arithmetic import ceil_div
+
 FLOAT, SIGNED, UNSIGNED, BOOL, BIPOLAR = "float", "signed", "unsigned", "bool", "bipolar"
 
 
@@ -51,7 +53,7 @@ class ElementType:
 
     def bytes_of(self, count: int) -> int:
         """Bytes of `count` elements that lie densely."""
-        return -(-count * self.bits // 8)
+        return ceil_div(count * self.bits, 8)
 
 
 ELEMENT_TYPES: dict[str, ElementType] = {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.names import unused
 from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaults
 from vdla.errors import ModelError
 
@@ -136,17 +137,12 @@ class GraphBuilder:
         self.output_names.append(name)
 
     def fresh(self, base: str) -> str:
-        name, count = base, 1
-        while name in self.taken:
-            name, count = f"{base}.{count}", count + 1
+        name = unused(base, self.taken, ".")
         self.taken.add(name)
         return name
 
     def node_name(self, suffix: str) -> str:
-        base = f"{self.source}.{suffix}" if suffix else self.source
-        name, count = base, 1
-        while name in self.node_names:
-            name, count = f"{base}.{count}", count + 1
+        name = unused(f"{self.source}.{suffix}" if suffix else self.source, self.node_names, ".")
         self.node_names.add(name)
         return name
 

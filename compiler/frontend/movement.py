@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.compiler.frontend.node import MOVABLE, Importer, OnnxNode
 from vdla.errors import ModelError
@@ -123,7 +124,7 @@ def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
         raise ModelError("num_outputs of Split does not fit its outputs", found=count, expected=str(node.output_count))
     sizes = node.ints("split") if node.opset < 13 else node.integers(1, "split") if node.has(1) else None
     if sizes is None:
-        each = -(-x.shape[axis] // count)
+        each = ceil_div(x.shape[axis], count)
         sizes = (*[each] * (count - 1), x.shape[axis] - each * (count - 1))
     if len(sizes) != count or min(sizes) < 1:
         raise ModelError("sizes of Split do not fit its outputs", found=sizes, expected=f"{count} positive numbers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler.frontend.node import OnnxNode
 from vdla.errors import ModelError
 
@@ -46,7 +47,7 @@ def read_window(node: OnnxNode, kernel: Pair, size: Pair) -> Window:
 
 def same_pads(size: int, span: int, stride: int, auto_pad: str) -> Pair:
     """Padding that gives ceil(size / stride) positions; an odd element goes after (UPPER) or before (LOWER)."""
-    total = max((-(-size // stride) - 1) * stride + span - size, 0)
+    total = max((ceil_div(size, stride) - 1) * stride + span - size, 0)
     less, more = total // 2, total - total // 2
     return (less, more) if auto_pad == "SAME_UPPER" else (more, less)
 
@@ -71,7 +72,7 @@ def ceil_extension(window: Window, size: Pair) -> Pair:
 
 def extension(window: Window, size: int, axis: int) -> int:
     before, after, stride = window.pads[axis], window.pads[axis + 2], window.strides[axis]
-    positions = -(-(size + before + after - window.span(axis)) // stride) + 1
+    positions = ceil_div(size + before + after - window.span(axis), stride) + 1
     if (positions - 1) * stride >= size + before:
         positions -= 1
     return max((positions - 1) * stride + window.span(axis) - size - before - after, 0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from vdla.archive import Reader, Writer
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.errors import RunError
 from vdla.isa.program_manifest import type_from
 
 
@@ -35,11 +36,24 @@ def _node_manifest(node: Node) -> dict[str, Any]:
 
 
 def graph_from(m: Mapping[str, Any], reader: Reader) -> Graph:
-    """The inverse of `graph_manifest`."""
+    """The inverse of `graph_manifest`. Raises `RunError` where a tensor has no type, or a constant another."""
     tensors = {name: TensorType(*type_from(t)) for name, t in m["tensors"].items()}
     constants = {name: reader.array(k) for name, k in m["constants"].items()}
     nodes = tuple(_node_from(node) for node in m["nodes"])
-    return Graph(str(m["name"]), _names(m["inputs"]), _names(m["outputs"]), nodes, tensors, constants)
+    graph = Graph(str(m["name"]), _names(m["inputs"]), _names(m["outputs"]), nodes, tensors, constants)
+    _check_tensors(graph)
+    return graph
+
+
+def _check_tensors(graph: Graph) -> None:
+    where = f"graph {graph.name!r}"
+    named = [*graph.inputs, *graph.outputs, *(name for node in graph.nodes for name in (*node.inputs, *node.outputs) if name)]
+    if untyped := [name for name in named if name not in graph.tensors]:
+        raise RunError("a tensor has no type", where=where, found=untyped[0], expected="the type of each tensor that is named")
+    for name, value in graph.constants.items():
+        if graph.tensors.get(name) != TensorType(value.shape, str(value.dtype)):
+            found = f"{name}: {value.dtype}{list(value.shape)}"
+            raise RunError("a constant's type is wrong", where=where, found=found, expected=str(graph.tensors.get(name)))
 
 
 def _node_from(m: Mapping[str, Any]) -> Node:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from vdla.arithmetic import round_up
+
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
@@ -29,11 +31,11 @@ def plan_memory(lifetimes: Iterable[Lifetime], alignment: int) -> tuple[dict[str
         for start, end, _ in sorted((p for p in placed if _overlap(p[2], tensor)), key=lambda p: p[0]):
             if offset + tensor.bytes <= start:
                 break
-            offset = max(offset, -(-end // alignment) * alignment)
+            offset = max(offset, round_up(end, alignment))
         placed.append((offset, offset + tensor.bytes, tensor))
         offsets[tensor.name] = offset
     total = max((end for _, end, _ in placed), default=0)
-    return offsets, -(-total // alignment) * alignment
+    return offsets, round_up(total, alignment)
 
 
 def _overlap(a: Lifetime, b: Lifetime) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.names import unused
 from vdla.compiler.operators.registry import infer_type, with_defaults
 
 Change = None | str | Sequence[Node]
@@ -61,10 +62,7 @@ class Context:
         return name
 
     def fresh(self, base: str) -> str:
-        name, count = base, 1
-        while name in self.tensors:
-            name, count = f"{base}.{count}", count + 1
-        return name
+        return unused(base, self.tensors, ".")
 
     def make(
         self, op: str, inputs: Sequence[str], output: str, attributes: Mapping[str, Any], *, name: str, source: str

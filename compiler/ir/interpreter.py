@@ -1,8 +1,9 @@
 """The meaning of the IR: a function, executed one scalar step after another in program order.
 
-Every loop runs serially in order, whatever its kind; annotations mean nothing. A block runs its init just before the point
-where all its reduce iters are 0, and nothing where its predicate does not hold. Memory is undefined until written: here it
-holds a pattern that no test expects. An index outside a buffer, or a block point outside its domain, is an error.
+Every loop runs serially in order, whatever its kind; what annotates an allocation means nothing. A block runs its init just
+before the point where all its reduce iters are 0, and nothing where its predicate does not hold. Memory is undefined until
+written: here it holds a pattern that no test expects. An index outside a buffer, or a block point outside its domain, is an
+error.
 
 The function is written out as Python source over `memoryview`s, which is some twenty times faster than walking the tree
 and as plain to read: `source_of` shows it. Scalar operations are those of `scalar_semantics`.

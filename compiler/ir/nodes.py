@@ -270,7 +270,6 @@ class Block(Stmt):
     body: Stmt
     init: Stmt | None = None
     predicate: Expr | None = None
-    annotations: Attributes = ()
 
 
 @dataclass(frozen=True, slots=True)

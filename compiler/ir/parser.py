@@ -34,7 +34,7 @@ from vdla.compiler.ir.nodes import (
 )
 from vdla.compiler.ir.printer import COMPARISON_LEVEL, INFIX
 from vdla.compiler.ir.token_reader import TokenReader
-from vdla.compiler.ir.verify import DTYPES
+from vdla.compiler.ir.verify_expressions import DTYPES
 
 OPERATIONS = {symbol: (op, level) for op, (symbol, level) in INFIX.items()}
 TIGHTEST = max(level for _, level in OPERATIONS.values())
@@ -200,7 +200,6 @@ class Parser(TokenReader):
     def block(self) -> Block:
         self.advance()
         name = self.name("the block's name")
-        annotations = self.attributes()
         self.open_suite()
         axes = []
         while self.at("axis"):
@@ -216,7 +215,7 @@ class Parser(TokenReader):
         self.expect_kind("dedent")
         self.variables = outer
         iters, bindings = tuple(it for it, _ in axes), tuple(binding for _, binding in axes)
-        return Block(name, iters, bindings, body, init, predicate, annotations)
+        return Block(name, iters, bindings, body, init, predicate)
 
     def axis(self) -> tuple[Iter, Expr]:
         """axis name = kind(extent, binding)"""

@@ -156,7 +156,7 @@ def stmt_lines(stmt: Stmt) -> Iterator[str]:
 
 
 def block_lines(block: Block) -> Iterator[str]:
-    yield f"block {print_name(block.name)}{print_attributes(block.annotations)}:"
+    yield f"block {print_name(block.name)}:"
     for position, it in enumerate(block.iters):  # a broken block prints too, for the error that refuses it
         binding = print_expr(block.bindings[position]) if position < len(block.bindings) else "?"
         yield f"{INDENT}axis {print_binder(it.var)} = {it.kind}({it.extent}, {binding})"

@@ -126,7 +126,7 @@ def stmt_exprs(node: Stmt) -> tuple[Expr, ...]:
             return (*indices, value)
         case If(condition, _, _):
             return (condition,)
-        case Block(_, _, bindings, _, _, predicate, _):
+        case Block(_, _, bindings, _, _, predicate):
             return bindings if predicate is None else (*bindings, predicate)
         case Intrinsic(_, operands, _, predicate):
             starts = tuple(s for region in operands for s in region.starts)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vdla.arithmetic import ceil_div, round_up
 from vdla.compiler import te
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Const, Expr
@@ -41,14 +42,14 @@ def infer_pack(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     if len(x.shape) == 3:
         raise ModelError("input of pack_nchwc is no image", found=x.shape, expected="(N, C, H, W) or (N, C)")
     n, c, h, w = (*x.shape, 1, 1)[:4]
-    return (TensorType((-(-n // a["batch"]), -(-c // a["block"]), h, w, a["batch"], a["block"]), x.dtype),)
+    return (TensorType((ceil_div(n, a["batch"]), ceil_div(c, a["block"]), h, w, a["batch"], a["block"]), x.dtype),)
 
 
 def infer_unpack(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     (x,) = present(types)
     batches, blocks, h, w, batch, block = x.shape
     n, c, *size = (*a["shape"], 1, 1)[:4] if len(a["shape"]) in (2, 4) else (0, 0, 0, 0)
-    if (h, w) != tuple(size) or (batches, blocks) != (-(-n // batch), -(-c // block)):
+    if (h, w) != tuple(size) or (batches, blocks) != (ceil_div(n, batch), ceil_div(c, block)):
         raise ModelError("tiles do not hold the shape", found=a["shape"], expected=f"what fills {x.shape}")
     return (TensorType(tuple(a["shape"]), x.dtype),)
 
@@ -118,7 +119,7 @@ def define_im2col(types: Types, a: Attributes) -> Definition:
 def pack_nchwc(operands: Sequence[Any], a: Attributes) -> np.ndarray:
     x, batch, block = operands[0], a["batch"], a["block"]
     n, c, h, w = (*x.shape, 1, 1)[:4]
-    whole = np.zeros((-(-n // batch) * batch, -(-c // block) * block, h, w), x.dtype)
+    whole = np.zeros((round_up(n, batch), round_up(c, block), h, w), x.dtype)
     whole[:n, :c] = x.reshape(n, c, h, w)
     tiles = whole.reshape(whole.shape[0] // batch, batch, whole.shape[1] // block, block, h, w)
     return np.ascontiguousarray(tiles.transpose(0, 2, 4, 5, 1, 3))

@@ -149,70 +149,52 @@ def pad(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     return padded
 
 
+def movement(name: str, *, host_reason: str = HOST_MOVES, **fields: Any) -> Operator:
+    """An operator whose output has elements of its inputs, elsewhere. fields: further ones of `Operator`."""
+    return Operator(name=name, fusion=Fusion.INJECTIVE, moves=True, commutes=True, slope=1, host_reason=host_reason, **fields)
+
+
 FAMILY = (
-    Operator(
-        name="pad",
+    movement(
+        "pad",
         inputs=(Input("x", ANY),),
         attributes={"before": integers(low=0), "after": integers(low=0), "value": real(0.0)},
         infer=infer_pad,
         define=define_pad,
         kernel=pad,
-        fusion=Fusion.INJECTIVE,
-        moves=True,
-        commutes=True,
-        slope=1,
-        host_reason=HOST_MOVES,
     ),
-    Operator(
-        name="concat",
+    movement(
+        "concat",
         inputs=(Input("x", ANY, rank=(1, MAX_RANK)),),
         variadic=True,
         attributes={"axis": integer()},
         infer=infer_concat,
         define=define_concat,
         kernel=lambda i, a: np.concatenate(i, axis=a["axis"]),
-        fusion=Fusion.INJECTIVE,
-        moves=True,
-        commutes=True,
-        slope=1,
+        host_reason="",
     ),
-    Operator(
-        name="split",
+    movement(
+        "split",
         inputs=(Input("x", ANY, rank=(1, MAX_RANK)),),
         attributes={"axis": integer(), "sizes": integers(low=1)},
         infer=infer_split,
         define=define_split,
         kernel=lambda i, a: tuple(map(np.ascontiguousarray, np.split(i[0], np.cumsum(a["sizes"])[:-1], axis=a["axis"]))),
-        fusion=Fusion.INJECTIVE,
-        moves=True,
-        commutes=True,
-        slope=1,
-        host_reason=HOST_MOVES,
     ),
-    Operator(
-        name="reshape",
+    movement(
+        "reshape",
         inputs=(Input("x", ANY),),
         attributes={"shape": integers(low=1)},
         infer=infer_reshape,
         define=define_reshape,
         kernel=lambda i, a: i[0].reshape(a["shape"]),
-        fusion=Fusion.INJECTIVE,
-        moves=True,
-        commutes=True,
-        slope=1,
-        host_reason=HOST_MOVES,
     ),
-    Operator(
-        name="transpose",
+    movement(
+        "transpose",
         inputs=(Input("x", ANY),),
         attributes={"permutation": integers()},
         infer=infer_transpose,
         define=define_transpose,
         kernel=lambda i, a: i[0].transpose(a["permutation"]).copy(),
-        fusion=Fusion.INJECTIVE,
-        moves=True,
-        commutes=True,
-        slope=1,
-        host_reason=HOST_MOVES,
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Set
 from dataclasses import replace
 from math import gcd, isfinite
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler import ir
 from vdla.compiler.passes.affine import INDEX_DTYPES, LINEAR_OPS, Linear, Ranges, from_linear, linear_interval, to_linear
 
@@ -115,7 +116,7 @@ def compare_with_constant(op: str, left: Linear, constant: int, dtype: str) -> i
     if g > 1:
         if op in ("eq", "ne") and constant % g:
             return ir.FALSE if op == "eq" else ir.TRUE
-        constant = -(-constant // g) if op in ("lt", "ge") else constant // g
+        constant = ceil_div(constant, g) if op in ("lt", "ge") else constant // g
         left = left.divided(g)
     return ir.Binary(op, from_linear(left, dtype), ir.Const(constant, dtype))
 
@@ -274,6 +275,4 @@ def simplify_block(block: ir.Block, ranges: dict[ir.Var, tuple[int, int]], facts
     init = None if block.init is None else simplify_stmt(block.init, inner, EMPTY)
     if body is None:
         return None
-    return ir.Block(
-        block.name, block.iters, bindings, body, init, None if predicate == ir.TRUE else predicate, block.annotations
-    )
+    return ir.Block(block.name, block.iters, bindings, body, init, None if predicate == ir.TRUE else predicate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vdla.compiler import ir
-from vdla.compiler.passes.virtual_threads import NameSource, copied
+from vdla.compiler.passes.virtual_threads import copied, new_names
 
 UNROLL_LIMIT = 64
 """Leaf statements an unrolled loop may become; beyond it the loop stays and the backend decides."""
@@ -15,7 +15,7 @@ def unroll_loops(func: ir.Function) -> ir.Function:
     """for i in unrolled(2): y[i] = x[i]   →   y[0] = x[0]; y[1] = x[1]"""
     if not any(isinstance(s, ir.For) and s.kind == "unrolled" for s in ir.walk_stmt(func.body)):
         return func
-    names = NameSource(func)
+    names = new_names(func)
 
     def change(stmt: ir.Stmt) -> ir.Stmt:
         if isinstance(stmt, ir.Seq):

@@ -5,27 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vdla.compiler import ir
+from vdla.compiler.names import Names
 from vdla.compiler.passes.region import is_nest, touched_buffers
 
 
-class NameSource:
-    """Fresh names for copies of loops and buffers."""
-
-    def __init__(self, func: ir.Function) -> None:
-        self.taken = {b.name for b in func.params}
-        self.taken |= {s.var.name for s in ir.walk_stmt(func.body) if isinstance(s, ir.For)}
-        self.taken |= {s.buffer.name for s in ir.walk_stmt(func.body) if isinstance(s, ir.Allocate)}
-
-    def fresh(self, wanted: str) -> str:
-        name, suffix = wanted, 0
-        while name in self.taken:
-            suffix += 1
-            name = f"{wanted}_{suffix}"
-        self.taken.add(name)
-        return name
+def new_names(func: ir.Function) -> Names:
+    """Names for copies of loops and buffers."""
+    loops = (s.var.name for s in ir.walk_stmt(func.body) if isinstance(s, ir.For))
+    allocated = (s.buffer.name for s in ir.walk_stmt(func.body) if isinstance(s, ir.Allocate))
+    return Names((*(b.name for b in func.params), *loops, *allocated))
 
 
-def copied(stmt: ir.Stmt, names: NameSource) -> ir.Stmt:
+def copied(stmt: ir.Stmt, names: Names) -> ir.Stmt:
     """The same statement with loop variables and buffers of its own."""
     loops = {s.var: ir.Var(names.fresh(s.var.name), s.var.dtype) for s in ir.walk_stmt(stmt) if isinstance(s, ir.For)}
     buffers = {
@@ -86,7 +77,7 @@ def inject_virtual_threads(func: ir.Function) -> ir.Function:
     """
     if not any(isinstance(s, ir.For) and s.kind == "vthread" for s in ir.walk_stmt(func.body)):
         return func
-    names = NameSource(func)
+    names = new_names(func)
 
     def change(stmt: ir.Stmt) -> ir.Stmt:
         if isinstance(stmt, ir.For) and stmt.kind == "vthread":
@@ -100,7 +91,7 @@ def inject_virtual_threads(func: ir.Function) -> ir.Function:
     return replace(func, body=ir.map_stmt(func.body, change))
 
 
-def interleave(stmt: ir.Stmt, thread: ir.Var, count: int, names: NameSource) -> ir.Stmt:
+def interleave(stmt: ir.Stmt, thread: ir.Var, count: int, names: Names) -> ir.Stmt:
     """`stmt` for every thread, statement by statement."""
     match stmt:
         case ir.Seq(body):

@@ -30,7 +30,7 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class NodeSpec:
     """The node to be made: its name, source, output, and the real interval its result is clipped to."""
 
     name: str
@@ -44,37 +44,37 @@ class Target:
         return {"low": affine.to_level(self.clip[0]), "high": affine.to_level(self.clip[1])}
 
 
-def _node(target: Target, op: str, inputs: list[str], constants: Mapping[str, Array], attributes: Mapping[str, Any]) -> Emitted:
+def _node(spec: NodeSpec, op: str, inputs: list[str], constants: Mapping[str, Array], attributes: Mapping[str, Any]) -> Emitted:
     """Constants follow the inputs, in order, as `<node>.<role>`."""
-    named = {f"{target.name}.{role}": value for role, value in constants.items()}
-    node = Node(target.name, op, (*inputs, *named), (target.output.name,), MappingProxyType(dict(attributes)), target.source)
+    named = {f"{spec.name}.{role}": value for role, value in constants.items()}
+    node = Node(spec.name, op, (*inputs, *named), (spec.output.name,), MappingProxyType(dict(attributes)), spec.source)
     return node, named
 
 
 def emit_conv2d(
-    target: Target, x: Operand, w: QuantisedWeights, attributes: Mapping[str, Any], residual: Operand | None = None
+    spec: NodeSpec, x: Operand, w: QuantisedWeights, attributes: Mapping[str, Any], residual: Operand | None = None
 ) -> Emitted:
     """qconv2d; `attributes` are those of conv2d. A residual is rescaled to each channel's accumulator unit and added."""
     unit = x.affine.scale * w.scale
-    constants = _weight_constants(target, x, w)
-    attributes = {**attributes, **target.bounds, "pad_value": x.affine.zero_point}
+    constants = _weight_constants(spec, x, w)
+    attributes = {**attributes, **spec.bounds, "pad_value": x.affine.zero_point}
     if residual is None:
-        return _node(target, "qconv2d", [x.name], constants, attributes)
-    node, named = _node(target, "qconv2d", [x.name], constants, attributes)
+        return _node(spec, "qconv2d", [x.name], constants, attributes)
+    node, named = _node(spec, "qconv2d", [x.name], constants, attributes)
     zero = np.full(len(unit), -residual.affine.zero_point, np.int32)
-    extra = {f"{target.name}.residual_bias": zero, f"{target.name}.residual_scale": scale_words(residual.affine.scale / unit)}
+    extra = {f"{spec.name}.residual_bias": zero, f"{spec.name}.residual_scale": scale_words(residual.affine.scale / unit)}
     return Node(node.name, node.op, (*node.inputs, residual.name, *extra), node.outputs, node.attributes, node.source), {
         **named,
         **extra,
     }
 
 
-def emit_dense(target: Target, x: Operand, w: QuantisedWeights) -> Emitted:
-    return _node(target, "qdense", [x.name], _weight_constants(target, x, w), target.bounds)
+def emit_dense(spec: NodeSpec, x: Operand, w: QuantisedWeights) -> Emitted:
+    return _node(spec, "qdense", [x.name], _weight_constants(spec, x, w), spec.bounds)
 
 
-def _weight_constants(target: Target, x: Operand, w: QuantisedWeights) -> dict[str, Array]:
-    affine = target.output.affine
+def _weight_constants(spec: NodeSpec, x: Operand, w: QuantisedWeights) -> dict[str, Array]:
+    affine = spec.output.affine
     return {
         "weight": w.weights,
         "bias": bias_words(w.bias, w.weights, x.affine.zero_point),
@@ -82,10 +82,10 @@ def _weight_constants(target: Target, x: Operand, w: QuantisedWeights) -> dict[s
     }
 
 
-def emit_rescaled(target: Target, op: str, a: Operand, b: Operand) -> Emitted:
+def emit_rescaled(spec: NodeSpec, op: str, a: Operand, b: Operand) -> Emitted:
     """A `rescaled_form`, in a unit a power of two finer than the output's level: 2⁻¹⁶ of it where the operands' multipliers
     allow."""
-    affine = target.output.affine
+    affine = spec.output.affine
     largest = max(a.affine.scale, b.affine.scale) / affine.scale
     unit = affine.scale * 2.0 ** -min(16, int(np.floor(16 - np.log2(largest))))
     constants = {
@@ -96,29 +96,29 @@ def emit_rescaled(target: Target, op: str, a: Operand, b: Operand) -> Emitted:
         "bias": np.zeros(1, np.int32),
         "scale": scale_words(unit / affine.scale, affine.zero_point),
     }
-    return _node(target, op, [a.name, b.name], constants, target.bounds)
+    return _node(spec, op, [a.name, b.name], constants, spec.bounds)
 
 
-def emit_avg_pool2d(target: Target, x: Operand, attributes: Mapping[str, Any]) -> Emitted:
+def emit_avg_pool2d(spec: NodeSpec, x: Operand, attributes: Mapping[str, Any]) -> Emitted:
     """qavg_pool2d; `attributes` are those of an avg_pool2d whose every window counts all its elements."""
-    affine = target.output.affine
+    affine = spec.output.affine
     count = int(np.prod(attributes["kernel"]))
     constants = {
         "bias": np.array([-x.affine.zero_point * count], np.int32),
         "scale": scale_words(x.affine.scale / (count * affine.scale), affine.zero_point),
     }
     window = {key: attributes[key] for key in ("kernel", "strides", "pads", "ceil") if key in attributes}
-    return _node(target, "qavg_pool2d", [x.name], constants, {**window, **target.bounds, "pad_value": x.affine.zero_point})
+    return _node(spec, "qavg_pool2d", [x.name], constants, {**window, **spec.bounds, "pad_value": x.affine.zero_point})
 
 
-def emit_requantize(target: Target, x: Operand) -> Emitted:
+def emit_requantize(spec: NodeSpec, x: Operand) -> Emitted:
     """Another scale, or only a clip (relu)."""
-    affine = target.output.affine
+    affine = spec.output.affine
     constants = {
         "bias": np.array([-x.affine.zero_point], np.int32),
         "scale": scale_words(x.affine.scale / affine.scale, affine.zero_point),
     }
-    return _node(target, "requantize", [x.name], constants, target.bounds)
+    return _node(spec, "requantize", [x.name], constants, spec.bounds)
 
 
 def renamed_apart(emitted: Emitted, used: Container[str]) -> Emitted:

@@ -24,8 +24,8 @@ from vdla.compiler.operators.registry import OPERATORS, with_defaults
 from vdla.compiler.quantise.emit import (
     UNCLIPPED,
     Emitted,
+    NodeSpec,
     Operand,
-    Target,
     emit_avg_pool2d,
     emit_conv2d,
     emit_dense,
@@ -135,7 +135,7 @@ class QdqRewriter:
         ):
             self.same[output.name] = operand.name
             return
-        emitted = emit_requantize(self._target(node, tail, output), operand) if operand else self._match(node, tail, output)
+        emitted = emit_requantize(self._spec(node, tail, output), operand) if operand else self._match(node, tail, output)
         if emitted is None:
             self.nodes.append(node)
             return
@@ -162,16 +162,16 @@ class QdqRewriter:
         alone = len(self.consumers.get(name, [])) == 1 and name not in self.graph.outputs
         return self.producer.get(name) if alone else None
 
-    def _target(self, quantize: Node, tail: Tail, output: Operand) -> Target:
+    def _spec(self, quantize: Node, tail: Tail, output: Operand) -> NodeSpec:
         anchor = tail.anchor or quantize
-        return Target(anchor.name, "+".join((anchor.source or anchor.name, *tail.sources)), output, tail.clip)
+        return NodeSpec(anchor.name, "+".join((anchor.source or anchor.name, *tail.sources)), output, tail.clip)
 
     def _match(self, quantize: Node, tail: Tail, output: Operand) -> Emitted | None:
         """The integer form of the tail's anchor, or None when it has none."""
         anchor = tail.anchor
         if anchor is None:
             return None
-        target = self._target(quantize, tail, output)
+        spec = self._spec(quantize, tail, output)
         if anchor.op == "add" and (fused := self._conv_with_residual(anchor, tail, output)):
             return fused
         data = activations(anchor)
@@ -182,18 +182,18 @@ class QdqRewriter:
         match anchor.op:
             case "conv2d":
                 weights = self._weights(anchor, operands[0])
-                return emit_conv2d(target, operands[0], weights, attributes) if weights else None
+                return emit_conv2d(spec, operands[0], weights, attributes) if weights else None
             case "dense" | "matmul" if len(shape) == 2:
                 weights = self._weights(anchor, operands[0])
-                return emit_dense(target, operands[0], weights) if weights else None
+                return emit_dense(spec, operands[0], weights) if weights else None
             case "avg_pool2d" if counts_all(attributes) and prod(attributes["kernel"]) <= MAX_POOL_WINDOW:
-                return emit_avg_pool2d(target, operands[0], attributes)
+                return emit_avg_pool2d(spec, operands[0], attributes)
             case "global_avg_pool" if prod(shape[2:]) <= MAX_POOL_WINDOW:
-                return emit_avg_pool2d(target, operands[0], {"kernel": shape[2:]})
+                return emit_avg_pool2d(spec, operands[0], {"kernel": shape[2:]})
             case op if is_pair(anchor, self.graph):
-                return emit_rescaled(target, OPERATORS[op].rescaled_form, *operands)
+                return emit_rescaled(spec, OPERATORS[op].rescaled_form, *operands)
             case "concat" if tail.clip == UNCLIPPED:
-                return self._concat(target, operands, attributes)
+                return self._concat(spec, operands, attributes)
         return None
 
     def _conv_with_residual(self, add: Node, tail: Tail, output: Operand) -> Emitted | None:
@@ -209,21 +209,21 @@ class QdqRewriter:
             if weights is None:
                 continue
             source = "+".join((conv.source or conv.name, add.source or add.name, *tail.sources))
-            target = Target(conv.name, source, output, tail.clip)
-            return emit_conv2d(target, x, weights, with_defaults("conv2d", conv.attributes), residual)
+            spec = NodeSpec(conv.name, source, output, tail.clip)
+            return emit_conv2d(spec, x, weights, with_defaults("conv2d", conv.attributes), residual)
         return None
 
-    def _concat(self, target: Target, operands: list[Operand], attributes: Mapping[str, Any]) -> Emitted:
+    def _concat(self, spec: NodeSpec, operands: list[Operand], attributes: Mapping[str, Any]) -> Emitted:
         inputs = []
         for operand in operands:
-            if operand.affine != target.output.affine:
+            if operand.affine != spec.output.affine:
                 shape = self._shape(operand.name)
-                rescaled = self._new_int8(f"{target.name}.{operand.name}", shape, target.output.affine)
-                self._append(emit_requantize(Target(rescaled.name, target.source, rescaled), operand))
+                rescaled = self._new_int8(f"{spec.name}.{operand.name}", shape, spec.output.affine)
+                self._append(emit_requantize(NodeSpec(rescaled.name, spec.source, rescaled), operand))
                 operand = rescaled
             inputs.append(operand.name)
         return Node(
-            target.name, "concat", tuple(inputs), (target.output.name,), MappingProxyType(dict(attributes)), target.source
+            spec.name, "concat", tuple(inputs), (spec.output.name,), MappingProxyType(dict(attributes)), spec.source
         ), {}
 
     def _weights(self, anchor: Node, x: Operand, residual_scale: float = 0.0) -> QuantisedWeights | None:

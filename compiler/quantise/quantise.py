@@ -23,8 +23,8 @@ from vdla.compiler.quantise.calibrate import Inputs, Method, Range, calibrate
 from vdla.compiler.quantise.emit import (
     UNCLIPPED,
     Emitted,
+    NodeSpec,
     Operand,
-    Target,
     emit_avg_pool2d,
     emit_conv2d,
     emit_dense,
@@ -138,8 +138,8 @@ class Rewriter:
                 self._add_float(node)
             return
         output = self._int8_operand(group.output)
-        target = Target(group.anchor.name, group.source, output, group.clip)
-        self._append(self._quantised_node(group, target))
+        spec = NodeSpec(group.anchor.name, group.source, output, group.clip)
+        self._append(self._quantised_node(group, spec))
         self.int8[group.output] = output
 
     def _append(self, emitted: Emitted) -> None:
@@ -182,39 +182,39 @@ class Rewriter:
         self.tensors[operand.name] = TensorType(self.graph.tensors[name].shape, "int8")
         return operand
 
-    def _quantised_node(self, group: Group, target: Target) -> Emitted:
+    def _quantised_node(self, group: Group, spec: NodeSpec) -> Emitted:
         anchor = group.anchor
         attributes = with_defaults(anchor.op, anchor.attributes)
         operands = [self._int8(name) for name in group.inputs]
         x = operands[0]
         match anchor.op:
             case "conv2d":
-                return self._conv2d(anchor, target, attributes, operands)
+                return self._conv2d(anchor, spec, attributes, operands)
             case "dense":
                 w, bias = self._weights(anchor)
-                return emit_dense(target, x, quantise_weights(w, bias, x.affine.scale, target.output.affine.scale))
+                return emit_dense(spec, x, quantise_weights(w, bias, x.affine.scale, spec.output.affine.scale))
             case "batch_norm":
-                return self._batch_norm(anchor, target, attributes["epsilon"], x)
+                return self._batch_norm(anchor, spec, attributes["epsilon"], x)
             case "avg_pool2d":
-                return emit_avg_pool2d(target, x, attributes)
+                return emit_avg_pool2d(spec, x, attributes)
             case "global_avg_pool":
-                return emit_avg_pool2d(target, x, {"kernel": self.graph.tensors[anchor.inputs[0]].shape[2:]})
+                return emit_avg_pool2d(spec, x, {"kernel": self.graph.tensors[anchor.inputs[0]].shape[2:]})
             case "reduce_mean":
-                return self._reduce_mean(anchor, target, x)
+                return self._reduce_mean(anchor, spec, x)
             case "concat":
                 inputs = [
-                    self._at_affine(name, operand, target.output.affine)
+                    self._at_affine(name, operand, spec.output.affine)
                     for name, operand in zip(group.inputs, operands, strict=True)
                 ]
-                return _same_op(target, "concat", inputs, attributes)
+                return _same_op(spec, "concat", inputs, attributes)
             case "pad":
-                return _same_op(target, "pad", [x], {**attributes, "value": x.affine.zero_point})
+                return _same_op(spec, "pad", [x], {**attributes, "value": x.affine.zero_point})
             case _ if form := OPERATORS[anchor.op].rescaled_form:
-                return emit_rescaled(target, form, *operands)
+                return emit_rescaled(spec, form, *operands)
             case _ if clip_interval(anchor):
-                return emit_requantize(target, x)
+                return emit_requantize(spec, x)
             case _:
-                return _same_op(target, OPERATORS[anchor.op].integer_form or anchor.op, [x], attributes)
+                return _same_op(spec, OPERATORS[anchor.op].integer_form or anchor.op, [x], attributes)
 
     def _weights(self, anchor: Node) -> tuple[Array, Array]:
         """The weights [O, …] of a conv2d or dense and its bias [O], zero when absent."""
@@ -222,43 +222,41 @@ class Rewriter:
         name = anchor.inputs[2] if len(anchor.inputs) > 2 else ""
         return w, self.graph.constants[name].reshape(-1) if name else np.zeros(w.shape[0], np.float32)
 
-    def _conv2d(self, anchor: Node, target: Target, attributes: Mapping[str, Any], operands: list[Operand]) -> Emitted:
+    def _conv2d(self, anchor: Node, spec: NodeSpec, attributes: Mapping[str, Any], operands: list[Operand]) -> Emitted:
         w, bias = self._weights(anchor)
         x, residual = operands[0], operands[1] if len(operands) > 1 else None
         residual_scale = residual.affine.scale if residual else 0.0
-        weights = quantise_weights(w, bias, x.affine.scale, target.output.affine.scale, residual_scale)
-        return emit_conv2d(target, x, weights, attributes, residual)
+        weights = quantise_weights(w, bias, x.affine.scale, spec.output.affine.scale, residual_scale)
+        return emit_conv2d(spec, x, weights, attributes, residual)
 
-    def _batch_norm(self, anchor: Node, target: Target, epsilon: float, x: Operand) -> Emitted:
+    def _batch_norm(self, anchor: Node, spec: NodeSpec, epsilon: float, x: Operand) -> Emitted:
         """A 1×1 depthwise convolution by gamma / √variance."""
         gamma, beta, mean, variance = (self.graph.constants[name].astype(np.float64) for name in anchor.inputs[1:])
         factor = gamma / np.sqrt(variance + epsilon)
-        weights = quantise_weights(
-            factor.reshape(-1, 1, 1, 1), beta - mean * factor, x.affine.scale, target.output.affine.scale
-        )
-        return emit_conv2d(target, x, weights, with_defaults("conv2d", {"groups": len(factor)}))
+        weights = quantise_weights(factor.reshape(-1, 1, 1, 1), beta - mean * factor, x.affine.scale, spec.output.affine.scale)
+        return emit_conv2d(spec, x, weights, with_defaults("conv2d", {"groups": len(factor)}))
 
-    def _reduce_mean(self, anchor: Node, target: Target, x: Operand) -> Emitted:
+    def _reduce_mean(self, anchor: Node, spec: NodeSpec, x: Operand) -> Emitted:
         """A mean over height and width is a global average pool, reshaped where the axes are dropped."""
         shape = self.graph.tensors[anchor.inputs[0]].shape
         kernel = {"kernel": shape[2:]}
         if anchor.attributes.get("keepdims", True):
-            return emit_avg_pool2d(target, x, kernel)
-        pooled = self._int8_operand(anchor.outputs[0], target.output.affine, ".pooled")
+            return emit_avg_pool2d(spec, x, kernel)
+        pooled = self._int8_operand(anchor.outputs[0], spec.output.affine, ".pooled")
         self.tensors[pooled.name] = TensorType((*shape[:2], 1, 1), "int8")
-        self._append(emit_avg_pool2d(replace(target, name=f"{target.name}.pool", output=pooled), x, kernel))
-        return _same_op(target, "reshape", [pooled], {"shape": shape[:2]})
+        self._append(emit_avg_pool2d(replace(spec, name=f"{spec.name}.pool", output=pooled), x, kernel))
+        return _same_op(spec, "reshape", [pooled], {"shape": shape[:2]})
 
     def _at_affine(self, name: str, operand: Operand, affine: Affine) -> Operand:
         """`operand` at another scale, through a requantize where it differs."""
         if operand.affine == affine:
             return operand
         output = self._int8_operand(name, affine, ".rescaled")
-        self._append(emit_requantize(Target(output.name, name, output), operand))
+        self._append(emit_requantize(NodeSpec(output.name, name, output), operand))
         return output
 
 
-def _same_op(target: Target, op: str, inputs: Sequence[Operand], attributes: Mapping[str, Any]) -> Emitted:
+def _same_op(spec: NodeSpec, op: str, inputs: Sequence[Operand], attributes: Mapping[str, Any]) -> Emitted:
     """An operator that moves or compares int8 levels and does no arithmetic on them."""
     names = tuple(operand.name for operand in inputs)
-    return Node(target.name, op, names, (target.output.name,), MappingProxyType(dict(attributes)), target.source), {}
+    return Node(spec.name, op, names, (spec.output.name,), MappingProxyType(dict(attributes)), spec.source), {}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from vdla.compiler import ir
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.schedule.locate import (
-    Names,
+    FunctionNames,
     block_of,
     blocks_in,
     find_allocation,
@@ -105,7 +105,7 @@ def cache_read(func: ir.Function, block: str, buffer: BufferRef, scope: str) -> 
     if makers:
         why = f"{source.name} is made by {makers[0].name} inside the loops around {block}"
         refuse(step, why, path, hint=f"cache_read before compute_at of {makers[0].name}")
-    names = Names(func)
+    names = FunctionNames(func)
     cache, copy = copy_block(names, source, scope, to_cache=True)
     body = replace_loads(outermost, reader, source, cache)
     func = replace_in(func, (outermost, ir.seq(copy, body)))
@@ -118,7 +118,7 @@ def replace_loads(nest: ir.Stmt, reader: ir.Block, source: ir.Buffer, cache: ir.
     return ir.map_stmt(nest, lambda s: replace_buffers(s, {source: cache}) if s is reader else s)
 
 
-def copy_block(names: Names, source: ir.Buffer, scope: str, *, to_cache: bool) -> tuple[ir.Buffer, ir.Stmt]:
+def copy_block(names: FunctionNames, source: ir.Buffer, scope: str, *, to_cache: bool) -> tuple[ir.Buffer, ir.Stmt]:
     """A buffer like `source` in `scope`, and the nest that fills it (or, not to_cache, writes it back)."""
     cache = ir.Buffer(names.fresh(f"{source.name}_{scope.rpartition('.')[2]}"), source.shape, source.dtype, scope)
     label = names.block(cache.name if to_cache else f"{source.name}_store")
@@ -160,7 +160,7 @@ def cache_write(func: ir.Function, block: str, scope: str) -> tuple[ir.Function,
                 path,
                 hint="cache_write before compute_at",
             )
-    names = Names(func)
+    names = FunctionNames(func)
     cache, copy = copy_block(names, source, scope, to_cache=False)
     func = replace_in(func, (outermost, ir.seq(replace_loads(outermost, writer, source, cache), copy)))
     label = blocks_in(copy)[0].name

@@ -10,8 +10,8 @@ from vdla.compiler.passes.affine import Interval, Ranges
 from vdla.compiler.passes.region import Box, accesses, exact_box, outer_ranges, touched_buffers, union_box
 from vdla.compiler.passes.simplify import conjuncts, simplify
 from vdla.compiler.schedule.locate import (
+    FunctionNames,
     LoopRef,
-    Names,
     Path,
     block_of,
     blocks_in,
@@ -118,7 +118,7 @@ def nest_over(
     condition: ir.Expr = ir.TRUE,
 ) -> ir.Stmt:
     """Loops over (start, extent) of each iter, or the whole iter where nothing is said, kept to its domain by a predicate."""
-    names = Names(func, nest_of(path_to_block(func, block.name)))
+    names = FunctionNames(func, nest_of(path_to_block(func, block.name)))
     inner: dict[ir.Var, Interval] = dict(ranges)
     loops: list[tuple[ir.Var, int]] = []
     bindings: list[ir.Expr] = []

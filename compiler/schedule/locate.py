@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from vdla.compiler import ir
 from vdla.compiler.ir.printer import print_head
+from vdla.compiler.names import Names
 from vdla.compiler.passes.affine import Interval
 from vdla.compiler.passes.region import touched_buffers
 from vdla.compiler.passes.simplify import simplify, simplify_and
@@ -20,12 +21,12 @@ Path = tuple[ir.Stmt, ...]
 """Statements from the function's body down to one statement, each a child of the one before."""
 
 
-class Names:
+class FunctionNames(Names):
     """Hands out names that nothing in the function has, besides the loops of `removed`. Blocks have names of their own."""
 
     def __init__(self, func: ir.Function, removed: ir.Stmt | None = None) -> None:
-        self.taken = {b.name for b in func.params}
-        self.blocks: set[str] = set()
+        super().__init__(b.name for b in func.params)
+        self.blocks = Names()
         for stmt in ir.walk_stmt(func.body):
             match stmt:
                 case ir.For(var, _, _):
@@ -33,24 +34,13 @@ class Names:
                 case ir.Allocate(buffer, _):
                     self.taken.add(buffer.name)
                 case ir.Block(name, iters):
-                    self.blocks.add(name)
+                    self.blocks.taken.add(name)
                     self.taken.update(i.var.name for i in iters)
         if removed is not None:
             self.taken -= {s.var.name for s in ir.walk_stmt(removed) if isinstance(s, ir.For)}
 
-    def fresh(self, wanted: str) -> str:
-        return self._fresh(wanted, self.taken)
-
     def block(self, wanted: str) -> str:
-        return self._fresh(wanted, self.blocks)
-
-    def _fresh(self, wanted: str, taken: set[str]) -> str:
-        name, suffix = wanted, 0
-        while name in taken:
-            suffix += 1
-            name = f"{wanted}_{suffix}"
-        taken.add(name)
-        return name
+        return self.blocks.fresh(wanted)
 
     def var(self, wanted: str, dtype: str = "int32") -> ir.Var:
         return ir.Var(self.fresh(wanted), dtype)

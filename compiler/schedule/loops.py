@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler import ir
 from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.visits import visits_once
 from vdla.compiler.schedule.locate import (
+    FunctionNames,
     LoopRef,
-    Names,
     blocks_in,
     loop_of,
     path_to_loop,
@@ -40,7 +41,7 @@ def split(func: ir.Function, loop: LoopRef, factors: Sequence[int | None]) -> tu
     old = loop_of(path)
     sizes = complete_factors(path, factors)
     require_serial("split", path)
-    names = Names(func)
+    names = FunctionNames(func)
     variables = [names.var(f"{old.var.name}_{k}") for k in range(len(sizes))]
     value: ir.Expr = variables[0]
     for var, size in zip(variables[1:], sizes[1:], strict=True):
@@ -55,7 +56,7 @@ def complete_factors(path: tuple[ir.Stmt, ...], factors: Sequence[int | None]) -
     known = [f for f in factors if f is not None]
     if len(known) < len(factors) - 1 or any(f < 1 for f in known) or not factors:
         refuse(f"split by {list(factors)}", "factors must be positive, and only one can be None", path)
-    sizes = [f if f is not None else max(1, -(-extent // prod(known))) for f in factors]
+    sizes = [f if f is not None else max(1, ceil_div(extent, prod(known))) for f in factors]
     if prod(sizes) < extent:
         refuse(
             f"split by {list(factors)}", f"{prod(sizes)} iterations do not cover {extent}", path, hint="use None for one factor"
@@ -90,7 +91,7 @@ def fuse(func: ir.Function, loops: Sequence[LoopRef]) -> tuple[ir.Function, ir.V
             refuse("fuse", f"{inner.var.name} is not directly inside {outer.var.name}", path, hint="reorder first")
     for path in paths:
         require_serial("fuse", path)
-    fused = Names(func).var("_".join(o.var.name for o in old))
+    fused = FunctionNames(func).var("_".join(o.var.name for o in old))
     total = prod(o.extent for o in old)
     values: dict[ir.Var, ir.Expr] = {}
     stride = total

@@ -9,8 +9,8 @@ from vdla.compiler.passes.region import outer_ranges, touched_buffers
 from vdla.compiler.passes.simplify import conjuncts
 from vdla.compiler.passes.visits import visits_once
 from vdla.compiler.schedule.locate import (
+    FunctionNames,
     LoopRef,
-    Names,
     Path,
     block_of,
     blocks_in,
@@ -71,7 +71,7 @@ def decompose_reduction(func: ir.Function, block: str, loop: LoopRef) -> tuple[i
     if not visits_once(old, outer_ranges(tuple(inside)), around):
         why = f"the loops from {target.var.name} inwards compute some element more than once"
         refuse(step, why, path, hint="choose a loop further inside")
-    names = Names(func)
+    names = FunctionNames(func)
     copied = {s.var: names.var(f"{s.var.name}_init") for s in inside if s.var in spatial_loops(old)}
     init = init_block(names, old, copied, set(copied) | outside)
     nest: ir.Stmt = init
@@ -90,7 +90,7 @@ def refuse_mixed_loops(step: str, path: Path) -> None:
         refuse(step, f"{', '.join(mixed)} mixes spatial and reduction iters", path, hint="do not fuse across them")
 
 
-def init_block(names: Names, block: ir.Block, copied: dict[ir.Var, ir.Var], known: set[ir.Var]) -> ir.Block:
+def init_block(names: FunctionNames, block: ir.Block, copied: dict[ir.Var, ir.Var], known: set[ir.Var]) -> ir.Block:
     """The initialisation of a block over its spatial iters, with the terms of the predicate that concern these alone."""
     name = names.block(f"{block.name}_init")
     spatial = [(i, b) for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "spatial"]
@@ -102,7 +102,7 @@ def init_block(names: Names, block: ir.Block, copied: dict[ir.Var, ir.Var], know
     renamed: dict[ir.Var, ir.Expr] = dict(fresh)
     body = ir.map_stmt(block.init, lambda s: ir.map_stmt_exprs(s, lambda e: ir.substitute(e, renamed)))
     iters = tuple(ir.Iter(fresh[i.var], i.extent) for i, _ in spatial)
-    return ir.Block(name, iters, tuple(ir.substitute(b, loops) for _, b in spatial), body, None, predicate, block.annotations)
+    return ir.Block(name, iters, tuple(ir.substitute(b, loops) for _, b in spatial), body, None, predicate)
 
 
 def rfactor(func: ir.Function, block: str, loop: LoopRef) -> tuple[ir.Function, str]:
@@ -132,7 +132,7 @@ def rfactor(func: ir.Function, block: str, loop: LoopRef) -> tuple[ir.Function, 
     for other in blocks_in(outermost):
         if other is not old and source in touched_buffers(other)[0]:
             refuse(step, f"{other.name} reads {source.name} inside the same loops", path, hint="rfactor before compute_at")
-    names = Names(func)
+    names = FunctionNames(func)
     buffer = ir.Buffer(names.fresh(f"{source.name}_rf"), (target.extent, *source.shape), source.dtype)
     partial = partial_block(names, path, target, buffer, op, value)
     final = final_nest(names, old, target, buffer, op)
@@ -151,7 +151,7 @@ def reduction_body(step: str, path: Path) -> tuple[str, ir.Expr]:
     return refuse(step, "it is not out = out op value with a constant initialisation", path)
 
 
-def partial_block(names: Names, path: Path, target: ir.For, buffer: ir.Buffer, op: str, value: ir.Expr) -> ir.Block:
+def partial_block(names: FunctionNames, path: Path, target: ir.For, buffer: ir.Buffer, op: str, value: ir.Expr) -> ir.Block:
     """The block that reduces over every reduction loop but `target`: one reduce iter for each of these loops.
 
     Points the old predicate left out add the identity, so that every element of `buffer` is written.
@@ -193,7 +193,7 @@ def partial_block(names: Names, path: Path, target: ir.For, buffer: ir.Buffer, o
     )
 
 
-def final_nest(names: Names, old: ir.Block, target: ir.For, buffer: ir.Buffer, op: str) -> ir.Stmt:
+def final_nest(names: FunctionNames, old: ir.Block, target: ir.For, buffer: ir.Buffer, op: str) -> ir.Stmt:
     """Loops and block that reduce the elements of `buffer` into the old destination; the block keeps its name."""
     assert isinstance(old.body, ir.Store)
     assert isinstance(old.init, ir.Store)
@@ -203,9 +203,7 @@ def final_nest(names: Names, old: ir.Block, target: ir.For, buffer: ir.Buffer, o
     loops = [names.var(f"{old.name}_{i.var.name.rpartition('.')[2]}", i.var.dtype) for i in iters]
     store = old.body
     value = ir.Binary(op, ir.Load(store.buffer, store.indices), ir.Load(buffer, (factor.var, *store.indices)))
-    nest: ir.Stmt = ir.Block(
-        old.name, iters, tuple(loops), ir.Store(store.buffer, store.indices, value), old.init, None, old.annotations
-    )
+    nest: ir.Stmt = ir.Block(old.name, iters, tuple(loops), ir.Store(store.buffer, store.indices, value), old.init)
     for loop, it in zip(reversed(loops), reversed(iters), strict=True):
         nest = ir.For(loop, it.extent, nest)
     return nest

@@ -6,6 +6,10 @@ oh_0, oh_1 = s.split(oh, [None, 4])
 s.reorder(oh_0, ow, oh_1)
 s.compute_at("padded", oh_0)
 func = s.func
+
+The shipped kernels need no tile, vthread, bind, reverse_compute_at, compute_inline, reverse_compute_inline, rfactor or
+storage_align: these are for schedules of a user's own or found by search, and for other machines. The tests compare what they
+give with the interpreter as they do for the others.
 """
 
 from __future__ import annotations
@@ -64,7 +68,13 @@ class Schedule:
         return created
 
     def tile(self, rows: LoopRef, columns: LoopRef, row_factor: int, column_factor: int) -> list[Var]:
-        """Split two loops and put them in the order row tiles, column tiles, rows, columns."""
+        """Split two loops and put them in the order row tiles, column tiles, rows, columns; returns the four.
+
+        for i in range(16):            for i_0 in range(4):
+            for j in range(32): …  →       for j_0 in range(4):
+                                               for i_1 in range(4):
+                                                   for j_1 in range(8): …
+        """
         row = self.split(rows, [None, row_factor])
         column = self.split(columns, [None, column_factor])
         order = [row[0], column[0], row[1], column[1]]

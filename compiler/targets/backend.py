@@ -137,7 +137,8 @@ class Backend:
     judge(graph, design): for a target that takes a node or not by what stands beside it; asks `refusal` if not given.
     idle(nodes, graph): whether these nodes alone would leave the target nothing to do; they go elsewhere then.
     layout(graph, runs, design): the placed graph and its runs with the operators that move tensors to and from the target.
-    check(step, graph, known): raises `VdlaError` unless a step read from a file makes sense, after tensors `known`.
+    check(step, quantised, placed, known): raises `VdlaError` unless a step read from a file makes sense in these graphs, after
+        tensors `known`, and adds its outputs to them.
     constants(step): constants of the placed graph that a run of the step reads.
     save(step), load(step, facts): what a file keeps of `work`, as JSON, and a step with it restored.
     template_of(workload): how this target builds a kernel (`ops.configuration.Template`).
@@ -154,7 +155,7 @@ class Backend:
     judge: Callable[[Graph, Design], Judge] | None = None
     idle: Callable[[Sequence[Node], Graph], bool] = lambda nodes, graph: False
     layout: Callable[[Graph, Sequence[Run], Design], tuple[Graph, list[Run]]] = _as_they_are
-    check: Callable[[Step, Graph, set[str]], None] = lambda step, graph, known: None
+    check: Callable[[Step, Graph, Graph, set[str]], None] = lambda step, quantised, placed, known: None
     constants: Callable[[Step], Sequence[str]] = _nothing
     save: Callable[[Step], Mapping[str, Any]] = lambda step: {}
     load: Callable[[Step, Mapping[str, Any]], Step] = lambda step, facts: step

@@ -57,15 +57,15 @@ def template_of(workload: Any) -> Any:
     return cpu.template_of(workload)
 
 
-def check(step: Step, graph: Graph, known: set[str]) -> None:
+def check(step: Step, quantised: Graph, placed: Graph, known: set[str]) -> None:
     """A group's operators against the graph, and that they may be one group; adds its outputs to `known`."""
     inside = set(known)
     for node in step.nodes:
-        verify_node(graph, node, inside, f"operator {node.name}")
+        verify_node(placed, node, inside, f"operator {node.name}")
         inside.update(node.outputs)
     names = {node.name for node in step.nodes}
     group = FusionGroup(step.nodes)
-    if group not in fuse(graph, lambda node: node.name in names):
+    if group not in fuse(placed, lambda node: node.name in names):
         raise RunError("operators that do not fuse share a step", found=", ".join(sorted(names)) or "none")
     known.update(group.outputs)
 

@@ -10,7 +10,7 @@ import numpy as np
 from vdla.compiler.graph.flatten import flatten_to_convolution
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
-from vdla.compiler.ops.vdla.packing import unpack_activation
+from vdla.compiler.ops.vdla.packing import packed_shape, unpack_activation
 from vdla.compiler.targets.backend import Backend, Bound, Judge, Observe, Placed, Run, Runner, Step, StepResult, host
 from vdla.compiler.targets.vdla_layout import insert_layout_operators, quantised_name
 from vdla.compiler.targets.vdla_views import judge_with_views, only_views
@@ -62,17 +62,27 @@ def template_of(workload: Any) -> Any:
     return kernels.template_of(workload)
 
 
-def check(step: Step, graph: Graph, known: set[str]) -> None:
-    """A program's slots against the graph's tensors; adds its outputs to `known`."""
+def check(step: Step, quantised: Graph, placed: Graph, known: set[str]) -> None:
+    """A program's slots against the tensors they hold; adds its outputs to `known`."""
     program = step.program
     if program is None:
         raise RunError("a step of the accelerator has no program", where=step.name)
     for slot in (*program.inputs, *program.outputs):
-        if graph.type_of(slot.name) != TensorType(slot.shape, slot.dtype):
-            raise RunError("a slot's type is not its tensor's", where=f"{step.name}: {slot.name}")
+        _check_slot(step, slot, placed.tensors.get(slot.name))
+    for slot in (*program.inputs, *(slot for layer in program.layers for slot in layer.outputs)):
+        if (held := quantised.tensors.get(quantised_name(slot.name))) is not None:  # what observers are shown
+            packable = 2 <= len(held.shape) <= 4
+            _check_slot(step, slot, TensorType(packed_shape(held.shape, program.design), held.dtype) if packable else None)
     if unknown := [slot.name for slot in program.inputs if slot.name not in known]:
         raise RunError("a program reads what nothing has computed", where=step.name, found=unknown[0])
     known.update(slot.name for slot in program.outputs)
+
+
+def _check_slot(step: Step, slot: Slot, tensor: TensorType | None) -> None:
+    if tensor != TensorType(slot.shape, slot.dtype):
+        found = f"{slot.dtype}{list(slot.shape)}"
+        expected = f"{tensor.dtype}{list(tensor.shape)}" if tensor else "a tensor that can be packed"
+        raise RunError("a slot's type is not its tensor's", where=f"{step.name}: {slot.name}", found=found, expected=expected)
 
 
 def runner(step: Step, bound: Bound) -> Runner:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vdla.compiler import ir
+from vdla.compiler.names import Names
 from vdla.compiler.te.tensor import Tensor
 from vdla.errors import CompileError
 
@@ -41,21 +42,6 @@ def create_function(
         if stage not in outputs:
             body = ir.Allocate(buffers[stage], body)
     return ir.Function(name, tuple(buffers[t] for t in parameters), body, len(outputs), tuple(sorted(attributes)))
-
-
-class Names:
-    """Hands out names that are unique within a function."""
-
-    def __init__(self) -> None:
-        self.taken: set[str] = set()
-
-    def fresh(self, wanted: str) -> str:
-        name, suffix = wanted, 0
-        while name in self.taken:
-            suffix += 1
-            name = f"{wanted}_{suffix}"
-        self.taken.add(name)
-        return name
 
 
 def stages_of(outputs: Sequence[Tensor]) -> list[Tensor]:
@@ -124,7 +110,7 @@ def stage_nest(stage: Tensor, buffers: dict[Tensor, ir.Buffer], names: Names) ->
     else:
         assert stage.value is not None
         value = ir.map_expr(stage.value, resolve)
-    nest: ir.Stmt = ir.Block(buffer.name, iters, tuple(loops), ir.Store(buffer, element, value), init, None, stage.annotations)
+    nest: ir.Stmt = ir.Block(buffer.name, iters, tuple(loops), ir.Store(buffer, element, value), init)
     for loop, it in zip(reversed(loops), reversed(iters), strict=True):
         nest = ir.For(loop, it.extent, nest)
     return nest

@@ -40,7 +40,6 @@ class Tensor(ir.Buffer):
 
     axes: tuple[ir.Var, ...] = ()
     value: ir.Expr | None = None
-    annotations: ir.Attributes = ()
 
     def __getitem__(self, indices: ir.Scalar | tuple[ir.Scalar, ...]) -> ir.Load:
         indices = indices if isinstance(indices, tuple) else (indices,)
@@ -93,7 +92,6 @@ def compute(
     fn: Callable[..., ir.Scalar],
     name: str,
     axes: Sequence[str] | None = None,
-    annotations: ir.Attributes = (),
 ) -> Tensor:
     """A stage: element (i, j, …) of the result is `fn(i, j, …)`, an expression or a reduction of one.
 
@@ -117,9 +115,7 @@ def compute(
         raise CompileError(error.what, where=where, found=error.found, expected=error.expected, hint=error.hint) from None
     except TypeError as error:  # `binary` on two dtypes, or Python on what is no expression
         raise CompileError(str(error), where=where) from error
-    return Tensor(
-        name, tuple(int(n) for n in shape), value.dtype, axes=variables, value=value, annotations=tuple(sorted(annotations))
-    )
+    return Tensor(name, tuple(int(n) for n in shape), value.dtype, axes=variables, value=value)
 
 
 def check_shape(shape: Sequence[int], where: str) -> None:

@@ -169,7 +169,6 @@ module vdla_shell #(
 localparam A   = `VDLA_ADDRESS_WIDTH;
 localparam BUS = `VDLA_BUS_WIDTH;
 localparam BEAT_SHIFT = `VDLA_BUS_SHIFT;
-localparam [2:0] BEAT_SIZE = BEAT_SHIFT[2:0];
 
 reg rst;
 always @(posedge aclk)
@@ -364,7 +363,11 @@ assign trace_retire  = event_retire;
 `endif
 
 // ----------------------------------------------------------------------------
-// Memory ports
+// Memory ports: the core's signals, and what AXI4 has besides, which is constant. Of three readers the lowest is FETCH.
+
+localparam [2:0] BEAT_SIZE = BEAT_SHIFT[2:0];
+localparam [1:0] INCR = 2'b01;
+localparam [3:0] BUFFERABLE_MODIFIABLE = 4'b0011;
 
 `ifdef VDLA_PORTS_SHARED
     vdla_arbiter arbiter (
@@ -388,96 +391,47 @@ assign trace_retire  = event_retire;
     assign r_response   = {3{m_axi_rresp}};
     assign r_last       = {3{m_axi_rlast}};
     assign m_axi_rready = 1'b1;
-    assign m_axi_arsize  = BEAT_SIZE;
-    assign m_axi_arburst = 2'b01;   // INCR
-    assign m_axi_arlock  = 1'b0;
-    assign m_axi_arcache = 4'b0011; // bufferable, modifiable
-    assign m_axi_arprot  = 3'b000;
-    assign m_axi_arqos   = 4'b0000;
 
-    assign m_axi_awid    = 2'd3;
-    assign m_axi_awaddr  = aw_address;
-    assign m_axi_awlen   = aw_length;
-    assign m_axi_awsize  = BEAT_SIZE;
-    assign m_axi_awburst = 2'b01;   // INCR
-    assign m_axi_awlock  = 1'b0;
-    assign m_axi_awcache = 4'b0011; // bufferable, modifiable
-    assign m_axi_awprot  = 3'b000;
-    assign m_axi_awqos   = 4'b0000;
-    assign m_axi_awvalid = aw_valid;
-    assign m_axi_wdata   = w_data;
-    assign m_axi_wstrb   = w_strobe;
-    assign m_axi_wlast   = w_last;
-    assign m_axi_wvalid  = w_valid;
-    assign m_axi_bready  = 1'b1;
-    assign aw_ready      = m_axi_awready;
-    assign w_ready       = m_axi_wready;
-    assign b_valid       = m_axi_bvalid;
-    assign b_response    = m_axi_bresp;
+    assign m_axi_awid   = 2'd3;
+    assign m_axi_bready = 1'b1;
+    assign {m_axi_awaddr, m_axi_awlen, m_axi_awvalid} = {aw_address, aw_length, aw_valid};
+    assign {m_axi_wdata, m_axi_wstrb, m_axi_wlast, m_axi_wvalid} = {w_data, w_strobe, w_last, w_valid};
+    assign {aw_ready, w_ready}   = {m_axi_awready, m_axi_wready};
+    assign {b_valid, b_response} = {m_axi_bvalid, m_axi_bresp};
+
+    assign {m_axi_arsize, m_axi_awsize}   = {2{BEAT_SIZE}};
+    assign {m_axi_arburst, m_axi_awburst} = {2{INCR}};
+    assign {m_axi_arlock, m_axi_awlock}   = 2'd0;
+    assign {m_axi_arcache, m_axi_awcache} = {2{BUFFERABLE_MODIFIABLE}};
+    assign {m_axi_arprot, m_axi_awprot}   = 6'd0;
+    assign {m_axi_arqos, m_axi_awqos}     = 8'd0;
 
     wire _unused_ids = &{1'b0, m_axi_bid};
 `else
+    assign {m_axi_compute_arid, m_axi_load_arid, m_axi_fetch_arid}          = {2'd2, 2'd1, 2'd0};
+    assign {m_axi_compute_araddr, m_axi_load_araddr, m_axi_fetch_araddr}    = ar_address;
+    assign {m_axi_compute_arlen, m_axi_load_arlen, m_axi_fetch_arlen}       = ar_length;
+    assign {m_axi_compute_arvalid, m_axi_load_arvalid, m_axi_fetch_arvalid} = ar_valid;
+    assign {m_axi_compute_rready, m_axi_load_rready, m_axi_fetch_rready}    = 3'b111;
     assign ar_ready   = {m_axi_compute_arready, m_axi_load_arready, m_axi_fetch_arready};
     assign r_valid    = {m_axi_compute_rvalid, m_axi_load_rvalid, m_axi_fetch_rvalid};
     assign r_data     = {m_axi_compute_rdata, m_axi_load_rdata, m_axi_fetch_rdata};
     assign r_last     = {m_axi_compute_rlast, m_axi_load_rlast, m_axi_fetch_rlast};
     assign r_response = {m_axi_compute_rresp, m_axi_load_rresp, m_axi_fetch_rresp};
 
-    assign m_axi_fetch_arid    = 2'd0;
-    assign m_axi_fetch_araddr  = ar_address[0 * A +: A];
-    assign m_axi_fetch_arlen   = ar_length[0 * 8 +: 8];
-    assign m_axi_fetch_arsize  = BEAT_SIZE;
-    assign m_axi_fetch_arburst = 2'b01;   // INCR
-    assign m_axi_fetch_arlock  = 1'b0;
-    assign m_axi_fetch_arcache = 4'b0011; // bufferable, modifiable
-    assign m_axi_fetch_arprot  = 3'b000;
-    assign m_axi_fetch_arqos   = 4'b0000;
-    assign m_axi_fetch_arvalid = ar_valid[0];
-    assign m_axi_fetch_rready  = 1'b1;
+    assign m_axi_store_awid   = 2'd3;
+    assign m_axi_store_bready = 1'b1;
+    assign {m_axi_store_awaddr, m_axi_store_awlen, m_axi_store_awvalid} = {aw_address, aw_length, aw_valid};
+    assign {m_axi_store_wdata, m_axi_store_wstrb, m_axi_store_wlast, m_axi_store_wvalid} = {w_data, w_strobe, w_last, w_valid};
+    assign {aw_ready, w_ready}   = {m_axi_store_awready, m_axi_store_wready};
+    assign {b_valid, b_response} = {m_axi_store_bvalid, m_axi_store_bresp};
 
-    assign m_axi_load_arid    = 2'd1;
-    assign m_axi_load_araddr  = ar_address[1 * A +: A];
-    assign m_axi_load_arlen   = ar_length[1 * 8 +: 8];
-    assign m_axi_load_arsize  = BEAT_SIZE;
-    assign m_axi_load_arburst = 2'b01;   // INCR
-    assign m_axi_load_arlock  = 1'b0;
-    assign m_axi_load_arcache = 4'b0011; // bufferable, modifiable
-    assign m_axi_load_arprot  = 3'b000;
-    assign m_axi_load_arqos   = 4'b0000;
-    assign m_axi_load_arvalid = ar_valid[1];
-    assign m_axi_load_rready  = 1'b1;
-
-    assign m_axi_compute_arid    = 2'd2;
-    assign m_axi_compute_araddr  = ar_address[2 * A +: A];
-    assign m_axi_compute_arlen   = ar_length[2 * 8 +: 8];
-    assign m_axi_compute_arsize  = BEAT_SIZE;
-    assign m_axi_compute_arburst = 2'b01;   // INCR
-    assign m_axi_compute_arlock  = 1'b0;
-    assign m_axi_compute_arcache = 4'b0011; // bufferable, modifiable
-    assign m_axi_compute_arprot  = 3'b000;
-    assign m_axi_compute_arqos   = 4'b0000;
-    assign m_axi_compute_arvalid = ar_valid[2];
-    assign m_axi_compute_rready  = 1'b1;
-
-    assign m_axi_store_awid    = 2'd3;
-    assign m_axi_store_awaddr  = aw_address;
-    assign m_axi_store_awlen   = aw_length;
-    assign m_axi_store_awsize  = BEAT_SIZE;
-    assign m_axi_store_awburst = 2'b01;   // INCR
-    assign m_axi_store_awlock  = 1'b0;
-    assign m_axi_store_awcache = 4'b0011; // bufferable, modifiable
-    assign m_axi_store_awprot  = 3'b000;
-    assign m_axi_store_awqos   = 4'b0000;
-    assign m_axi_store_awvalid = aw_valid;
-    assign m_axi_store_wdata   = w_data;
-    assign m_axi_store_wstrb   = w_strobe;
-    assign m_axi_store_wlast   = w_last;
-    assign m_axi_store_wvalid  = w_valid;
-    assign m_axi_store_bready  = 1'b1;
-    assign aw_ready      = m_axi_store_awready;
-    assign w_ready       = m_axi_store_wready;
-    assign b_valid       = m_axi_store_bvalid;
-    assign b_response    = m_axi_store_bresp;
+    assign {m_axi_compute_arsize, m_axi_load_arsize, m_axi_fetch_arsize, m_axi_store_awsize}     = {4{BEAT_SIZE}};
+    assign {m_axi_compute_arburst, m_axi_load_arburst, m_axi_fetch_arburst, m_axi_store_awburst} = {4{INCR}};
+    assign {m_axi_compute_arlock, m_axi_load_arlock, m_axi_fetch_arlock, m_axi_store_awlock}     = 4'd0;
+    assign {m_axi_compute_arcache, m_axi_load_arcache, m_axi_fetch_arcache, m_axi_store_awcache} = {4{BUFFERABLE_MODIFIABLE}};
+    assign {m_axi_compute_arprot, m_axi_load_arprot, m_axi_fetch_arprot, m_axi_store_awprot}     = 12'd0;
+    assign {m_axi_compute_arqos, m_axi_load_arqos, m_axi_fetch_arqos, m_axi_store_awqos}         = 16'd0;
 
     wire _unused_ids = &{1'b0, m_axi_fetch_rid, m_axi_load_rid, m_axi_compute_rid, m_axi_store_bid};
 `endif

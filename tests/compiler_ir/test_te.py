@@ -141,7 +141,7 @@ def test_conv2d_is_numpys(kernel: int, pad: int, stride: int) -> None:
 
 def test_a_function_has_one_nest_for_each_stage_and_allocates_only_the_intermediates() -> None:
     x, w, y = conv2d_stages(1, 2, 4, 2, 3, 1, 1)
-    relu = te.compute(y.shape, lambda *i: te.maximum(y[i], 0), "relu", annotations=(("role", "epilogue"),))
+    relu = te.compute(y.shape, lambda *i: te.maximum(y[i], 0), "relu")
     function = te.create_function("f", [x, w], [relu])
     statements = list(ir.walk_stmt(function.body))
     assert [s.name for s in statements if isinstance(s, ir.Block)] == ["pad", "conv", "relu"]
@@ -149,7 +149,6 @@ def test_a_function_has_one_nest_for_each_stage_and_allocates_only_the_intermedi
     assert [p.name for p in function.params] == ["x", "w", "relu"]
     kinds = [it.kind for s in statements if isinstance(s, ir.Block) and s.name == "conv" for it in s.iters]
     assert kinds == ["spatial"] * 4 + ["reduce"] * 3
-    assert [s.annotations for s in statements if isinstance(s, ir.Block)][2] == (("role", "epilogue"),)
 
 
 def test_an_output_can_be_read_by_another_stage_and_names_are_made_unique() -> None:

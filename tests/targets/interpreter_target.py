@@ -66,7 +66,7 @@ def runner(step: Step, bound: Bound) -> Runner:
     return run
 
 
-def check(step: Step, graph: Graph, known: set[str]) -> None:
+def check(step: Step, quantised: Graph, placed: Graph, known: set[str]) -> None:
     known.update(name for node in step.nodes for name in node.outputs)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vdla.archive import Reader, Writer, read_archive
-from vdla.compiler.graph.graph import Node, TensorType
+from vdla.compiler.graph.graph import Node
 from vdla.compiler.graph.manifest import graph_from, graph_manifest
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.targets import Step, backend_of, target_names
@@ -91,22 +91,26 @@ def _step(m: Manifest, nodes: Mapping[str, Node], reader: Reader) -> Step:
             expected=" or ".join(target_names()), hint="compile the model for targets that are, or install what this one needs",
         )  # fmt: skip
     program = program_from(m["program"], reader) if "program" in m else None
+    if unknown := [name for name in m["nodes"] if name not in nodes]:
+        where = f"step {m['name']}"
+        raise RunError("a step has a node that is not in the graph", where=where, found=unknown[0], expected="its nodes' names")
     step = Step(target, str(m["name"]), tuple(nodes[name] for name in m["nodes"]), program)
     return backend_of(step.target).load(step, m["work"])
 
 
 def _check_module(model: CompiledModel) -> None:
     """Raise `VdlaError` unless every step reads what is there by then, of the type it expects, and the outputs come to be."""
-    graph = model.placed
-    for name, value in graph.constants.items():
-        if graph.type_of(name) != TensorType(value.shape, str(value.dtype)):
-            raise RunError("a constant's type is wrong", where=name, found=str(value.dtype), expected=str(graph.type_of(name)))
-    known = {*graph.inputs, *graph.constants}
+    quantised, placed = model.quantised, model.placed
+    known = {*placed.inputs, *placed.constants}
     for step in model.steps:
         if step.program is not None:
             refuse_other_design(f"the program {step.name}", step.program.design, model.design)
-        backend_of(step.target).check(step, graph, known)
-    if missing := [name for name in model.quantised.outputs if name not in known]:
+        backend_of(step.target).check(step, quantised, placed, known)
+    if missing := [name for name in quantised.outputs if name not in known]:
         raise RunError("an output is computed by nothing", found=missing[0])
-    if model.quantised.inputs != graph.inputs:
-        raise RunError("the graphs have different inputs", found=graph.inputs, expected=str(model.quantised.inputs))
+    if quantised.inputs != placed.inputs:
+        raise RunError("the graphs have different inputs", found=placed.inputs, expected=str(quantised.inputs))
+    for name in (*quantised.inputs, *quantised.outputs):
+        if placed.tensors.get(name) != quantised.type_of(name):
+            found, expected = str(placed.tensors.get(name)), str(quantised.type_of(name))
+            raise RunError("an input or output has another type in each graph", where=name, found=found, expected=expected)

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from vdla.arithmetic import ceil_div
 from vdla.zoo.digits import as_input
 from vdla.zoo.network import IR_VERSION, OPSET
 
@@ -123,7 +124,7 @@ def train(images: np.ndarray, labels: np.ndarray) -> Weights:
     weights = initial_weights(rng)
     first = {k: np.zeros_like(v) for k, v in weights.items()}
     second = {k: np.zeros_like(v) for k, v in weights.items()}
-    step, steps = 0, EPOCHS * -(-len(images) // BATCH)
+    step, steps = 0, EPOCHS * ceil_div(len(images), BATCH)
     for _ in range(EPOCHS):
         order = rng.permutation(len(images))
         for start in range(0, len(images), BATCH):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from llvmlite import ir as llvm_ir
 
+from vdla.arithmetic import ceil_div, round_up
 from vdla.compiler import ir
 from vdla.compiler.backends.llvm.arithmetic import is_false, is_true
 from vdla.compiler.backends.llvm.emitter import Emitter, Lanes
@@ -96,7 +97,7 @@ def _emit_allocate(e: Emitter, stmt: ir.Allocate) -> None:
         e.pointers[buffer] = e.allocations[buffer]
         emit_stmt(e, stmt.body)
         return
-    rounded = -(-size_bytes // ALIGNMENT) * ALIGNMENT
+    rounded = round_up(size_bytes, ALIGNMENT)
     if rounded >= 1 << (e.size.width - 1):
         raise CompileError(
             "a buffer that the target's memory cannot hold", where=buffer.name, found=f"{rounded:,} bytes",
@@ -209,7 +210,7 @@ def work(stmt: ir.Stmt) -> int:
     """Operations executed, at most; those of a whole vector count as one."""
     match stmt:
         case ir.For(_, extent, body, kind):
-            return work(body) * (-(-extent // TYPICAL_LANES) if kind == "vectorized" else extent)
+            return work(body) * (ceil_div(extent, TYPICAL_LANES) if kind == "vectorized" else extent)
         case ir.Store():
             return operations(stmt)
         case _:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from math import prod
 
+from vdla.arithmetic import ceil_div, round_up
 from vdla.compiler import te
 from vdla.compiler.backends.llvm import Target
 from vdla.compiler.backends.llvm.intrinsics import BYTES_DOT, LANES, bytes_dot
@@ -31,7 +32,7 @@ TEMPORARIES = 8
 
 def row_width(width: int) -> int:
     """Positions a row of outputs takes: whole vectors, or a power of two that divides one."""
-    return -(-width // LANES) * LANES if width > LANES // 2 else 1 << (width - 1).bit_length()
+    return round_up(width, LANES) if width > LANES // 2 else 1 << (width - 1).bit_length()
 
 
 def column_words(x: te.Tensor, g: Geometry, pad_value: int, vectors: int) -> te.Tensor:
@@ -51,7 +52,7 @@ def column_words(x: te.Tensor, g: Geometry, pad_value: int, vectors: int) -> te.
     def word(n: Expr, group: Expr, k4: Expr, v: Expr, lane: Expr) -> Expr:
         return joined([element(n, group, k4 * 4 + r, v * LANES + lane) for r in range(4)])
 
-    return te.compute((g.n, g.groups, -(-depth // 4), vectors, LANES), word, "columns")
+    return te.compute((g.n, g.groups, ceil_div(depth, 4), vectors, LANES), word, "columns")
 
 
 def weight_words(weight: te.Tensor) -> te.Tensor:
@@ -62,7 +63,7 @@ def weight_words(weight: te.Tensor) -> te.Tensor:
         value = te.select(k < depth, weight[o, k], Const(0, "int8")) if depth % 4 else weight[o, k]
         return te.cast(te.cast(value, "uint8"), "int32")
 
-    return te.compute((rows, -(-depth // 4)), lambda o, k4: joined([element(o, k4 * 4 + r) for r in range(4)]), "weights")
+    return te.compute((rows, ceil_div(depth, 4)), lambda o, k4: joined([element(o, k4 * 4 + r) for r in range(4)]), "weights")
 
 
 def qconv2d(types: Types, a: Attributes) -> Definition:
@@ -90,7 +91,7 @@ def qconv2d(types: Types, a: Attributes) -> Definition:
 
 def vector_count(g: Geometry) -> int:
     """Vectors that hold an image's output positions."""
-    return -(-g.output[0] * row_width(g.output[1]) // LANES)
+    return ceil_div(g.output[0] * row_width(g.output[1]), LANES)
 
 
 def refusal(g: Geometry, rows: int, columns: int, unroll: int, target: Target) -> str:

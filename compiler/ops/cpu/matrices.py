@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler.backends.llvm import Target
 from vdla.compiler.ops.configuration import Config, Knob, Space
 from vdla.compiler.ops.cpu.register_block import accumulators, best_block, block_refusal, divisors
@@ -34,7 +35,7 @@ def dense_space(w: Workload, target: Target) -> Space:
     )
 
     def refusal(config: Config) -> str:
-        needed = config["rows"] * config["outputs"] * -(-config["lanes"] // target.lanes)
+        needed = config["rows"] * config["outputs"] * ceil_div(config["lanes"], target.lanes)
         return f"registers: {needed} of {registers}" if needed > registers else ""
 
     return Space(knobs, refusal)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from random_layers import KINDS, random_design, random_layer
 
-from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.ops.configuration import Config, Space
 from vdla.compiler.ops.vdla.kernels import kernel, template_of
@@ -183,6 +183,26 @@ def test_a_program_is_built_under_the_configuration_given() -> None:
     )
     assert np.array_equal(plain, same)
     assert len(other) > len(plain)
+
+
+def test_a_pool_gives_up_a_buffer_for_a_larger_tile() -> None:
+    """One of acc, which at one and the same tile saves a few cycles at most."""
+    attributes = {"kernel": (3, 3), "pads": (1, 1, 1, 1)}
+    tensors = {"x": TensorType((1, 8, 28, 28), "int8"), "y": TensorType((1, 8, 28, 28), "int8")}
+    node = Node("layer", "qmax_pool2d", ("x",), ("y",), attributes)
+    graph = Graph("pool", ("x",), ("y",), (node,), tensors, {})
+    workload = workload_of(node, graph, TINY)
+    default = template_of(workload).default(workload, TINY)
+    assert (default["rows"], default["inp_buffers"], default["acc_buffers"]) == (2, 2, 1)
+
+    def cycles(config: Config) -> int:
+        program = build_program([node], graph, TINY, True, None, {workload: config})
+        zeros = {slot.name: np.zeros(slot.shape, slot.dtype) for slot in program.inputs}
+        return Simulator(TINY).run(program, zeros).profile.cycles
+
+    small, two = default.replace(rows=1), default.replace(rows=1, acc_buffers=2)
+    assert cycles(default) < 0.9 * cycles(two)
+    assert 0.99 * cycles(small) < cycles(two) <= cycles(small)
 
 
 @pytest.mark.parametrize(

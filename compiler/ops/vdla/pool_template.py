@@ -81,11 +81,15 @@ def stage_tiles(w: PoolWorkload, t: PoolTiling) -> tuple[int, int, int]:
 
 def choose(w: PoolWorkload, design: Design, latency_hiding: bool) -> Config:
     """The largest tile that fits and still leaves OVERLAPPED_TILES of them (one, when nothing overlaps): of whole rows where
-    one fits, for long bursts; with one buffer where two do not fit."""
+    one fits, for long bursts; with one buffer where two do not fit.
+
+    The second buffer of acc goes first, where a larger tile then fits: a store runs beside the next tile's maxima down the
+    rows, which are elsewhere in acc, and is mostly over before those along the columns need its place.
+    """
     blocks, rows, columns = (balanced_tiles(extent)[::-1] for extent in (w.blocks, w.out_height, w.out_width))
-    for buffers, whole_rows in product((2, 1) if latency_hiding else (1,), (True, False)):
-        tiles = product(blocks, rows, columns[:1] if whole_rows else columns)
-        tilings = [PoolTiling(*tile, buffers, buffers) for tile in tiles]
+    for inp_buffers, whole_rows in product((2, 1) if latency_hiding else (1,), (True, False)):
+        tiles = product(blocks, rows, columns[:1] if whole_rows else columns, [inp_buffers], range(inp_buffers, 0, -1))
+        tilings = [PoolTiling(*tile) for tile in tiles]
         if fitting := [t for t in tilings if footprint(w, t).fits(design)]:
             wanted = w.out_tiles / w.batch / (OVERLAPPED_TILES if latency_hiding else 1)
             return max(fitting, key=lambda t: (min(t.blocks * t.rows * t.columns, wanted), t.rows, -t.blocks)).config

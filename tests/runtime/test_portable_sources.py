@@ -13,12 +13,12 @@ from portable_modules import ROOT, portable_sources
 
 PYTHON = "3.10"
 NUMPY = """
-abs any arange arccos arccosh arcsin arcsinh arctan arctanh array array_equal asarray ascontiguousarray bool_ broadcast_shapes
-broadcast_to ceil clip concatenate cos cosh cumsum dtype empty empty_like equal errstate exp expm1 flatnonzero float32 float64
-floor floor_divide fmod frombuffer frompyfunc full full_like greater greater_equal iinfo inf int32 int64 int8 integer isin
-isnan isneginf isposinf less less_equal load log log1p logaddexp logical_and logical_not logical_or logical_xor matmul maximum
-minimum mod multiply nan ndarray negative ones pad pi power prod rint save searchsorted shape sign sin sinh split sqrt stack
-tan tanh ufunc uint32 uint64 uint8 void where zeros zeros_like
+abs add any arange arccos arccosh arcsin arcsinh arctan arctanh array array_equal asarray ascontiguousarray bool_
+broadcast_shapes broadcast_to ceil clip concatenate cos cosh cumsum dtype empty empty_like equal errstate exp expm1
+flatnonzero float32 float64 floor floor_divide fmod frombuffer frompyfunc full full_like greater greater_equal iinfo inf int32
+int64 int8 integer isin isnan isneginf isposinf less less_equal load log log1p logaddexp logical_and logical_not logical_or
+logical_xor matmul maximum minimum mod multiply nan ndarray negative ones pad pi power prod rint save searchsorted shape sign
+sin sinh split sqrt stack tan tanh ufunc uint32 uint64 uint8 void where zeros zeros_like
 """
 """Names of NumPy that these sources may use. Each is in the reference of NumPy 1.21 (`dir(numpy)` of 1.21.6 has them all); look
 a new one up there before adding it. VDLA_BOARD_PYTHON (test_leaves_home) shows that they also do the same there."""

@@ -30,6 +30,7 @@ MODULES = (
     "vdla.isa.semantics",
     "vdla.runtime",
     "vdla.sim",
+    "vdla.sim.naive",
 )
 
 ONLY = """

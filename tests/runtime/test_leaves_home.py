@@ -18,8 +18,8 @@ from vdla.design import Design
 from vdla.design_file import load_design
 from vdla.flows.compilation import compile_to_model
 from vdla.flows.inputs import generated_inputs
-from vdla.isa.binding import bind_inputs
 from vdla.isa.program import Program
+from vdla.runtime.program_file import program_to_bytes
 from vdla.sim.device import Simulator
 
 BOARD_PYTHON = os.environ.get("VDLA_BOARD_PYTHON", "")
@@ -44,21 +44,16 @@ def test_imports_in_the_oldest_python(module: str, tmp_path: Path) -> None:
 
 
 EXECUTE = """
-import json
 import numpy as np
-from vdla.isa.definition import Opcode
-from vdla.isa.program import Program, stored_design
-from vdla.isa.semantics import SEMANTICS, new_machine
+from vdla.runtime.program_file import read_programs
+from vdla.sim.naive import NaiveSimulator
 
 folder = sys.argv[1]
-with open(f"{folder}/design.json") as file:
-    design = stored_design(json.load(file), "design.json")
-program = Program(design, np.load(f"{folder}/words.npy"), 0)
-machine = new_machine(design, np.load(f"{folder}/dram.npy"))
-for record in program.columns():
-    SEMANTICS[Opcode(record["opcode"])](machine, record)
-np.save(f"{folder}/after.npy", machine.dram)
-print(design.hash_hex)
+(program,) = read_programs(f"{folder}/digits.vprog")
+inputs = dict(np.load(f"{folder}/inputs.npz"))
+result = NaiveSimulator(program.design).run(program, inputs, timing=False)
+np.savez(f"{folder}/outputs.npz", **result.outputs)
+print(program.design.hash_hex)
 """
 
 
@@ -68,16 +63,15 @@ def program() -> Program:
 
 
 def check_execution(program: Program, folder: Path, **board: object) -> None:
-    """The program by the definition of its instructions on the board, against the simulator here."""
+    """A program file, read and run by the naive simulator on the board, against the fast simulator here."""
     inputs = generated_inputs({slot.name: TensorType(slot.shape, slot.dtype) for slot in program.inputs}, 1)
-    (folder / "design.json").write_text(json.dumps(program.design.to_dict()))
-    np.save(folder / "words.npy", program.words)
-    np.save(folder / "dram.npy", bind_inputs(program, inputs))
+    (folder / "digits.vprog").write_bytes(program_to_bytes(program))
+    np.savez(folder / "inputs.npz", **inputs)
     assert run_on_board(EXECUTE, str(folder), **board).strip() == program.design.hash_hex  # type: ignore[arg-type]
-    after, expected = np.load(folder / "after.npy"), Simulator(program.design).run(program, inputs, timing=False).outputs
-    for slot in program.outputs:
-        found = after[slot.address : slot.address + slot.bytes].view(slot.dtype).reshape(slot.shape)
-        assert np.array_equal(found, expected[slot.name])
+    found, expected = np.load(folder / "outputs.npz"), Simulator(program.design).run(program, inputs, timing=False).outputs
+    assert set(found.files) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value)
 
 
 def test_executes_a_program(program: Program, tmp_path: Path) -> None:

@@ -20,9 +20,7 @@ from vdla.compiler.driver import build_model
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.targets import BuildOptions
-from vdla.design_file import load_design
 from vdla.errors import ModelError
-from vdla.flows.compilation import simulated
 from vdla.runtime.module import Module
 
 
@@ -49,8 +47,8 @@ class VdlaRep(BackendRep):
         shapes = tuple((name, x.shape) for name, x in arrays.items())
         if shapes not in self.modules:
             graph = optimise(import_onnx(self.model, {name: x.shape for name, x in arrays.items()}))
-            options = BuildOptions(targets=("cpu",))
-            self.modules[shapes] = simulated(build_model(graph, load_design("tiny"), options, graph))
+            options = BuildOptions(targets=("cpu",), fuse=self.fused)
+            self.modules[shapes] = Module(build_model(graph, None, options, graph))
         return self.modules[shapes]
 
 

@@ -1,4 +1,4 @@
-"""Operators that only move data: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Concat, Split, Pad."""
+"""Operators that only move data: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Concat, Split."""
 
 from __future__ import annotations
 
@@ -96,25 +96,6 @@ def concat(builder: GraphBuilder, node: OnnxNode) -> Value:
     return parts[0] if len(parts) == 1 else builder.emit("concat", parts, axis=axis)
 
 
-def pad(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """Attributes `pads` and `value` before opset 11, inputs from then on; `axes` from opset 18."""
-    x = node.input(0)
-    rank = len(x.shape)
-    node.require("mode", node.string("mode", "constant"), "constant")
-    if node.opset < 11:
-        pads, value = node.ints("pads") or (), node.float_("value", 0.0)
-    else:
-        pads = node.integers(1, "pads")
-        value = float(node.array(2, "constant_value").ravel()[0]) if node.has(2) else 0.0
-    axes = tuple(node.axis(a, rank) for a in node.integers(3, "axes")) if node.has(3) else tuple(range(rank))
-    if len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
-        raise ModelError("pads of Pad do not fit", found=pads, expected=f"{2 * len(axes)} non-negative numbers")
-    before, after = [0] * rank, [0] * rank
-    for i, axis in enumerate(axes):
-        before[axis], after[axis] = pads[i], pads[i + len(axes)]
-    return builder.emit("pad", [x], before=tuple(before), after=tuple(after), value=value) if any(pads) else x
-
-
 def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     """Sizes are an attribute before opset 13, an input from then on; without them the parts are even, the last one smaller."""
     x = node.input(0, MOVABLE)
@@ -139,5 +120,4 @@ IMPORTERS: dict[str, Importer] = {
     "Unsqueeze": unsqueeze,
     "Transpose": transpose,
     "Concat": concat,
-    "Pad": pad,
 }

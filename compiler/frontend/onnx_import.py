@@ -8,7 +8,18 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from vdla.compiler.frontend import convolution, dense, elementwise, microsoft, movement, normalisation, pooling, quantisation
+from vdla.compiler.frontend import (
+    convolution,
+    dense,
+    elementwise,
+    indexing,
+    microsoft,
+    movement,
+    normalisation,
+    pooling,
+    quantisation,
+    slicing,
+)
 from vdla.compiler.frontend.builder import GraphBuilder, Value
 from vdla.compiler.frontend.constants import FOLDS
 from vdla.compiler.frontend.inputs import ALLOWED, DTYPES, Shapes, model_inputs
@@ -26,6 +37,8 @@ IMPORTERS: dict[str, Importer] = {
     **pooling.IMPORTERS,
     **normalisation.IMPORTERS,
     **movement.IMPORTERS,
+    **slicing.IMPORTERS,
+    **indexing.IMPORTERS,
     **quantisation.IMPORTERS,
 }
 

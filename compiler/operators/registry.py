@@ -14,12 +14,14 @@ from vdla.compiler.operators import (
     comparison,
     convolution,
     dense,
+    indexing,
     layout,
     movement,
     normalisation,
     pooling,
     quantised,
     reduction,
+    slicing,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -27,7 +29,8 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, layout, quantised
+    unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, slicing, indexing,
+    layout, quantised,
 )  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from vdla.compiler.frontend import (
     convolution,
     dense,
+    einsum,
     elementwise,
     indexing,
     microsoft,
@@ -18,6 +19,7 @@ from vdla.compiler.frontend import (
     normalisation,
     pooling,
     quantisation,
+    reduction,
     slicing,
 )
 from vdla.compiler.frontend.builder import GraphBuilder, Value
@@ -38,6 +40,8 @@ IMPORTERS: dict[str, Importer] = {
     **normalisation.IMPORTERS,
     **movement.IMPORTERS,
     **slicing.IMPORTERS,
+    **einsum.IMPORTERS,
+    **reduction.IMPORTERS,
     **indexing.IMPORTERS,
     **quantisation.IMPORTERS,
 }

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.operators.operator import NUMBER
 from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaults
 from vdla.compiler.ops.cpu import build_cpu_kernel
 
@@ -117,6 +118,33 @@ def some_reversal(rng: Random) -> Case:
     return "reverse_sequence", [x, lengths], {"batch_axis": batch, "time_axis": time}
 
 
+def axes_of(rng: Random, rank: int) -> tuple[int, ...]:
+    chosen = rng.choice(rank, int(rng.integers(1, rank + 1)), replace=False)
+    return tuple(int(axis) - (rank if rng.random() < 0.3 else 0) for axis in chosen)
+
+
+def number(rng: Random, shape: tuple[int, ...]) -> np.ndarray:
+    """Ties, and NaNs sometimes."""
+    x = array(rng, shape, NUMBER)
+    if x.dtype.kind == "f":
+        x = np.rint(x)
+        if rng.random() < 0.4:
+            x[rng.random(shape) < 0.1] = np.nan
+    return x
+
+
+def some_reduction(rng: Random) -> Case:
+    op = f"reduce_{rng.choice(['sum', 'prod', 'max', 'min'])}"
+    x = number(rng, shape_of(rng, most=5))
+    return op, [x], {"axes": axes_of(rng, x.ndim), "keepdims": bool(rng.integers(2))}
+
+
+def some_position(rng: Random) -> Case:
+    x = number(rng, shape_of(rng))
+    a = {"axis": int(rng.integers(-x.ndim, x.ndim)), "keepdims": bool(rng.integers(2)), "last": bool(rng.integers(2))}
+    return str(rng.choice(["arg_max", "arg_min"])), [x], a
+
+
 CASES: dict[str, Callable[[Random], Case]] = {
     name.removeprefix("some_"): make for name, make in list(globals().items()) if name.startswith("some_")
 }
@@ -124,7 +152,7 @@ CASES: dict[str, Callable[[Random], Case]] = {
 
 @pytest.mark.parametrize("kind", CASES)
 def test_machine_code_is_the_kernel(kind: str) -> None:
-    for seed in range(12):
+    for seed in range(16):
         op, arrays, attributes = CASES[kind](np.random.default_rng([seed, zlib.crc32(kind.encode())]))
         where = f"{op}, seed {seed}: {[(a.shape, a.dtype) for a in arrays]}, {attributes}"
         types = tuple(TensorType(a.shape, str(a.dtype)) for a in arrays)
@@ -136,4 +164,4 @@ def test_machine_code_is_the_kernel(kind: str) -> None:
         assert [(y.shape, str(y.dtype)) for y in expected] == [(t.shape, t.dtype) for t in outputs], where
         for y, other in zip(found, expected, strict=True):
             assert y.dtype == other.dtype, where
-            np.testing.assert_allclose(y, other, rtol=2e-5, atol=2e-5, err_msg=where)
+            np.testing.assert_allclose(y, other, rtol=1e-4, atol=1e-4, err_msg=where)

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import LATEST_OPSET, model_of, node, opsets_of, random, run_onnxruntime
 
-from vdla.compiler.frontend import indexing, slicing
+from vdla.compiler.frontend import einsum, indexing, reduction, slicing
 from vdla.compiler.frontend.elementwise import ACTIVATIONS, FUNCTIONS
 from vdla.compiler.frontend.onnx_import import FOLDS, IMPORTERS, import_onnx
 from vdla.compiler.graph.pipeline import optimise
@@ -214,7 +214,10 @@ def test_operator(case: Case, opset: int) -> None:
 def test_every_importer_is_tested() -> None:
     quantised = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul"}  # test_import_quantised.py
     elementwise = {*ACTIVATIONS, *FUNCTIONS, "Split"}  # test_import_elementwise.py
-    moving = {*slicing.IMPORTERS, *indexing.IMPORTERS} - {"Pad"}  # test_import_moving.py
+    moving = {*slicing.IMPORTERS, *indexing.IMPORTERS, *reduction.IMPORTERS, *einsum.IMPORTERS} - {
+        "Pad",
+        "ReduceMean",
+    }  # test_import_moving.py
     assert set(IMPORTERS) == {case.op for case in CASES} | quantised | elementwise | moving
 
 

@@ -21,6 +21,7 @@ from vdla.compiler.operators import (
     pooling,
     quantised,
     reduction,
+    resampling,
     slicing,
     unary,
 )
@@ -30,7 +31,7 @@ from vdla.errors import ModelError
 
 FAMILIES = (
     unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, slicing, indexing,
-    layout, quantised,
+    resampling, layout, quantised,
 )  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}

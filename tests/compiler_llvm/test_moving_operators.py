@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vdla.compiler.graph.graph import TensorType
-from vdla.compiler.operators.operator import NUMBER
+from vdla.compiler.operators.operator import FLOAT, NUMBER
 from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaults
 from vdla.compiler.ops.cpu import build_cpu_kernel
 
@@ -143,6 +143,22 @@ def some_position(rng: Random) -> Case:
     x = number(rng, shape_of(rng))
     a = {"axis": int(rng.integers(-x.ndim, x.ndim)), "keepdims": bool(rng.integers(2)), "last": bool(rng.integers(2))}
     return str(rng.choice(["arg_max", "arg_min"])), [x], a
+
+
+def some_interpolation(rng: Random) -> Case:
+    x = array(rng, shape_of(rng), FLOAT)
+    axis, shape = int(rng.integers(-x.ndim, x.ndim)), (int(rng.integers(1, 9)), int(rng.integers(1, 7)))
+    index = rng.integers(-1, x.shape[axis] + 1, shape).astype("int32")
+    return "interpolate", [x, index, rng.standard_normal(shape).astype(x.dtype)], {"axis": axis}
+
+
+def some_grid(rng: Random) -> Case:
+    """Some places far outside."""
+    rank = int(rng.integers(1, 4))
+    x = array(rng, (int(rng.integers(1, 3)), *shape_of(rng, rank + 1, rank + 1, 4)), FLOAT)
+    grid = (rng.uniform(-1.3, 1.3, (x.shape[0], *shape_of(rng, rank, rank, 4), rank)) * rng.choice([1, 1, 5])).astype(x.dtype)
+    mode, padding = str(rng.choice(["nearest", "linear", "cubic"])), str(rng.choice(["zeros", "border", "reflection"]))
+    return "grid_sample", [x, grid], {"mode": mode, "padding": padding, "align_corners": bool(rng.integers(2))}
 
 
 CASES: dict[str, Callable[[Random], Case]] = {

@@ -155,7 +155,8 @@ def some_position(rng: Random) -> Case:
 EQUATIONS = [
     "ij,jk->ik", "ij,jk", "bij,bjk->bik", "bij,jk->bki", "i,i->", "i,j->ij", "ii->i", "ii", "iij->j", "ijk->kji", "ij->",
     "a,a->a", "...ij,...jk->...ik", "b...i,i...->b...", "i...->...", "...ii->...i", "bhid,bhjd->bhij", "bhij,bhjd->bihd",
-    "ij,jk,kl->il",    "abc,cd,bd->ad", "ab,cd->", "ijij->ij", "i,ij,j", "ab,ab,ab->b", "nctkv,kvw->nctw", "ab->ba", "...,...->...",
+    "ij,jk,kl->il", "abc,cd,bd->ad", "ab,cd->", "ijij->ij", "i,ij,j", "ab,ab,ab->b", "nctkv,kvw->nctw", "ab->ba",
+    "...,...->...",
 ]  # fmt: skip
 
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.reduction import emit_reduced
 from vdla.compiler.frontend.slicing import emit_slice
+from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.operator import FLOAT, NUMBER
 from vdla.errors import ModelError
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import Importer, Kind, OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.indexing import INDEX
 from vdla.compiler.operators.operator import ANY, NUMBER
 from vdla.errors import ModelError

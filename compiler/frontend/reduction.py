@@ -7,8 +7,9 @@ from math import prod
 
 import numpy as np
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import Importer, OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.operator import FLOAT, NUMBER
 
 Axes = tuple[int, ...]
@@ -39,15 +40,11 @@ def reducer(op: str, before: Before = lambda builder, x: x, after: str = "", ins
     def importer(builder: GraphBuilder, node: OnnxNode) -> Value:
         x = node.input(0, NUMBER)
         axes, keep = axes_and_keep(node, len(x.shape))
-        elements = converted(builder, x, x.dtype if x.dtype in inside else "float64")
+        elements = builder.converted(x, x.dtype if x.dtype in inside else "float64")
         y = emit_reduced(builder, op, before(builder, elements), axes, keep)
-        return converted(builder, builder.emit(after, [y]) if after else y, x.dtype)
+        return builder.converted(builder.emit(after, [y]) if after else y, x.dtype)
 
     return importer
-
-
-def converted(builder: GraphBuilder, x: Value, dtype: str) -> Value:
-    return x if x.dtype == dtype else builder.emit("cast", [x], suffix=f"to_{dtype}", to=dtype)
 
 
 def squared(builder: GraphBuilder, x: Value) -> Value:
@@ -70,8 +67,8 @@ def extreme(op: str) -> Importer:
     def importer(builder: GraphBuilder, node: OnnxNode) -> Value:
         x = node.input(0, (*NUMBER, "bool"))
         axes, keep = axes_and_keep(node, len(x.shape))
-        numbers = converted(builder, x, "int32") if x.dtype == "bool" else x
-        return converted(builder, emit_reduced(builder, op, numbers, axes, keep), x.dtype)
+        numbers = builder.converted(x, "int32") if x.dtype == "bool" else x
+        return builder.converted(emit_reduced(builder, op, numbers, axes, keep), x.dtype)
 
     return importer
 
@@ -90,7 +87,7 @@ def log_sum_exp(builder: GraphBuilder, node: OnnxNode) -> Value:
     """log Σ exp(x - m) + m, m being the greatest element, or 0 where that is infinite."""
     given = node.input(0, NUMBER)
     axes, keep = axes_and_keep(node, len(given.shape))
-    x = converted(builder, given, given.dtype if given.dtype in FLOAT else "float64")
+    x = builder.converted(given, given.dtype if given.dtype in FLOAT else "float64")
     greatest = emit_reduced(builder, "reduce_max", x, axes, True, "greatest")
     infinite = builder.emit("is_inf", [greatest], positive=True, negative=True)
     shift = builder.emit("where", [infinite, zero(builder, x), greatest])
@@ -98,7 +95,7 @@ def log_sum_exp(builder: GraphBuilder, node: OnnxNode) -> Value:
     total = builder.emit("log", [emit_reduced(builder, "reduce_sum", terms, axes, keep)])
     if not keep:
         shift = builder.emit("reshape", [shift], suffix="shift", shape=total.shape)
-    return converted(builder, builder.emit("add", [total, shift]), given.dtype)
+    return builder.converted(builder.emit("add", [total, shift]), given.dtype)
 
 
 def position(op: str) -> Importer:

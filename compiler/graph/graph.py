@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +24,16 @@ class TensorType:
 
     @property
     def elements(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        return self.elements * np.dtype(self.dtype).itemsize
+        """Of an array on the host, where each element has bytes of its own."""
+        return self.elements * ELEMENT_TYPES[self.dtype].item_bytes
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        return numpy_dtype(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)

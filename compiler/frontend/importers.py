@@ -16,6 +16,7 @@ from vdla.compiler.frontend import (
     pooling,
     quantisation,
     reduction,
+    resize,
     sequences,
     slicing,
 )
@@ -34,6 +35,7 @@ IMPORTERS: dict[str, Importer] = {
     **indexing.IMPORTERS,
     **reduction.IMPORTERS,
     **einsum.IMPORTERS,
+    **resize.IMPORTERS,
     **quantisation.IMPORTERS,
     **sequences.IMPORTERS,
 }

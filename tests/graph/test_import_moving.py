@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_models import node
 
-from vdla.compiler.frontend import einsum, indexing, reduction, slicing
+from vdla.compiler.frontend import einsum, indexing, reduction, resize, slicing
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.graph.reference import run_reference
@@ -175,6 +175,29 @@ def some_einsum(rng: Random) -> Case:
     return node("Einsum", " ".join(inputs), equation=equation), inputs, {}
 
 
+def some_resize(rng: Random) -> Case:
+    """Sizes or scales, of some axes; the evaluator takes axes only in order."""
+    kind = str(rng.choice(["nearest", "linear", "cubic"]))
+    x = tensor(rng, shape_of(rng, 1, 3), ("float32",))
+    axes = sorted(int(a) for a in rng.permutation(x.ndim)[: int(rng.integers(1, x.ndim + 1))])
+    modes = [mode for mode in resize.COORDINATES if not mode.startswith("tf_half")]
+    attributes: dict[str, Any] = {"mode": kind, "coordinate_transformation_mode": str(rng.choice(modes)), "axes": axes}
+    if kind == "nearest":
+        attributes["nearest_mode"] = str(rng.choice(resize.ROUNDING))
+    else:
+        attributes |= {"antialias": int(rng.integers(2)), "exclude_outside": int(rng.integers(2)), "cubic_coeff_a": -0.5}
+    crop = attributes["coordinate_transformation_mode"] == "tf_crop_and_resize"
+    sizes = rng.integers(1, 9, len(axes))
+    scales = np.array([(size + 0.25) / x.shape[axis] for size, axis in zip(sizes, axes, strict=True)], np.float32)
+    constants: Arrays = {"r": rng.uniform(-0.3, 1.3, 2 * len(axes)).astype(np.float32)} if crop else {}
+    by_size = crop or rng.random() < 0.5 or attributes["coordinate_transformation_mode"] == "pytorch_half_pixel"
+    if by_size and attributes["coordinate_transformation_mode"] == "pytorch_half_pixel":
+        sizes = sizes + 1  # of one element the evaluator takes another than the standard says
+    roi = "r" if crop else "-"
+    operands = f"x {roi} - sizes" if by_size else f"x {roi} scales"
+    return node("Resize", operands, **attributes), {"x": x}, constants | ({"sizes": sizes} if by_size else {"scales": scales})
+
+
 CASES: dict[str, Callable[[Random], Case]] = {
     name.removeprefix("some_"): make for name, make in list(globals().items()) if name.startswith("some_")
 }
@@ -190,7 +213,7 @@ def model_of(proto: onnx.NodeProto, inputs: Arrays, constants: Arrays, outputs: 
 
 @pytest.mark.parametrize("kind", CASES)
 def test_random_nodes(kind: str) -> None:
-    for seed in range(25):
+    for seed in range(40):
         proto, inputs, constants = CASES[kind](np.random.default_rng([seed, zlib.crc32(kind.encode())]))
         where = f"{kind}, seed {seed}: {helper.printable_node(proto)}, { {n: a.shape for n, a in inputs.items()} }, {constants}"
         model = model_of(proto, inputs, constants)
@@ -211,7 +234,13 @@ def test_random_nodes(kind: str) -> None:
 
 def test_every_importer_is_drawn() -> None:
     """Some are fixed cases: what is known already, and what the ONNX project's suite tests."""
-    elsewhere = {"GatherND", "ReverseSequence", "NonZero", "Unique", "GlobalMaxPool"}
+    elsewhere = {"GatherND", "ReverseSequence", "NonZero", "Unique", "GlobalMaxPool", "Upsample"}
     drawn = {make(np.random.default_rng(seed))[0].op_type for make in CASES.values() for seed in range(60)}
-    tables: list[dict[str, Any]] = [slicing.IMPORTERS, indexing.IMPORTERS, reduction.IMPORTERS, einsum.IMPORTERS]
+    tables: list[dict[str, Any]] = [
+        slicing.IMPORTERS,
+        indexing.IMPORTERS,
+        reduction.IMPORTERS,
+        einsum.IMPORTERS,
+        resize.IMPORTERS,
+    ]
     assert {name for table in tables for name in table} == drawn | elsewhere

@@ -17,6 +17,7 @@ from vdla.compiler.frontend import (
     quantisation,
     reduction,
     resize,
+    sampling,
     sequences,
     slicing,
 )
@@ -36,6 +37,7 @@ IMPORTERS: dict[str, Importer] = {
     **reduction.IMPORTERS,
     **einsum.IMPORTERS,
     **resize.IMPORTERS,
+    **sampling.IMPORTERS,
     **quantisation.IMPORTERS,
     **sequences.IMPORTERS,
 }

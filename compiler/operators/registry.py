@@ -21,6 +21,7 @@ from vdla.compiler.operators import (
     pooling,
     quantised,
     reduction,
+    regions,
     resampling,
     slicing,
     unary,
@@ -31,7 +32,7 @@ from vdla.errors import ModelError
 
 FAMILIES = (
     unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, slicing, indexing,
-    resampling, layout, quantised,
+    resampling, regions, layout, quantised,
 )  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}

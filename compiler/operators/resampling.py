@@ -1,4 +1,4 @@
-"""Operators that take values between the elements of a tensor: along an axis by tables, at given places, over boxes."""
+"""Operators that take values between the elements of a tensor: along an axis by tables, at given places."""
 
 from __future__ import annotations
 

@@ -161,6 +161,15 @@ def some_grid(rng: Random) -> Case:
     return "grid_sample", [x, grid], {"mode": mode, "padding": padding, "align_corners": bool(rng.integers(2))}
 
 
+def some_regions(rng: Random) -> Case:
+    """Some partly outside, some empty, some larger than the image."""
+    x = array(rng, (int(rng.integers(1, 3)), 3, *(int(n) for n in rng.integers(1, 9, 2))), FLOAT)
+    rois = (rng.uniform(-4, 14, (5, 4)) * rng.choice([0.2, 1, 3])).astype(x.dtype)
+    samples, most = int(rng.integers(0, 4)), bool(rng.integers(2))
+    a = {"size": (2, 3), "samples": samples, "scale": 0.7, "max": most and samples > 0, "half_pixel": bool(rng.integers(2))}
+    return "roi_align", [x, rois, rng.integers(0, x.shape[0], 5)], a
+
+
 CASES: dict[str, Callable[[Random], Case]] = {
     name.removeprefix("some_"): make for name, make in list(globals().items()) if name.startswith("some_")
 }

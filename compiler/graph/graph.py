@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import prod
 from types import MappingProxyType
 from typing import Any
 
@@ -19,20 +18,23 @@ from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
+    """dtype: a name of `vdla.element_types.ELEMENT_TYPES`, never "bipolar"."""
+
     shape: tuple[int, ...]
     dtype: str
 
     @property
     def elements(self) -> int:
-        return prod(self.shape)
+        return int(np.prod(self.shape, dtype=np.int64))
 
     @property
     def bytes(self) -> int:
-        """Of an array on the host, where each element has bytes of its own."""
+        """Of an array of the host."""
         return self.elements * ELEMENT_TYPES[self.dtype].item_bytes
 
     @property
     def numpy_dtype(self) -> np.dtype:
+        """The dtype of arrays that hold the tensor."""
         return numpy_dtype(self.dtype)
 
 

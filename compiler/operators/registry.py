@@ -16,12 +16,16 @@ from vdla.compiler.operators import (
     conversion,
     convolution,
     dense,
+    indexing,
     layout,
     movement,
     normalisation,
     pooling,
     quantised,
     reduction,
+    regions,
+    resampling,
+    slicing,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -29,9 +33,25 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, bits, comparison, conversion, convolution, dense, pooling, reduction, normalisation, movement,
-    layout, quantised,
-)  # fmt: skip
+    activations,
+    binary,
+    bits,
+    comparison,
+    conversion,
+    convolution,
+    dense,
+    indexing,
+    layout,
+    movement,
+    normalisation,
+    pooling,
+    quantised,
+    reduction,
+    regions,
+    resampling,
+    slicing,
+    unary,
+)
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}
 

@@ -36,6 +36,10 @@ class OnnxNode:
     def output_count(self) -> int:
         return len(self.proto.output)
 
+    def wanted(self, index: int) -> bool:
+        """Whether the node names its output `index`."""
+        return index < len(self.proto.output) and bool(self.proto.output[index])
+
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and self.inputs[index] is not None
 

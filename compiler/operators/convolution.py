@@ -1,4 +1,4 @@
-"""Convolution in float32."""
+"""Convolution of images, in floating point."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WINDOW = {"strides": PAIR, "pads": PADS, "dilations": PAIR, "groups": integer(1,
 """`pads` is (top, left, bottom, right); pairs are (vertical, horizontal)."""
 
 
-def infer_conv2d(dtype: str) -> Infer:
-    """x[N, C, H, W], w[O, C/groups, KH, KW] → [N, O, OH, OW] in `dtype`."""
+def infer_conv2d(dtype: str = "") -> Infer:
+    """x[N, C, H, W], w[O, C/groups, KH, KW] → [N, O, OH, OW] in `dtype`, or that of x."""
 
     def infer(types: Types, a: Attributes) -> tuple[TensorType, ...]:
         x, w = present(types)[:2]
@@ -38,7 +38,7 @@ def infer_conv2d(dtype: str) -> Infer:
             )
         (top, left, bottom, right), (dy, dx), (sy, sx) = a["pads"], a["dilations"], a["strides"]
         size = window_output(h, kh, sy, top + bottom, dy), window_output(width, kw, sx, left + right, dx)
-        return (TensorType((n, o, *size), dtype),)
+        return (TensorType((n, o, *size), dtype or x.dtype),)
 
     return infer
 
@@ -49,7 +49,7 @@ def define(types: Types, a: Attributes, form: str = "direct") -> Definition:
     assert x is not None
     assert w is not None
     g = geometry(types, a)
-    total = at_position(accumulated(x, w, g, 0, "float32", form), g, form)
+    total = at_position(accumulated(x, w, g, 0, x.dtype, form), g, form)
     biased = lambda n, o, h, w: total(n, o, h, w) + b[o] if b is not None else total(n, o, h, w)  # noqa: E731
     return Definition(required(x, w, b), (te.compute((g.n, g.groups * g.o, *g.output), biased, "y"),))
 
@@ -103,10 +103,10 @@ def by_matrix_product(
 FAMILY = (
     Operator(
         name="conv2d",
-        inputs=(Input("x", rank=IMAGE), Input("w", rank=IMAGE), Input("b", channels=("w", 0))),
+        inputs=(Input("x", rank=IMAGE), Input("w", like="x", rank=IMAGE), Input("b", like="x", channels=("w", 0))),
         optional=1,
         attributes=WINDOW,
-        infer=infer_conv2d("float32"),
+        infer=infer_conv2d(),
         define=define,
         kernel=kernel,
         fusion=Fusion.COMPLEX,

@@ -13,13 +13,16 @@ from vdla.compiler.operators import (
     binary,
     comparison,
     convolution,
+    convolution_nd,
     dense,
     layout,
     movement,
     normalisation,
     pooling,
+    pooling_nd,
     quantised,
     reduction,
+    transposed_convolution,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -27,7 +30,8 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, layout, quantised
+    unary, activations, binary, comparison, convolution, convolution_nd, transposed_convolution, dense, pooling, pooling_nd,
+    reduction, normalisation, movement, layout, quantised,
 )  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}

@@ -22,6 +22,7 @@ from vdla.compiler.operators import (
     pooling_nd,
     quantised,
     reduction,
+    row_normalisation,
     transposed_convolution,
     unary,
 )
@@ -31,7 +32,7 @@ from vdla.errors import ModelError
 
 FAMILIES = (
     unary, activations, binary, comparison, convolution, convolution_nd, transposed_convolution, dense, pooling, pooling_nd,
-    reduction, normalisation, movement, layout, quantised,
+    reduction, normalisation, row_normalisation, movement, layout, quantised,
 )  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.dense import BYTES, less_zero_point
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.compiler.frontend.window import (
     IMAGE,
     LINE,

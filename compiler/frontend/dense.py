@@ -9,8 +9,9 @@ from math import prod
 
 import numpy as np
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.operator import FLOAT, NUMBER
 from vdla.errors import ModelError
 
@@ -29,7 +30,7 @@ def gemm(builder: GraphBuilder, node: OnnxNode) -> Value:
         raise ModelError(f"Gemm of {a.dtype} scales by fractions", found=found, expected="whole numbers")
     if transpose_a:
         a = transposed(builder, a)
-    bias = scaled(builder, c, beta, "beta") if beta != 0 else None
+    bias = scaled(builder, c, beta, "beta") if c is not None and beta != 0 else None
     if b.constant is not None:
         b, alpha = scaled(builder, b, alpha, "scaled"), 1.0
     if not is_weight(b) or b.dtype not in FLOAT:
@@ -49,9 +50,7 @@ def is_weight(value: Value) -> bool:
 
 
 def transposed(builder: GraphBuilder, value: Value) -> Value:
-    """A matrix's transpose, at once when it is constant."""
-    if value.constant is not None:
-        return builder.constant(np.ascontiguousarray(value.constant.T), builder.fresh(f"{value.name}.transposed"))
+    """A matrix's transpose."""
     return builder.emit("transpose", [value], suffix="transpose", permutation=(1, 0))
 
 
@@ -60,14 +59,9 @@ def is_row(shape: tuple[int, ...], width: int) -> bool:
     return shape in ((), (1,), (width,), (1, 1), (1, width))
 
 
-def scaled(builder: GraphBuilder, value: Value | None, factor: float, suffix: str) -> Value | None:
-    """`value` times a number; at once when it is constant."""
-    if value is None or factor == 1:
-        return value
-    if value.constant is not None:
-        array = value.constant * np.dtype(value.dtype).type(factor)
-        return builder.constant(array, builder.fresh(f"{value.name}.scaled"))
-    return builder.emit("mul", [value, builder.constant(np.array([factor], value.dtype))], suffix=suffix)
+def scaled(builder: GraphBuilder, value: Value, factor: float, suffix: str) -> Value:
+    """`value` times a number."""
+    return value if factor == 1 else builder.emit("mul", [value, builder.scalar(factor, value.dtype)], suffix=suffix)
 
 
 def with_addend(builder: GraphBuilder, value: Value, addend: Value | None) -> Value:
@@ -111,11 +105,11 @@ def matmul_integer(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 def less_zero_point(builder: GraphBuilder, node: OnnxNode, value: Value, index: int, axis: int | None) -> Value:
     """`value` less input `index`, in int32. axis: along which a vector of zero points lies, where there may be one."""
-    wide = builder.emit("cast", [value], suffix="wide", to="int32")
+    wide = builder.converted(value, "int32")
     zero = node.optional(index, (value.dtype,))
     if zero is None:
         return wide
-    zero = builder.emit("cast", [zero], suffix="zero", to="int32")
+    zero = builder.converted(zero, "int32")
     rank = len(value.shape)
     if prod(zero.shape) == 1:
         zero = builder.emit("reshape", [zero], suffix="zero", shape=(1,) * rank)

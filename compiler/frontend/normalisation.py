@@ -6,15 +6,11 @@ from math import prod
 
 import numpy as np
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import Importer, OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.operator import FLOAT, NUMBER
 from vdla.errors import ModelError
-
-
-def number(builder: GraphBuilder, value: float, dtype: str) -> Value:
-    """A constant that broadcasts to anything."""
-    return builder.constant(np.array([value], dtype))
 
 
 def batch_normalization(builder: GraphBuilder, node: OnnxNode) -> Value | tuple[Value, ...]:
@@ -33,7 +29,7 @@ def batch_normalization(builder: GraphBuilder, node: OnnxNode) -> Value | tuple[
             found=f"{[p.shape for p in parameters]} for {shape}",
             expected="one for each channel (axis 1)",
         )
-    parameters = [p if p.dtype == x.dtype else builder.emit("cast", [p], suffix="cast", to=x.dtype) for p in parameters]
+    parameters = [builder.converted(p, x.dtype) for p in parameters]
     running = parameters[2:]
     if training:
         parameters[2:] = batch_statistics(builder, x)
@@ -62,7 +58,7 @@ def squared_distance(builder: GraphBuilder, x: Value, mean: Value) -> Value:
 def moving(builder: GraphBuilder, old: Value, new: Value, momentum: float) -> Value:
     """old · momentum + new · (1 - momentum)."""
     parts = ((old, momentum), (new, 1 - momentum))
-    kept, added = (builder.emit("mul", [v, number(builder, f, v.dtype)], suffix="moving") for v, f in parts)
+    kept, added = (builder.emit("mul", [v, builder.scalar(f, v.dtype)], suffix="moving") for v, f in parts)
     return builder.emit("add", [kept, added], suffix="running")
 
 
@@ -118,12 +114,11 @@ def layer_normalization(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, .
     if not node.wanted(1) and not node.wanted(2):
         return (y,)
     axes = tuple(range(axis, len(x.shape)))
-    if x.dtype != "float32":
-        x = builder.emit("cast", [x], suffix="stash", to="float32")
+    x = builder.converted(x, "float32")
     mean = builder.emit("reduce_mean", [x], suffix="mean", axes=axes, keepdims=True)
     squares = squared_distance(builder, x, mean)
     variance = builder.emit("reduce_mean", [squares], suffix="variance", axes=axes, keepdims=True)
-    raised = builder.emit("add", [variance, number(builder, epsilon, x.dtype)], suffix="epsilon")
+    raised = builder.emit("add", [variance, builder.scalar(epsilon, x.dtype)], suffix="epsilon")
     deviation = builder.emit("sqrt", [raised], suffix="deviation")
     return y, mean, builder.emit("reciprocal", [deviation], suffix="inverse")
 
@@ -221,7 +216,7 @@ def mean_variance_normalization(builder: GraphBuilder, node: OnnxNode) -> Value:
     squares = builder.emit("mul", [difference, difference], suffix="squares")
     variance = builder.emit("reduce_mean", [squares], suffix="variance", axes=axes, keepdims=True)
     deviation = builder.emit("sqrt", [variance], suffix="deviation")
-    floored = builder.emit("add", [deviation, number(builder, VARIANCE_FLOOR, x.dtype)], suffix="floor")
+    floored = builder.emit("add", [deviation, builder.scalar(VARIANCE_FLOOR, x.dtype)], suffix="floor")
     return builder.emit("div", [difference, floored])
 
 

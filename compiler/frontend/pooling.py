@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.compiler.frontend.window import (
     IMAGE,
     LINE,
@@ -24,14 +25,14 @@ from vdla.errors import ModelError
 
 
 def max_pool(builder: GraphBuilder, node: OnnxNode) -> Value | tuple[Value, ...]:
-    """int8 levels keep to the quantised operator; lines are images of one row."""
+    """Levels keep to the quantised operator; lines are images of one row."""
     x = maps(node, 0, COMPARED)
     column_major = node.int_("storage_order", 0) != 0
     window = extended(*pool_window(node, x))
     if node.wanted(1):
         attributes = window.attributes()
         return builder.emit_all("max_pool_indices", [x], kernel=window.kernel, column_major=column_major, **attributes)
-    if x.dtype not in ("float32", "int8") or len(x.shape) > IMAGE or not window.is_dense:
+    if not (x.dtype in ("float32", "int8") or x.unsigned) or len(x.shape) > IMAGE or not window.is_dense:
         return builder.emit("max_pool", [x], kernel=window.kernel, **window.attributes())
     if len(x.shape) == LINE:
         return as_line(builder, emit_max_pool2d(builder, as_image(builder, x), flat(window)))

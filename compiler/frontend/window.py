@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vdla.arithmetic import ceil_div
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.errors import ModelError
 
 Sizes = tuple[int, ...]

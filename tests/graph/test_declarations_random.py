@@ -56,6 +56,8 @@ def random_attributes(rng: np.random.Generator, operator: Operator, types: tuple
     near = [tuple(range(rank)), (1,) * rank, (0,) * rank, shape]
     if rank == 6:  # tiles
         near += [(shape[0] * shape[4], shape[1] * shape[5], *shape[2:4])] * 20
+    if rank > 2:  # windows over the spatial axes
+        near += [(1,) * (rank - 2), (2,) * (rank - 2), (0,) * (2 * rank - 4)] * 8
     for name, attribute in operator.attributes.items():
         fitting = [v for v in (*VALUES, *near) if v is not None and attribute.accepts(v)]
         if attribute.default is not None and rng.random() < 0.5:

@@ -27,7 +27,9 @@ from vdla.compiler.operators import (
     reduction,
     regions,
     resampling,
+    row_normalisation,
     slicing,
+    transposed_convolution,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -53,7 +55,9 @@ FAMILIES = (
     reduction,
     regions,
     resampling,
+    row_normalisation,
     slicing,
+    transposed_convolution,
     unary,
 )
 

@@ -1,19 +1,22 @@
-"""Operators that only move data: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Concat, Split, Pad."""
+"""Operators that only move data: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Concat, Split."""
 
 from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from vdla.arithmetic import ceil_div
-from vdla.compiler.frontend.builder import GraphBuilder, Value
-from vdla.compiler.frontend.node import MOVABLE, Importer, OnnxNode
+from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.node import ANY, Importer, OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.errors import ModelError
 
 Shape = tuple[int, ...]
 
 
 def reshape(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     wanted = node.integers(1, "shape")
     return builder.emit("reshape", [x], shape=resolve_shape(x.shape, wanted, node.int_("allowzero", 0) != 0))
 
@@ -38,7 +41,7 @@ def resolve_shape(shape: Shape, wanted: Shape, allow_zero: bool) -> Shape:
 
 
 def flatten(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     rank = len(x.shape)
     axis = node.int_("axis", 1)
     if not -rank <= axis <= rank:
@@ -48,7 +51,7 @@ def flatten(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def squeeze(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     return builder.emit("reshape", [x], shape=squeezed(x.shape, node.axes(13, len(x.shape))))
 
 
@@ -61,7 +64,7 @@ def squeezed(shape: Shape, axes: Shape | None) -> Shape:
 
 
 def unsqueeze(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     return builder.emit("reshape", [x], shape=unsqueezed(node, x.shape))
 
 
@@ -75,7 +78,7 @@ def unsqueezed(node: OnnxNode, shape: Shape) -> Shape:
 
 
 def transpose(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     return builder.emit("transpose", [x], permutation=read_permutation(node, len(x.shape)))
 
 
@@ -87,37 +90,19 @@ def read_permutation(node: OnnxNode, rank: int) -> Shape:
 
 
 def concat(builder: GraphBuilder, node: OnnxNode) -> Value:
-    parts = [node.input(i, MOVABLE) for i in range(max(len(node.inputs), 1))]
-    if len({p.dtype.replace("uint8", "int8") for p in parts}) > 1:
+    parts = [node.input(i, ANY) for i in range(max(len(node.inputs), 1))]
+    if len({p.dtype for p in parts}) > 1:
         raise ModelError("Concat mixes dtypes", found=[p.dtype for p in parts])
     axis = node.axis(node.int_("axis", 0), len(parts[0].shape))
     if any(len(p.shape) != len(parts[0].shape) for p in parts):
         raise ModelError("Concat mixes ranks", found=[p.shape for p in parts])
-    return parts[0] if len(parts) == 1 else builder.emit("concat", parts, axis=axis)
-
-
-def pad(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """Attributes `pads` and `value` before opset 11, inputs from then on; `axes` from opset 18."""
-    x = node.input(0)
-    rank = len(x.shape)
-    node.require("mode", node.string("mode", "constant"), "constant")
-    if node.opset < 11:
-        pads, value = node.ints("pads") or (), node.float_("value", 0.0)
-    else:
-        pads = node.integers(1, "pads")
-        value = float(node.array(2, "constant_value").ravel()[0]) if node.has(2) else 0.0
-    axes = tuple(node.axis(a, rank) for a in node.integers(3, "axes")) if node.has(3) else tuple(range(rank))
-    if len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
-        raise ModelError("pads of Pad do not fit", found=pads, expected=f"{2 * len(axes)} non-negative numbers")
-    before, after = [0] * rank, [0] * rank
-    for i, axis in enumerate(axes):
-        before[axis], after[axis] = pads[i], pads[i + len(axes)]
-    return builder.emit("pad", [x], before=tuple(before), after=tuple(after), value=value) if any(pads) else x
+    whole = [p for p in parts if 0 not in p.shape] or parts  # what has no elements adds none
+    return whole[0] if len(whole) == 1 else builder.emit("concat", whole, axis=axis)
 
 
 def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     """Sizes are an attribute before opset 13, an input from then on; without them the parts are even, the last one smaller."""
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     axis = node.axis(node.int_("axis", 0), len(x.shape))
     count = node.int_("num_outputs", node.output_count) if node.opset >= 18 else node.output_count
     if count != node.output_count:
@@ -126,9 +111,12 @@ def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     if sizes is None:
         each = ceil_div(x.shape[axis], count)
         sizes = (*[each] * (count - 1), x.shape[axis] - each * (count - 1))
-    if len(sizes) != count or min(sizes) < 1:
-        raise ModelError("sizes of Split do not fit its outputs", found=sizes, expected=f"{count} positive numbers")
-    return builder.emit_all("split", [x], axis=axis, sizes=sizes)
+    if len(sizes) != count or min(sizes) < 0 or sum(sizes) != x.shape[axis]:
+        expected = f"{count} numbers, none negative, that sum to {x.shape[axis]}"
+        raise ModelError("sizes of Split do not fit its outputs", found=sizes, expected=expected)
+    parts = iter(builder.emit_all("split", [x], axis=axis, sizes=tuple(n for n in sizes if n)) if any(sizes) else ())
+    nothing = np.empty((*x.shape[:axis], 0, *x.shape[axis + 1 :]), x.type.numpy_dtype)
+    return tuple(next(parts) if size else builder.constant(nothing) for size in sizes)
 
 
 IMPORTERS: dict[str, Importer] = {
@@ -139,5 +127,4 @@ IMPORTERS: dict[str, Importer] = {
     "Unsqueeze": unsqueeze,
     "Transpose": transpose,
     "Concat": concat,
-    "Pad": pad,
 }

@@ -44,6 +44,8 @@ def infer_pad(types: Types, a: Attributes) -> tuple[TensorType, ...]:
 def holds(dtype: str, value: float) -> bool:
     """Whether a tensor may have the element `value`."""
     element = ELEMENT_TYPES[dtype]
+    if dtype == "float8_e8m0fnu":  # powers of two alone
+        return value > 0
     return element.is_float or (element.range[0] <= value <= element.range[1] and value == int(value))
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vdla.compiler.quantise.affine import HIGH, LOW, Affine
 from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS
 from vdla.isa.semantics import pack_scale
 
 Array = np.ndarray
 
-LOW, HIGH = -128, 127
 MAX_MULTIPLIER = (1 << (SCALE_MULTIPLIER_BITS - 1)) - 1
 MAX_SHIFT = (1 << SCALE_SHIFT_BITS) - 1
 SMALLEST_SCALE, LARGEST_SCALE = 2.0**-119, 2.0**119
@@ -26,28 +26,6 @@ BIAS_LIMIT = 1 << 29
 """The largest bias, in accumulator units, for which the accumulator's unit is not made coarser: leaves 3/4 of int32."""
 FINEST_UNIT = 2.0**-24
 """The accumulator's unit is never finer than this part of the output's: finer gains nothing and risks overflow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """real = scale · (q - zero_point), q in -128..127."""
-
-    scale: float
-    zero_point: int
-
-    def to_level(self, value: float) -> int:
-        """The nearest int8 level of a real value, ±inf included."""
-        level = min(max(value / self.scale, -1024.0), 1024.0)
-        return int(np.clip(np.rint(level) + self.zero_point, LOW, HIGH))
-
-    def to_real(self, levels: Array) -> Array:
-        """int8 levels → float64."""
-        return self.scale * (levels.astype(np.float64) - self.zero_point)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The least and the greatest real value that can be represented."""
-        return self.scale * (LOW - self.zero_point), self.scale * (HIGH - self.zero_point)
 
 
 def as_scale(value: float) -> float:

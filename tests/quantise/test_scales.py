@@ -9,11 +9,11 @@ import pytest
 from quantise_naive import requantise_one, rescale_one
 
 from vdla.compiler.operators.integer_arithmetic import requantise_channels, rescale_channels, rescale_int32
+from vdla.compiler.quantise.affine import Affine
 from vdla.compiler.quantise.scales import (
     ACC_LIMIT,
     BIAS_LIMIT,
     MAX_MULTIPLIER,
-    Affine,
     accumulator_reach,
     affine_from_range,
     bias_words,

@@ -15,8 +15,9 @@ from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.configuration import Configs
-from vdla.compiler.quantise.qdq import from_qdq, has_qdq
-from vdla.compiler.quantise.quantise import quantise
+from vdla.compiler.quantise.affine import Levels
+from vdla.compiler.quantise.qdq import from_qdq_with_levels, has_qdq
+from vdla.compiler.quantise.quantise import quantise_with_report
 from vdla.compiler.targets import BuildOptions, have_programs
 from vdla.design import Design
 from vdla.design_file import load_design
@@ -96,13 +97,14 @@ class Prepared:
     """A model imported, simplified and quantised: all that does not depend on a design. Built for as many as one likes.
 
     model: as given. float_graph: for the error against float. quantised: what is compiled; the float graph itself where no
-    target has programs. seconds: what it took.
+    target has programs. seconds: what it took. levels: see `CompiledModel`.
     """
 
     model: object
     float_graph: Graph
     quantised: Graph
     seconds: float
+    levels: Levels = field(default_factory=dict)
 
 
 def prepare(
@@ -127,11 +129,12 @@ def prepare(
         return Prepared(model, float_graph, float_graph, time.perf_counter() - begun)
     on_stage("quantising")
     if has_qdq(float_graph):
-        quantised = from_qdq(float_graph)
+        quantised, levels = from_qdq_with_levels(float_graph)
     else:
-        quantised = quantise(float_graph, calibration_inputs(model, float_graph, options))
+        found = quantise_with_report(float_graph, calibration_inputs(model, float_graph, options))
+        quantised, levels = found.graph, found.int8
     dump("quantised", quantised)
-    return Prepared(model, float_graph, quantised, time.perf_counter() - begun)
+    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels)
 
 
 def compile_to_model(
@@ -161,7 +164,7 @@ def compile_to_model(
     )
     compiled = build_model(prepared.quantised, loaded, build_options, prepared.float_graph)
     dumper.graph("placed", compiled.placed)
-    return replace(compiled, seconds={"compile_s": time.perf_counter() - begun})
+    return replace(compiled, seconds={"compile_s": time.perf_counter() - begun}, levels=prepared.levels)
 
 
 def design_for(design: str | Path | Design | None, options: CompileOptions) -> Design | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
+import sys
 
 from vdla.compiler.graph.graph import Graph
 
@@ -17,3 +19,8 @@ def graph_hash(graph: Graph) -> str:
     for name in sorted(graph.constants):
         digest.update(graph.constants[name].tobytes())
     return digest.hexdigest()[:16]
+
+
+def command_line() -> str:
+    """The command this process was started by, as a shell would take it."""
+    return shlex.join(["vdla", *sys.argv[1:]])

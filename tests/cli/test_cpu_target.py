@@ -13,8 +13,10 @@ from cli_models import relu, save
 from onnx import TensorProto, helper
 
 import vdla as package
+from vdla.compiler.graph.graph import TensorType
 from vdla.errors import CompileError, RunError
 from vdla.flows import CompileOptions, run_on_cpu
+from vdla.flows.run_cpu import tolerance_of
 from vdla.runtime.module import Module
 from vdla.zoo import build, sample_inputs
 
@@ -166,3 +168,50 @@ def test_a_graph_without_work(vdla, tmp_path):
     """An output that is its input but for its name."""
     model = save(tmp_path / "m.onnx", [helper.make_node("Identity", ["x"], ["y"])], [2, 3], TensorProto.FLOAT)
     assert vdla("run", model, "--target", "cpu").code == 0
+
+
+def open_model(path):
+    """x[batch, 3, steps] scaled by a scalar input, and another axis put where a third input says."""
+    nodes = [
+        helper.make_node("Mul", ["x", "gain"], ["scaled"], name="scale"),
+        helper.make_node("Unsqueeze", ["scaled", "axes"], ["y"], name="unsqueeze"),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, "steps"]),
+        helper.make_tensor_value_info("gain", TensorProto.FLOAT, []),
+        helper.make_tensor_value_info("axes", TensorProto.INT64, [1]),
+    ]
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "open", inputs, [y])
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    return path
+
+
+def test_dimensions_by_name_and_inputs_that_become_constants(vdla, tmp_path):
+    model = open_model(tmp_path / "m.onnx")
+    options = ("--dim", "batch=2", "--dim", "steps=4", "--bind", "axes=1", "--bind", "gain=0.5")
+    document = vdla("run", model, "--target", "cpu", "--json", *options).json
+    assert document["outputs"][0]["type"] == "float32[2, 1, 3, 4]"
+    path = tmp_path / "m.vdla"
+    for command in (["compile", model, "-o", path, "--target", "cpu"], ["graph", model], ["run", model, "--design", "tiny"]):
+        assert vdla(*command, *options).code == 0, command
+    module = package.load(path)
+    assert list(module.model.inputs) == ["x"]
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    np.testing.assert_array_equal(module.run({"x": x}).outputs["y"], 0.5 * x.reshape(2, 1, 3, 4))
+
+
+def test_what_is_open_names_the_option(vdla, tmp_path):
+    model = open_model(tmp_path / "m.onnx")
+    on_cpu = ("run", model, "--target", "cpu")
+    vdla(*on_cpu).refused("dimension 0 is dynamic", "'batch'", "--dim batch=1", "--input-shape x=1,3,1")
+    dims = ("--dim", "batch=2", "--dim", "steps=4")
+    vdla(*on_cpu, *dims).refused("axes", "--bind axes=")
+    vdla(*on_cpu, *dims, "--dim", "depth=2").refused("no open dimension of this name", "'depth'", "batch, steps")
+    vdla(*on_cpu, *dims, "--bind", "axis=1").refused("an input the model does not have", "'axis'", "expected x, gain, axes")
+    vdla(*on_cpu, *dims, "--bind", "axes=1,2").refused("axes", "another shape")
+
+
+def test_narrow_types_may_err_by_their_own_rounding():
+    kinds = {"float32": 1e-3, "float64": 1e-3, "int8": 1e-3, "float16": 8 * 2**-10, "bfloat16": 8 * 2**-7}
+    assert {name: tolerance_of(TensorType((1,), name)) for name in kinds} == kinds

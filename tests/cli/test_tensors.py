@@ -8,7 +8,9 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from vdla.element_types import numpy_dtype
 from vdla.flows.difference import difference
+from vdla.flows.tensor_file import writing
 from vdla.zoo import build, sample_inputs
 
 
@@ -148,3 +150,16 @@ def test_difference_against_numpy():
         assert apart.where == (int(exact.argmax()),)
         assert apart.differing == size - np.count_nonzero(np.isclose(found.astype(float), expected, rtol=1e-3, atol=1e-4))
         assert apart.relative == pytest.approx(np.linalg.norm(exact) / np.linalg.norm(expected.astype(float)))
+
+
+def test_types_that_files_lack_are_widened(tmp_path):
+    values = np.array([-1.5, 0, 3], np.float32)
+    with writing(tmp_path / "t.npz") as writer:
+        writer.add("b", values.astype(numpy_dtype("bfloat16")))
+        writer.add("i", np.array([-8, 7]).astype(numpy_dtype("int4")))
+        writer.add("h", values.astype(np.float16))
+        writer.add("h", values)  # not a second time
+    found = tensors(tmp_path / "t.npz")
+    assert {name: str(value.dtype) for name, value in found.items()} == {"b": "float32", "i": "int8", "h": "float16"}
+    np.testing.assert_array_equal(found["b"], values)
+    np.testing.assert_array_equal(found["i"], [-8, 7])

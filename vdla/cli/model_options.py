@@ -11,7 +11,9 @@ import typer
 if TYPE_CHECKING:
     from vdla.flows import CompileOptions
 
-ModelArgument = typer.Argument(metavar="MODEL", help="An .onnx file, or a name of the zoo: resnet18, mobilenet, digits.")
+ModelArgument = typer.Argument(
+    metavar="MODEL", help="An .onnx file, or a name of the zoo such as resnet18 (another name lists them all)."
+)
 TargetOption = typer.Option(
     "vdla", "--target", "-t", metavar="NAME", help="vdla: a design, and the CPU for the rest. cpu: the float model on this CPU."
 )

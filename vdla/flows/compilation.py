@@ -78,7 +78,8 @@ def import_model(model: object, options: CompileOptions) -> Graph:
         return import_onnx(build(model, options.batch))
     if isinstance(model, str | Path):
         require_model(str(model), zoo_models())
-    return import_onnx(model, dict(options.input_shapes) or None)  # type: ignore[arg-type]
+    shapes = dict(options.input_shapes) or None
+    return import_onnx(model, shapes, dims=options.dims, bind=options.bind)  # type: ignore[arg-type]
 
 
 def calibration_inputs(model: object, graph: Graph, options: CompileOptions) -> Sequence[Inputs]:

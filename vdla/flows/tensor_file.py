@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import OutputError, RunError, VdlaError
 from vdla.files import reason, replacing
 
@@ -26,7 +27,8 @@ EXPECTED = "an .npz of tensors, as `vdla run --save-tensors` or numpy.savez writ
 
 @dataclass
 class TensorWriter:
-    """Writes each tensor as it comes, and none twice."""
+    """Writes each tensor as it comes, and none twice. What NumPy's files have no type for is widened: bfloat16 to float32, int4
+    to int8."""
 
     archive: zipfile.ZipFile
     names: list[str] = field(default_factory=list)
@@ -41,7 +43,14 @@ class TensorWriter:
 
     def _write(self, name: str, value: np.ndarray) -> None:
         with self.archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-            np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
+            np.lib.format.write_array(file, _storable(value), allow_pickle=False)
+
+
+def _storable(value: np.ndarray) -> np.ndarray:
+    element = ELEMENT_TYPES.get(str(value.dtype))
+    if element is None or element.native:
+        return value
+    return value.astype(np.float32 if element.is_float else element.storage)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from vdla.compiler.quantise.emit import (
     unused_name,
 )
 from vdla.compiler.quantise.plan import MAX_POOL_WINDOW, activations, clip_interval, counts_all, inherits, is_pair, within
-from vdla.compiler.quantise.scales import ACC_LIMIT, BIAS_LIMIT, MAX_MULTIPLIER, QuantisedWeights, accumulator_reach
+from vdla.compiler.quantise.scales import ACC_LIMIT, BIAS_LIMIT, MAX_MULTIPLIER, QuantisedWeights, accumulator_reach, magnitudes
 
 Array = np.ndarray
 
@@ -242,7 +242,7 @@ class QdqRewriter:
         unit = x.affine.scale * scale
         levels = np.broadcast_to(np.rint(bias.reshape(-1) / unit), scale.shape)
         residual_ratio = residual_scale / unit
-        reach = accumulator_reach(w.reshape(len(w), -1).astype(np.float64), levels, residual_ratio)
+        reach = accumulator_reach(magnitudes(w), levels, residual_ratio)
         if (reach > ACC_LIMIT).any() or (np.abs(levels) > BIAS_LIMIT).any() or (residual_ratio > MAX_MULTIPLIER).any():
             return None
         return QuantisedWeights(np.ascontiguousarray(w), scale, levels.astype(np.int64))

@@ -6,6 +6,8 @@ import hashlib
 import shlex
 import sys
 
+import numpy as np
+
 from vdla.compiler.graph.graph import Graph
 
 
@@ -17,7 +19,7 @@ def graph_hash(graph: Graph) -> str:
     for name in sorted(graph.tensors):
         digest.update(repr((name, graph.tensors[name])).encode())
     for name in sorted(graph.constants):
-        digest.update(graph.constants[name].tobytes())
+        digest.update(np.ascontiguousarray(graph.constants[name]).view(np.uint8).data)
     return digest.hexdigest()[:16]
 
 

@@ -11,7 +11,9 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.operators import (
     activations,
     binary,
+    bits,
     comparison,
+    conversion,
     convolution,
     dense,
     layout,
@@ -27,7 +29,8 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, layout, quantised
+    unary, activations, binary, bits, comparison, conversion, convolution, dense, pooling, reduction, normalisation, movement,
+    layout, quantised,
 )  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}

@@ -18,6 +18,10 @@ from vdla.compiler.te.functions import (
     asinh,
     atan,
     atanh,
+    bit_and,
+    bit_not,
+    bit_or,
+    bit_xor,
     cast,
     ceil,
     clip,
@@ -38,6 +42,7 @@ from vdla.compiler.te.functions import (
     minimum,
     not_equal,
     power,
+    reinterpret,
     requantise,
     rescale,
     round_even,
@@ -56,9 +61,9 @@ from vdla.compiler.te.reductions import max, min, prod, reduction, sum
 from vdla.compiler.te.tensor import ReduceAxis, Reduction, Tensor, compute, placeholder, reduce_axis
 
 __all__ = [
-    "ReduceAxis", "Reduction", "Tensor", "absolute", "acos", "acosh", "asin", "asinh", "atan", "atanh", "cast", "ceil",
-    "clip", "compute", "const", "cos", "cosh", "create_function", "equal", "erf", "exp", "expm1", "floor", "fmod", "log",
-    "log1p", "logical_and", "logical_or", "max", "maximum", "min", "minimum", "not_equal", "placeholder", "power", "prod",
-    "reduce_axis", "reduction", "requantise", "rescale", "round_even", "rsqrt", "select", "shift_left", "shift_right",
-    "sigmoid", "sin", "sinh", "sqrt", "sum", "tan", "tanh",
+    "ReduceAxis", "Reduction", "Tensor", "absolute", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bit_and",
+    "bit_not", "bit_or", "bit_xor", "cast", "ceil", "clip", "compute", "const", "cos", "cosh", "create_function", "equal",
+    "erf", "exp", "expm1", "floor", "fmod", "log", "log1p", "logical_and", "logical_or", "max", "maximum", "min", "minimum",
+    "not_equal", "placeholder", "power", "prod", "reduce_axis", "reduction", "reinterpret", "requantise", "rescale",
+    "round_even", "rsqrt", "select", "shift_left", "shift_right", "sigmoid", "sin", "sinh", "sqrt", "sum", "tan", "tanh",
 ]  # fmt: skip

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from vdla.compiler.ir.bounds import FULL_RANGE
+from vdla.compiler.ir.element_types import BOOL, FLOATS, INTEGERS
 from vdla.compiler.ir.nodes import Const, Expr
-from vdla.compiler.te.tensor import INTEGERS, ReduceAxis, Reduction
+from vdla.compiler.te.tensor import ReduceAxis, Reduction
 from vdla.errors import CompileError
 
 Axes = ReduceAxis | Sequence[ReduceAxis]
@@ -39,24 +41,21 @@ def reduction(op: str, value: Expr, axes: Axes, identity: int | float) -> Reduct
         raise CompileError(
             f"the axes of the {op} reduction", found=[str(a) for a in listed], expected="one or more different reduce axes"
         )
-    if not isinstance(value, Expr) or value.dtype == "bool":
+    kinds = (*INTEGERS, *FLOATS, *([BOOL] if op in ("min", "max") else []))
+    if not isinstance(value, Expr) or value.dtype not in kinds:
         found = value.dtype if isinstance(value, Expr) else value
         raise CompileError(
             f"the {op} reduction of what is no number", found=found, expected="an integer or float expression", hint="te.cast"
         )
-    whole = value.dtype in INTEGERS
+    whole = value.dtype in FULL_RANGE
     return Reduction(op, value, listed, Const(int(identity) if whole else float(identity), value.dtype))
 
 
 def lowest(dtype: str) -> int | float:
     """The least value of `dtype`."""
-    if dtype not in INTEGERS:
-        return -math.inf
-    return 0 if dtype == "uint8" else -(1 << int(dtype[3:]) - 1)
+    return FULL_RANGE[dtype][0] if dtype in FULL_RANGE else -math.inf
 
 
 def highest(dtype: str) -> int | float:
     """The greatest value of `dtype`."""
-    if dtype not in INTEGERS:
-        return math.inf
-    return 255 if dtype == "uint8" else (1 << int(dtype[3:]) - 1) - 1
+    return FULL_RANGE[dtype][1] if dtype in FULL_RANGE else math.inf

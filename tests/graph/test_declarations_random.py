@@ -16,7 +16,8 @@ from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaul
 from vdla.errors import ModelError
 
 VALUES: list[Any] = [
-    -129, -3, -1, 0, 1, 2, 3, 5, 0.5, -1.5, True, False, "columns", "window", "tanh", "float32", "x", None, (), (0,), (1,),
+    -129, -3, -1, 0, 1, 2, 3, 5, 0.5, -1.5, True, False, "columns", "window", "tanh", "float32", "bfloat16", "uint8", "int4",
+    "left", "x", None, (), (0,), (1,),
     (0, 1), (1, 0), (1, 1), (2, 3), (3, 2), (2, 1, 1), (0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 2, 3), (2, 1, 3, 2), (-1, 0, 0, 0),
     (1, 2, 3, 4), [1, 1], (0.5, 2.0),
 ]  # fmt: skip
@@ -66,7 +67,8 @@ def random_attributes(rng: np.random.Generator, operator: Operator, types: tuple
 
 
 def data(rng: np.random.Generator, t: TensorType) -> np.ndarray:
-    return rng.integers(0 if t.dtype == "bool" else 1, 2 if t.dtype == "bool" else 5, t.shape).astype(t.dtype)
+    few = t.dtype in ("bool", "int2")
+    return rng.integers(0 if few else 1, 2 if few else 4, t.shape).astype(np.float32).astype(t.numpy_dtype)
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.name)

@@ -7,13 +7,19 @@ from vdla.compiler.frontend import (
     control_flow,
     convolution,
     dense,
+    einsum,
     elementwise,
+    indexing,
     microsoft,
     movement,
     normalisation,
     pooling,
     quantisation,
+    reduction,
+    resize,
+    sampling,
     sequences,
+    slicing,
 )
 from vdla.compiler.frontend.node import Importer
 
@@ -26,6 +32,12 @@ IMPORTERS: dict[str, Importer] = {
     **pooling.IMPORTERS,
     **normalisation.IMPORTERS,
     **movement.IMPORTERS,
+    **slicing.IMPORTERS,
+    **indexing.IMPORTERS,
+    **reduction.IMPORTERS,
+    **einsum.IMPORTERS,
+    **resize.IMPORTERS,
+    **sampling.IMPORTERS,
     **quantisation.IMPORTERS,
     **sequences.IMPORTERS,
 }

@@ -85,10 +85,11 @@ def define_pad(types: Types, a: Attributes) -> Definition:
     (x,) = required(*placeholders(types, "x"))
     before, after = a["before"], a["after"]
     shape = [b + s + e for s, b, e in zip(x.shape, before, after, strict=True)]
+    value = a["value"] if ELEMENT_TYPES[x.dtype].is_float else int(a["value"])
 
     def element(*at: Expr) -> Expr:
         checks = list(zip(at, x.shape, before, after, strict=True))
-        return inside(checks, x[tuple(i - b if b else i for i, b in zip(at, before, strict=True))], a["value"])
+        return inside(checks, x[tuple(i - b if b else i for i, b in zip(at, before, strict=True))], value)
 
     return Definition((x,), (te.compute(shape, element, "y"),))
 
@@ -185,7 +186,7 @@ FAMILY = (
     movement(
         "reshape",
         inputs=(Input("x", ANY),),
-        attributes={"shape": integers(low=1)},
+        attributes={"shape": integers(low=0)},
         infer=infer_reshape,
         define=define_reshape,
         kernel=lambda i, a: i[0].reshape(a["shape"]),

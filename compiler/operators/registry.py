@@ -15,13 +15,19 @@ from vdla.compiler.operators import (
     comparison,
     conversion,
     convolution,
+    convolution_nd,
     dense,
+    indexing,
     layout,
     movement,
     normalisation,
     pooling,
+    pooling_nd,
     quantised,
     reduction,
+    regions,
+    resampling,
+    slicing,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -29,9 +35,27 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, bits, comparison, conversion, convolution, dense, pooling, reduction, normalisation, movement,
-    layout, quantised,
-)  # fmt: skip
+    activations,
+    binary,
+    bits,
+    comparison,
+    conversion,
+    convolution,
+    convolution_nd,
+    dense,
+    indexing,
+    layout,
+    movement,
+    normalisation,
+    pooling,
+    pooling_nd,
+    quantised,
+    reduction,
+    regions,
+    resampling,
+    slicing,
+    unary,
+)
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from vdla.compiler.frontend import (
+    attention,
     constants,
     control_flow,
     convolution,
     dense,
     elementwise,
+    losses,
     microsoft,
     movement,
     normalisation,
@@ -18,11 +20,13 @@ from vdla.compiler.frontend import (
 from vdla.compiler.frontend.node import Importer
 
 IMPORTERS: dict[str, Importer] = {
+    **attention.IMPORTERS,
     **constants.IMPORTERS,
     **control_flow.IMPORTERS,
     **convolution.IMPORTERS,
     **dense.IMPORTERS,
     **elementwise.IMPORTERS,
+    **losses.IMPORTERS,
     **pooling.IMPORTERS,
     **normalisation.IMPORTERS,
     **movement.IMPORTERS,

@@ -14,14 +14,17 @@ from vdla.compiler.operators import (
     comparison,
     convolution,
     convolution_nd,
+    deformable_convolution,
     dense,
     layout,
+    losses,
     movement,
     normalisation,
     pooling,
     pooling_nd,
     quantised,
     reduction,
+    rotary,
     row_normalisation,
     transposed_convolution,
     unary,
@@ -31,8 +34,8 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, comparison, convolution, convolution_nd, transposed_convolution, dense, pooling, pooling_nd,
-    reduction, normalisation, row_normalisation, movement, layout, quantised,
+    unary, activations, binary, comparison, convolution, convolution_nd, transposed_convolution, deformable_convolution, dense,
+    pooling, pooling_nd, reduction, normalisation, row_normalisation, rotary, losses, movement, layout, quantised,
 )  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}

@@ -8,14 +8,20 @@ from vdla.compiler.frontend import (
     control_flow,
     convolution,
     dense,
+    einsum,
     elementwise,
+    indexing,
     losses,
     microsoft,
     movement,
     normalisation,
     pooling,
     quantisation,
+    reduction,
+    resize,
+    sampling,
     sequences,
+    slicing,
 )
 from vdla.compiler.frontend.node import Importer
 
@@ -30,6 +36,12 @@ IMPORTERS: dict[str, Importer] = {
     **pooling.IMPORTERS,
     **normalisation.IMPORTERS,
     **movement.IMPORTERS,
+    **slicing.IMPORTERS,
+    **indexing.IMPORTERS,
+    **reduction.IMPORTERS,
+    **einsum.IMPORTERS,
+    **resize.IMPORTERS,
+    **sampling.IMPORTERS,
     **quantisation.IMPORTERS,
     **sequences.IMPORTERS,
 }

@@ -95,16 +95,6 @@ def emit_along_axis(builder: GraphBuilder, node: OnnxNode, x: Value, opset: int,
     return builder.emit("reshape", [builder.emit(op, [flat], axis=1)], suffix="restore", shape=x.shape)
 
 
-def reduce_mean(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0)
-    rank = len(x.shape)
-    axes = node.axes(18, rank)
-    keepdims = node.int_("keepdims", 1) != 0
-    if not axes and node.int_("noop_with_empty_axes", 0):
-        return x
-    return builder.emit("reduce_mean", [x], axes=axes or tuple(range(rank)), keepdims=keepdims)
-
-
 def layer_normalization(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     """stash_type is the dtype of the statistics: float32, which is the least that anything is computed in here."""
     x, scale, bias = node.input(0, FLOAT), node.input(1, FLOAT), node.optional(2, FLOAT)
@@ -232,5 +222,4 @@ IMPORTERS = {
     "InstanceNormalization": instance_normalization,
     "LpNormalization": lp_normalization,
     "MeanVarianceNormalization": mean_variance_normalization,
-    "ReduceMean": reduce_mean,
 }

@@ -11,22 +11,18 @@ from vdla.compiler import te
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Expr
 from vdla.compiler.operators.definition import Attributes, Definition, Types, broadcast_index, placeholders, required
-from vdla.compiler.operators.operator import MAX_RANK, NUMBER, Fusion, Infer, Input, Operator
+from vdla.compiler.operators.operator import MAX_RANK, NUMBER, Fusion, Input, Operator
 from vdla.compiler.operators.products import dot_products
 from vdla.compiler.operators.shapes import broadcast_shape, present
 from vdla.errors import ModelError
 
 
-def infer_dense(dtype: str = "") -> Infer:
-    """x[…, I], w[O, I] → [… , O] in `dtype`, or that of x."""
-
-    def infer(types: Types, a: Attributes) -> tuple[TensorType, ...]:
-        x, w = present(types)[:2]
-        if x.shape[-1] != w.shape[1]:
-            raise ModelError("inner dimensions disagree", found=f"{x.shape} and {w.shape}", expected="x (…, I) and w (O, I)")
-        return (TensorType((*x.shape[:-1], w.shape[0]), dtype or x.dtype),)
-
-    return infer
+def infer_dense(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    """x[…, I], w[O, I] → [… , O], of the dtype of x."""
+    x, w = present(types)[:2]
+    if x.shape[-1] != w.shape[1]:
+        raise ModelError("inner dimensions disagree", found=f"{x.shape} and {w.shape}", expected="x (…, I) and w (O, I)")
+    return (TensorType((*x.shape[:-1], w.shape[0]), x.dtype),)
 
 
 def define_dense(types: Types, a: Attributes, lanes: int = 1) -> Definition:
@@ -71,7 +67,7 @@ FAMILY = (
         name="dense",
         inputs=(Input("x", rank=(1, MAX_RANK)), Input("w", like="x", rank=(2, 2)), Input("b", like="x", channels=("w", 0))),
         optional=1,
-        infer=infer_dense(),
+        infer=infer_dense,
         define=define_dense,
         kernel=dense,
         fusion=Fusion.COMPLEX,

@@ -11,11 +11,14 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.operators import (
     activations,
     binary,
+    bits,
     comparison,
+    conversion,
     convolution,
     convolution_nd,
     deformable_convolution,
     dense,
+    indexing,
     layout,
     losses,
     movement,
@@ -24,8 +27,11 @@ from vdla.compiler.operators import (
     pooling_nd,
     quantised,
     reduction,
+    regions,
+    resampling,
     rotary,
     row_normalisation,
+    slicing,
     transposed_convolution,
     unary,
 )
@@ -34,9 +40,32 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, comparison, convolution, convolution_nd, transposed_convolution, deformable_convolution, dense,
-    pooling, pooling_nd, reduction, normalisation, row_normalisation, rotary, losses, movement, layout, quantised,
-)  # fmt: skip
+    activations,
+    binary,
+    bits,
+    comparison,
+    conversion,
+    convolution,
+    convolution_nd,
+    deformable_convolution,
+    dense,
+    indexing,
+    layout,
+    losses,
+    movement,
+    normalisation,
+    pooling,
+    pooling_nd,
+    quantised,
+    reduction,
+    regions,
+    resampling,
+    rotary,
+    row_normalisation,
+    slicing,
+    transposed_convolution,
+    unary,
+)
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}
 

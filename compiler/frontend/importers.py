@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vdla.compiler.frontend import (
+    attention,
     constants,
     control_flow,
     convolution,
@@ -10,6 +11,7 @@ from vdla.compiler.frontend import (
     einsum,
     elementwise,
     indexing,
+    losses,
     microsoft,
     movement,
     normalisation,
@@ -24,11 +26,13 @@ from vdla.compiler.frontend import (
 from vdla.compiler.frontend.node import Importer
 
 IMPORTERS: dict[str, Importer] = {
+    **attention.IMPORTERS,
     **constants.IMPORTERS,
     **control_flow.IMPORTERS,
     **convolution.IMPORTERS,
     **dense.IMPORTERS,
     **elementwise.IMPORTERS,
+    **losses.IMPORTERS,
     **pooling.IMPORTERS,
     **normalisation.IMPORTERS,
     **movement.IMPORTERS,

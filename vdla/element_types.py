@@ -2,13 +2,18 @@
 
 `bits` is what an element takes where elements lie densely: in a tile, in DRAM. `storage` is the NumPy dtype of an array that
 holds one element an item: the type itself where NumPy has it; else the raw bits of a float, or a narrow integer's value.
+`numpy_dtype` gives the type as NumPy computes with it, where the package ml_dtypes adds those that NumPy lacks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
 
 from vdla.arithmetic import ceil_div
+from vdla.errors import RunError
 
 FLOAT, SIGNED, UNSIGNED, BOOL, BIPOLAR = "float", "signed", "unsigned", "bool", "bipolar"
 
@@ -38,7 +43,7 @@ class ElementType:
     @property
     def signed(self) -> bool:
         """It has negative values."""
-        return self.kind in (FLOAT, SIGNED, BIPOLAR)
+        return self.kind in (FLOAT, SIGNED, BIPOLAR) and self.name != "float8_e8m0fnu"
 
     @property
     def range(self) -> tuple[int, int]:
@@ -50,6 +55,11 @@ class ElementType:
         if self.kind == SIGNED:
             return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
         return 0, (1 << self.bits) - 1
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one element in an array or a buffer of the host, where each has bytes of its own."""
+        return ceil_div(self.bits, 8)
 
     def bytes_of(self, count: int) -> int:
         """Bytes of `count` elements that lie densely."""
@@ -67,6 +77,8 @@ ELEMENT_TYPES: dict[str, ElementType] = {
         ("float8_e4m3fnuz", FLOAT, 8, "uint8"),
         ("float8_e5m2", FLOAT, 8, "uint8"),
         ("float8_e5m2fnuz", FLOAT, 8, "uint8"),
+        ("float8_e8m0fnu", FLOAT, 8, "uint8"),  # powers of two, the scales of a block: no sign and no zero
+        ("float4_e2m1fn", FLOAT, 4, "uint8"),
         ("int64", SIGNED, 64, "int64"),
         ("int32", SIGNED, 32, "int32"),
         ("int16", SIGNED, 16, "int16"),
@@ -83,3 +95,22 @@ ELEMENT_TYPES: dict[str, ElementType] = {
         ("bipolar", BIPOLAR, 1, "int8"),
     )
 }
+
+
+@cache
+def numpy_dtype(name: str) -> np.dtype:
+    """The NumPy dtype of a type of tensors; its `str` is `name` again. ml_dtypes keeps 4- and 2-bit elements one a byte.
+
+    Raises `ValueError` for a name that is none (bipolar elements lie in no array of the host), `RunError` where NumPy lacks
+    the type and ml_dtypes is not installed.
+    """
+    if name not in ELEMENT_TYPES or name == "bipolar":
+        raise ValueError(f"no type of tensors: {name}")
+    if ELEMENT_TYPES[name].native:
+        return np.dtype(name)
+    try:
+        import ml_dtypes  # here, because boards have NumPy alone
+    except ImportError:
+        hint = "pip install ml_dtypes"
+        raise RunError("NumPy has no such type of its own", found=name, expected="the package ml_dtypes", hint=hint) from None
+    return np.dtype(getattr(ml_dtypes, name))

@@ -10,6 +10,7 @@ import reprlib
 from collections.abc import Sequence
 
 SHOWN_LENGTH = 300
+SHOWN_PROBLEMS = 20
 
 
 class _Short(reprlib.Repr):
@@ -90,4 +91,14 @@ class ProblemList(VdlaError):
     def __str__(self) -> str:
         if len(self.problems) == 1:
             return f"{self.what}: {self.problems[0]}"
-        return f"{self.what}: {len(self.problems)} problems: " + " | ".join(map(str, self.problems))
+        more = len(self.problems) - SHOWN_PROBLEMS
+        listed = [*map(str, self.problems[:SHOWN_PROBLEMS]), *([f"and {more} more"] if more > 0 else [])]
+        return f"{self.what}: {len(self.problems)} problems: " + " | ".join(listed)
+
+
+class ModelProblems(ProblemList, ModelError):
+    """All that stands in a model's way. inputs: those whose values would have to be known."""
+
+    def __init__(self, what: str, problems: Sequence[VdlaError], inputs: tuple[str, ...] = ()) -> None:
+        super().__init__(what, problems)
+        self.inputs = inputs

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.compiler.frontend.window import Pair, Window, pair, read_window
 from vdla.errors import ModelError
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.errors import ModelError
 
 
@@ -18,19 +19,19 @@ def gemm(builder: GraphBuilder, node: OnnxNode) -> Value:
         raise ModelError("Gemm multiplies matrices", found=f"{a.shape} and {b.shape}", expected="two dimensions each")
     if transpose_a:
         a = transposed(builder, a)
-    bias = scaled(builder, c, beta)
-    if b.constant is not None and alpha != 1:
-        b, alpha = builder.constant(b.constant * np.float32(alpha), builder.fresh(f"{b.name}.scaled")), 1.0
+    bias = scaled(builder, c, beta, "beta")
+    if b.constant is not None and alpha not in (0, 1):
+        b, alpha = builder.emit("mul", [b, builder.scalar(alpha, b.dtype)], suffix="scaled"), 1.0
     if not is_weight(b):
         b = transposed(builder, b) if transpose_b else b
-        return with_addend(builder, scaled_output(builder, builder.emit("matmul", [a, b]), alpha), bias)
+        return with_addend(builder, times(builder, builder.emit("matmul", [a, b]), alpha), bias)
     w = b if transpose_b else transposed(builder, b)
     if alpha == 1 and bias is not None and bias.constant is not None and is_row(bias.shape, w.shape[0]):
         if bias.shape != (w.shape[0],):
             row = np.broadcast_to(bias.constant, (1, w.shape[0])).ravel().copy()
             bias = builder.constant(row, builder.fresh(f"{bias.name}.row"))
         return builder.emit("dense", [a, w, bias])
-    return with_addend(builder, scaled_output(builder, builder.emit("dense", [a, w]), alpha), bias)
+    return with_addend(builder, times(builder, builder.emit("dense", [a, w]), alpha), bias)
 
 
 def is_weight(value: Value) -> bool:
@@ -38,9 +39,7 @@ def is_weight(value: Value) -> bool:
 
 
 def transposed(builder: GraphBuilder, value: Value) -> Value:
-    """A matrix's transpose, at once when it is constant."""
-    if value.constant is not None:
-        return builder.constant(np.ascontiguousarray(value.constant.T), builder.fresh(f"{value.name}.transposed"))
+    """A matrix's transpose."""
     return builder.emit("transpose", [value], suffix="transpose", permutation=(1, 0))
 
 
@@ -49,18 +48,15 @@ def is_row(shape: tuple[int, ...], width: int) -> bool:
     return shape in ((), (1,), (width,), (1, 1), (1, width))
 
 
-def scaled(builder: GraphBuilder, value: Value | None, factor: float) -> Value | None:
+def scaled(builder: GraphBuilder, value: Value | None, factor: float, suffix: str) -> Value | None:
+    """value · factor; nothing when that is nothing."""
     if value is None or factor == 1 or factor == 0:
         return None if factor == 0 else value
-    if value.constant is not None:
-        return builder.constant(value.constant * np.float32(factor), builder.fresh(f"{value.name}.scaled"))
-    return builder.emit("mul", [value, builder.constant(np.array([factor], np.float32))], suffix="beta")
+    return builder.emit("mul", [value, builder.scalar(factor, value.dtype)], suffix=suffix)
 
 
-def scaled_output(builder: GraphBuilder, value: Value, factor: float) -> Value:
-    if factor == 1:
-        return value
-    return builder.emit("mul", [value, builder.constant(np.array([factor], np.float32))], suffix="alpha")
+def times(builder: GraphBuilder, value: Value, factor: float) -> Value:
+    return value if factor == 1 else builder.emit("mul", [value, builder.scalar(factor, value.dtype)], suffix="alpha")
 
 
 def with_addend(builder: GraphBuilder, value: Value, addend: Value | None) -> Value:

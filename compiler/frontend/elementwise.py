@@ -10,18 +10,14 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value, limited
-from vdla.compiler.frontend.node import EXACT, OnnxNode
+from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.inputs import element_type
+from vdla.compiler.frontend.node import ANY, OnnxNode
+from vdla.compiler.frontend.values import Anything, Value
 from vdla.compiler.operators.operator import NUMBER
 from vdla.compiler.operators.registry import OPERATORS
 from vdla.errors import ModelError
 
-CASTS: dict[int, str] = {
-    TensorProto.FLOAT: "float32",
-    TensorProto.INT32: "int32",
-    TensorProto.INT64: "int64",
-    TensorProto.BOOL: "bool",
-}
 FLOAT_LIMIT = float(np.finfo(np.float32).max)  # ONNX's default bounds of Clip
 
 
@@ -53,18 +49,10 @@ class Direct:
         for index in range(len(node.inputs) if operator.variadic else operator.arity[1]):
             declared = operator.input_at(index)
             same = known.get(declared.like or (declared.name if operator.variadic else ""))
-            value = node.input(index, (same,) if same else tuple(d for d in declared.dtypes if d in EXACT))
+            value = node.input(index, (same,) if same else declared.dtypes)
             known.setdefault(declared.name, value.dtype)
             values.append(value)
         return builder.emit(self.op, values, **self.attributes(node))
-
-    def fold(self, node: OnnxNode) -> np.ndarray:
-        """What it is of constants, which may have dtypes that tensors may not."""
-        arrays = [node.array(index, f"input {index}") for index in range(len(node.inputs))]
-        limited(np.broadcast_shapes(*(a.shape for a in arrays)))
-        result = OPERATORS[self.op].kernel(arrays, self.attributes(node))
-        assert isinstance(result, np.ndarray | np.generic)
-        return np.asarray(result)
 
 
 ACTIVATIONS = {
@@ -129,10 +117,7 @@ FUNCTIONS = {
     "Mod": Direct("mod"),
     "Pow": Direct("pow"),
 }
-"""Those of constants are evaluated at import: exporters write them around shapes.
-
-A new elementwise operator is a line in one of these tables and an entry in its family.
-"""
+"""A new elementwise operator is a line in one of these tables and an entry in its family."""
 
 
 def sum_(builder: GraphBuilder, node: OnnxNode) -> Value:
@@ -150,16 +135,8 @@ def mod(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 def power(builder: GraphBuilder, node: OnnxNode) -> Value:
     """An exponent of another dtype becomes the base's."""
-    return builder.emit("pow", [node.input(0), converted(builder, node.input(1, NUMBER), "float32")])
-
-
-def converted(builder: GraphBuilder, value: Value, dtype: str) -> Value:
-    """`value` in another dtype, at once when it is constant."""
-    if value.dtype == dtype:
-        return value
-    if value.constant is not None:
-        return builder.constant(value.constant.astype(dtype), builder.fresh(f"{value.name}.{dtype}"))
-    return builder.emit("cast", [value], suffix="cast", to=dtype)
+    base = node.input(0)
+    return builder.emit("pow", [base, builder.converted(node.input(1, NUMBER), base.dtype)])
 
 
 def clip(builder: GraphBuilder, node: OnnxNode) -> Value:
@@ -167,7 +144,7 @@ def clip(builder: GraphBuilder, node: OnnxNode) -> Value:
     if node.opset < 11:
         low, high = node.float_("min", -FLOAT_LIMIT), node.float_("max", FLOAT_LIMIT)
     else:
-        low, high = bound(node, 1, "min", -FLOAT_LIMIT), bound(node, 2, "max", FLOAT_LIMIT)
+        low, high = node.number(1, "min", -FLOAT_LIMIT), node.number(2, "max", FLOAT_LIMIT)
     low, high = max(low, -FLOAT_LIMIT), min(high, FLOAT_LIMIT)
     if low == 0 and high == FLOAT_LIMIT:
         return builder.emit("relu", [node.input(0)])
@@ -176,34 +153,21 @@ def clip(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.emit("clip", [node.input(0)], low=min(low, high), high=high)  # ONNX: high wins where they cross
 
 
-def bound(node: OnnxNode, index: int, what: str, default: float) -> float:
-    if not node.has(index):
-        return default
-    array = node.array(index, what)
-    if array.size != 1:
-        raise ModelError(f"{what} of Clip is not a scalar", found=array.shape)
-    return float(array.ravel()[0])
-
-
-def identity(builder: GraphBuilder, node: OnnxNode) -> Value:
+def identity(builder: GraphBuilder, node: OnnxNode) -> Anything:
     """Leaves no node behind."""
-    value = node.inputs[0] if node.inputs else None
-    if value is None:
+    if not node.inputs:
         raise ModelError(f"input 0 of {node.op} is absent")
-    return value
+    return node.inputs[0]
 
 
 def cast(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """Between the dtypes that tensors may have; of quantised levels, nothing."""
+    """To any type of elements."""
     node.int_("saturate", 1)  # both about float8 alone
     node.string("round_mode", "up")
-    to = node.int_("to", TensorProto.UNDEFINED)
-    if to not in CASTS:
-        raise ModelError(f"unsupported attribute to of {node.op}", found=to, expected=" or ".join(map(repr, CASTS)))
-    return converted(builder, node.input(0, EXACT), CASTS[to])
+    return builder.converted(node.input(0, ANY), element_type(node.int_("to", TensorProto.UNDEFINED)))
 
 
-def dropout(builder: GraphBuilder, node: OnnxNode) -> Value:
+def dropout(builder: GraphBuilder, node: OnnxNode) -> Anything:
     """Nothing at inference, which is all there is here."""
     node.float_("ratio", 0.5)
     node.int_("seed", 0)

@@ -1,52 +1,37 @@
-"""The model's own inputs: their names, dtypes and static shapes."""
+"""The model's own inputs: their names, dtypes and static shapes, and the values that some are bound to."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx
+from onnx import helper
 
 from vdla.compiler.frontend.builder import check_size
 from vdla.compiler.graph.graph import TensorType
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
-DTYPES: dict[int, str] = {
-    onnx.TensorProto.FLOAT: "float32",
-    onnx.TensorProto.INT8: "int8",
-    onnx.TensorProto.INT32: "int32",
-    onnx.TensorProto.INT64: "int64",
-    onnx.TensorProto.BOOL: "bool",
-}
-ALLOWED = " or ".join(DTYPES.values())
 Shapes = Mapping[str, Sequence[int]]
+Dims = Mapping[str, int]
+"""Name of an open dimension → its size."""
+Values = Mapping[str, np.ndarray]
+"""Name of an input → the value it is compiled for."""
 
 
-def model_inputs(graph: onnx.GraphProto, shapes: Shapes, where: str) -> dict[str, TensorType]:
-    """Name → type of every input that is not an initialiser (before IR version 4 those are listed too).
-
-    `shapes` fills in what the model leaves open. Raises `ModelError` on dimensions still open, dtypes that tensors may
-    not have here, and names in `shapes` that are no inputs.
-    """
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = [info for info in graph.input if info.name not in stored]
-    if unknown := sorted(set(shapes) - {info.name for info in inputs}):
-        names = ", ".join(info.name for info in inputs)
-        raise ModelError("a shape is given for an input the model does not have", where=where, found=unknown[0], expected=names)
-    return {info.name: input_type(info, shapes.get(info.name), where) for info in inputs}
-
-
-def input_type(info: onnx.ValueInfoProto, given: Sequence[int] | None, where: str) -> TensorType:
-    where = f"{where}: input {info.name!r}"
-    if not info.type.HasField("tensor_type"):
-        raise ModelError("only tensors can be inputs", where=where, found=info.type.WhichOneof("value"))
-    tensor = info.type.tensor_type
-    if tensor.elem_type not in DTYPES:
-        hint = "export with float32 inputs; quantised models keep QuantizeLinear as their first node"
-        raise ModelError("unsupported dtype", where=where, found=dtype_name(tensor.elem_type), expected=ALLOWED, hint=hint)
-    declared = [declared_dim(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None
-    shape = static_shape(info.name, declared, given, where)
-    check_size(shape, "an input of impossible size", where)
-    return TensorType(shape, DTYPES[tensor.elem_type])
+def element_type(number: int, where: str = "") -> str:
+    """ONNX's number of a tensor's type as a name of ours. Raises `ModelError` for strings and what is not known."""
+    try:
+        name = str(helper.tensor_dtype_to_np_dtype(number))
+    except (KeyError, ValueError):
+        name = ""
+    if name not in ELEMENT_TYPES:
+        hint = "compute on strings before the model, which gets numbers" if number == onnx.TensorProto.STRING else ""
+        expected = ", ".join(name for name in ELEMENT_TYPES if name != "bipolar")
+        raise ModelError("unsupported dtype", where=where, found=dtype_name(number), expected=expected, hint=hint)
+    return name
 
 
 def dtype_name(number: int) -> str:
@@ -55,11 +40,55 @@ def dtype_name(number: int) -> str:
     return names.get(number, f"number {number}")
 
 
+def model_inputs(graph: onnx.GraphProto, shapes: Shapes, dims: Dims, bind: Values, where: str) -> dict[str, TensorType]:
+    """Name → type of every input that is not an initialiser (before IR version 4 those are listed too).
+
+    `shapes`, `dims` and the values of `bind` fill in what the model leaves open. Raises `ModelError` on dimensions still open,
+    dtypes that there are not, and names in `shapes` and `dims` that the model does not have.
+    """
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = [info for info in graph.input if info.name not in stored]
+    if unknown := sorted(set(shapes) - {info.name for info in inputs}):
+        names = ", ".join(info.name for info in inputs)
+        raise ModelError("a shape is given for an input the model does not have", where=where, found=unknown[0], expected=names)
+    declared = {info.name: declared_shape(info, where) for info in inputs}
+    open_names = dict.fromkeys(d for shape in declared.values() for d in shape or () if isinstance(d, str) and d != "?")
+    if unknown := sorted(set(dims) - set(open_names)):
+        expected = ", ".join(open_names) or "none: every dimension with a name is fixed"
+        raise ModelError("the model has no open dimension of this name", where=where, found=unknown[0], expected=expected)
+    if len(declared) < len(inputs):
+        repeated = next(name for name, count in Counter(info.name for info in inputs).items() if count > 1)
+        raise ModelError("two inputs have one name", where=where, found=repeated)
+    types = {}
+    for info in inputs:
+        here = f"{where}: input {info.name!r}"
+        known = bound_dims(declared[info.name], dims)
+        given = shapes.get(info.name)
+        if given is None and info.name in bind and (known is None or any(isinstance(d, str) for d in known)):
+            given = np.shape(bind[info.name])
+        shape = static_shape(info.name, known, given, here)
+        check_size(shape, "an input of impossible size", here)
+        types[info.name] = TensorType(shape, element_type(info.type.tensor_type.elem_type, here))
+    return types
+
+
+def declared_shape(info: onnx.ValueInfoProto, where: str) -> list[int | str] | None:
+    """Sizes, with the name ("?" when it has none) of one left open; None when the model says nothing."""
+    if not info.type.HasField("tensor_type"):
+        kind = (info.type.WhichOneof("value") or "no type").removesuffix("_type")
+        raise ModelError("only tensors can be inputs", where=f"{where}: input {info.name!r}", found=kind)
+    tensor = info.type.tensor_type
+    return [declared_dim(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None
+
+
 def declared_dim(dim: onnx.TensorShapeProto.Dimension) -> int | str:
-    """A size, or the name ("?" when it has none) of one left open."""
-    if dim.HasField("dim_value") and dim.dim_value > 0:
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
         return dim.dim_value
     return dim.dim_param or "?"
+
+
+def bound_dims(declared: list[int | str] | None, dims: Dims) -> list[int | str] | None:
+    return declared and [dims.get(d, d) if isinstance(d, str) else d for d in declared]
 
 
 def static_shape(name: str, declared: list[int | str] | None, given: Sequence[int] | None, where: str) -> tuple[int, ...]:
@@ -71,16 +100,17 @@ def static_shape(name: str, declared: list[int | str] | None, given: Sequence[in
             )
         for index, dim in enumerate(declared):
             if isinstance(dim, str):
+                named = f"--dim {dim}=1 or " if dim.isidentifier() else ""
                 raise ModelError(
                     f"dimension {index} is dynamic",
                     where=where,
                     found=dim,
                     expected="a static shape",
-                    hint=suggestion(name, declared),
+                    hint=named + suggestion(name, declared),
                 )
         return tuple(int(dim) for dim in declared)
-    if any(int(size) < 1 for size in given):
-        raise ModelError("a given dimension is not positive", where=where, found=tuple(given))
+    if any(int(size) < 0 for size in given):
+        raise ModelError("a given dimension is negative", where=where, found=tuple(given))
     if declared is not None and (
         len(declared) != len(given) or any(isinstance(d, int) and d != g for d, g in zip(declared, given, strict=True))
     ):
@@ -95,3 +125,22 @@ def suggestion(name: str, dims: Sequence[int | str]) -> str:
     guess = {0: 1, 1: 3, 2: 224, 3: 224} if len(dims) == 4 else {}
     sizes = [str(guess.get(i, 1) if isinstance(dim, str) else dim) for i, dim in enumerate(dims)]
     return f"--input-shape {name}={','.join(sizes)}"
+
+
+def bound_values(types: Mapping[str, TensorType], bind: Values, where: str) -> dict[str, np.ndarray]:
+    """The values in the inputs' own types. Raises `ModelError` for a name, a shape or a value that does not fit."""
+    bound = {}
+    for name, given in bind.items():
+        if name not in types:
+            what = "a value is given for an input the model does not have"
+            raise ModelError(what, where=where, found=name, expected=", ".join(types) or "none")
+        here, wanted, value = f"{where}: {name}", types[name], np.asarray(given)
+        if value.size == wanted.elements:
+            value = value.reshape(wanted.shape)
+        if value.shape != wanted.shape:
+            raise ModelError("the value has another shape", where=here, found=value.shape, expected=f"{wanted.shape}")
+        converted = value.astype(wanted.numpy_dtype)
+        if not ELEMENT_TYPES[wanted.dtype].is_float and not np.array_equal(converted, value):
+            raise ModelError("the input does not hold this value", where=here, found=given, expected=wanted.dtype)
+        bound[name] = converted
+    return bound

@@ -7,18 +7,20 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
+from onnx import version_converter
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from vdla.errors import ModelError
 
 OLDEST_OPSET = 7
+"""Older models are converted to it first, by onnx's own converter."""
 ModelSource = str | Path | bytes | onnx.ModelProto
 
 
 def load_model(source: ModelSource) -> tuple[onnx.ModelProto, str]:
     """The parsed model, and the words that name it in messages.
 
-    Raises `ModelError` when it cannot be read, is not ONNX, is older than opset 7 or lacks its external data.
+    Raises `ModelError` when it cannot be read, is not ONNX, is of an opset that cannot be converted or lacks external data.
     """
     if isinstance(source, onnx.ModelProto):
         model, where, folder = source, " ".join(source.graph.name.split()) or "model", None
@@ -29,7 +31,7 @@ def load_model(source: ModelSource) -> tuple[onnx.ModelProto, str]:
         model, where, folder = parse(read_file(path), str(path)), str(path), path.parent
     check_model(model, where)
     load_external_data(model, where, folder)
-    return model, where
+    return modern(model, where), where
 
 
 def read_file(path: Path) -> bytes:
@@ -57,11 +59,23 @@ def check_model(model: onnx.ModelProto, where: str) -> None:
     """Any bytes that happen to be protobuf parse; a model has a graph, and says which operator set it uses."""
     if not model.HasField("graph") or not model.opset_import:
         raise ModelError("not an ONNX model, or truncated", where=where, expected="a graph and an opset_import")
-    if opset_of(model) < OLDEST_OPSET:
-        hint = "re-export with a later opset, or convert with onnx.version_converter"
-        raise ModelError("opset is too old", where=where, found=opset_of(model), expected=f"{OLDEST_OPSET} or later", hint=hint)
     if model.graph.sparse_initializer:
         raise ModelError("sparse initialisers are not supported", where=where, hint="store the weights dense")
+
+
+def modern(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """The model, of opset 7 at least. Raises `ModelError` when onnx cannot convert it."""
+    found = opset_of(model)
+    if not 0 < found < OLDEST_OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, OLDEST_OPSET)
+    except Exception as error:  # onnx raises many types here, with its own file names in them
+        reason = str(error).split(": ")[-1].strip() or type(error).__name__
+        hint = "re-export with a later opset"
+        raise ModelError(
+            "opset is too old, and onnx cannot convert it", where=where, found=f"opset {found}: {reason}", hint=hint
+        ) from None
 
 
 def opset_of(model: onnx.ModelProto) -> int:

@@ -5,13 +5,11 @@ Each is imported as its float operator between dequantize and quantize.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.dense import product, transposed
-from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.normalisation import emit_softmax
 from vdla.compiler.frontend.pooling import emit_average_pool
 from vdla.compiler.frontend.quantisation import (
@@ -23,9 +21,8 @@ from vdla.compiler.frontend.quantisation import (
     quantize_linear,
     scale_of,
 )
+from vdla.compiler.frontend.values import Value
 from vdla.errors import ModelError
-
-Importer = Callable[[GraphBuilder, OnnxNode], Value]
 
 
 def operand(builder: GraphBuilder, node: OnnxNode, index: int, axis: int = 1) -> Value:

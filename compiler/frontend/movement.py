@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from vdla.arithmetic import ceil_div
-from vdla.compiler.frontend.builder import GraphBuilder, Value
-from vdla.compiler.frontend.node import MOVABLE, Importer, OnnxNode
+from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.node import ANY, Importer, OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.errors import ModelError
 
 Shape = tuple[int, ...]
 
 
 def reshape(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     wanted = node.integers(1, "shape")
     return builder.emit("reshape", [x], shape=resolve_shape(x.shape, wanted, node.int_("allowzero", 0) != 0))
 
@@ -38,7 +41,7 @@ def resolve_shape(shape: Shape, wanted: Shape, allow_zero: bool) -> Shape:
 
 
 def flatten(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     rank = len(x.shape)
     axis = node.int_("axis", 1)
     if not -rank <= axis <= rank:
@@ -48,7 +51,7 @@ def flatten(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def squeeze(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     return builder.emit("reshape", [x], shape=squeezed(x.shape, node.axes(13, len(x.shape))))
 
 
@@ -61,7 +64,7 @@ def squeezed(shape: Shape, axes: Shape | None) -> Shape:
 
 
 def unsqueeze(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     return builder.emit("reshape", [x], shape=unsqueezed(node, x.shape))
 
 
@@ -75,7 +78,7 @@ def unsqueezed(node: OnnxNode, shape: Shape) -> Shape:
 
 
 def transpose(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     return builder.emit("transpose", [x], permutation=read_permutation(node, len(x.shape)))
 
 
@@ -87,13 +90,14 @@ def read_permutation(node: OnnxNode, rank: int) -> Shape:
 
 
 def concat(builder: GraphBuilder, node: OnnxNode) -> Value:
-    parts = [node.input(i, MOVABLE) for i in range(max(len(node.inputs), 1))]
-    if len({p.dtype.replace("uint8", "int8") for p in parts}) > 1:
+    parts = [node.input(i, ANY) for i in range(max(len(node.inputs), 1))]
+    if len({p.dtype for p in parts}) > 1:
         raise ModelError("Concat mixes dtypes", found=[p.dtype for p in parts])
     axis = node.axis(node.int_("axis", 0), len(parts[0].shape))
     if any(len(p.shape) != len(parts[0].shape) for p in parts):
         raise ModelError("Concat mixes ranks", found=[p.shape for p in parts])
-    return parts[0] if len(parts) == 1 else builder.emit("concat", parts, axis=axis)
+    whole = [p for p in parts if 0 not in p.shape] or parts[:1]  # what has no elements adds none
+    return whole[0] if len(whole) == 1 else builder.emit("concat", whole, axis=axis)
 
 
 def pad(builder: GraphBuilder, node: OnnxNode) -> Value:
@@ -117,7 +121,7 @@ def pad(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     """Sizes are an attribute before opset 13, an input from then on; without them the parts are even, the last one smaller."""
-    x = node.input(0, MOVABLE)
+    x = node.input(0, ANY)
     axis = node.axis(node.int_("axis", 0), len(x.shape))
     count = node.int_("num_outputs", node.output_count) if node.opset >= 18 else node.output_count
     if count != node.output_count:
@@ -131,7 +135,37 @@ def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     return builder.emit_all("split", [x], axis=axis, sizes=sizes)
 
 
+def gather(builder: GraphBuilder, node: OnnxNode) -> Value:
+    array, indices = node.array(0, "data"), node.array(1, "indices")
+    return builder.constant(np.take(array, indices, node.axis(node.int_("axis", 0), array.ndim)))
+
+
+def slice_(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """Attributes before opset 10, inputs from then on."""
+    array = node.array(0, "data")
+    if node.opset < 10:
+        starts, ends, axes, steps = node.ints("starts") or (), node.ints("ends") or (), node.ints("axes"), None
+    else:
+        starts, ends = node.integers(1, "starts"), node.integers(2, "ends")
+        axes = node.integers(3, "axes") if node.has(3) else None
+        steps = node.integers(4, "steps") if node.has(4) else None
+    region = [slice(None)] * array.ndim
+    places = axes or tuple(range(len(starts)))
+    for axis, start, end, step in zip(places, starts, ends, steps or (1,) * len(starts), strict=True):
+        stop = None if step < 0 and end < -array.shape[axis] else end
+        region[node.axis(axis, array.ndim)] = slice(start, stop, step)
+    return builder.constant(array[tuple(region)])
+
+
+def expand(builder: GraphBuilder, node: OnnxNode) -> Value:
+    array = node.array(0, "data")
+    return builder.constant(np.broadcast_to(array, np.broadcast_shapes(array.shape, node.integers(1, "shape"))))
+
+
 IMPORTERS: dict[str, Importer] = {
+    "Gather": gather,
+    "Slice": slice_,
+    "Expand": expand,
     "Reshape": reshape,
     "Split": split,
     "Flatten": flatten,

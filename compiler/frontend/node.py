@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import NARROW_FLOATS, GraphBuilder
+from vdla.compiler.frontend.values import Anything, Sequence, Value
+from vdla.compiler.graph.graph import Graph, TensorType
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
-FLOAT = ("float32",)
-EXACT = ("float32", "int32", "int64", "bool")  # what elements of tensors may be that are not quantised levels
-MOVABLE = (*EXACT, "int8")  # what shape operators carry
+FLOAT = ("float32", "float64")
+"""Narrow floats are admitted with these: the builder computes in float32 for them."""
+INTEGER = tuple(name for name, t in ELEMENT_TYPES.items() if t.is_integer)
+ANY = tuple(name for name in ELEMENT_TYPES if name != "bipolar")
 Kind = onnx.AttributeProto
+
+
+class Scope(Protocol):
+    """What a node's own graphs are read by, in the scope of the node (`reader.Reader`)."""
+
+    def inline(self, graph: onnx.GraphProto, inputs: Several[Anything], path: str) -> tuple[Any, ...]: ...
+
+    def body(self, graph: onnx.GraphProto, types: Several[TensorType], path: str) -> tuple[Graph, list[Value]]: ...
+
+
+class UnknownValue(ModelError):
+    """An input that must be known when compiling is computed from the model's `inputs`."""
+
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass
 class OnnxNode:
-    """`inputs` holds None for an absent optional input. Attributes not asked for are refused by `refuse_unread`."""
+    """`inputs` holds None for an absent optional input; `outputs` the model's names, "" for those nobody wants.
+
+    Attributes not asked for are refused by `refuse_unread`. reader: for what has a graph as an attribute.
+    """
 
     proto: onnx.NodeProto
     opset: int
     name: str
-    inputs: list[Value | None]
+    inputs: list[Anything]
+    builder: GraphBuilder
+    outputs: tuple[str, ...] = ()
+    reader: Scope | None = None
     read: set[str] = field(default_factory=set)
 
     @property
@@ -36,19 +62,33 @@ class OnnxNode:
     def output_count(self) -> int:
         return len(self.proto.output)
 
+    def wanted(self, index: int) -> bool:
+        """Whether anything reads that output."""
+        return index < len(self.outputs) and bool(self.outputs[index])
+
     def has(self, index: int) -> bool:
         return index < len(self.inputs) and self.inputs[index] is not None
 
     def input(self, index: int, dtypes: tuple[str, ...] = FLOAT) -> Value:
-        """A required input of one of `dtypes`; "int8" admits uint8 constants too. Raises `ModelError`."""
+        """A required input of one of `dtypes`. Raises `ModelError`."""
         value = self.inputs[index] if index < len(self.inputs) else None
         if value is None:
             raise ModelError(f"input {index} of {self.op} is absent")
-        if value.dtype not in dtypes and not (value.dtype == "uint8" and "int8" in dtypes):
-            hint = "export the model in float32" if dtypes == FLOAT else ""
+        if isinstance(value, Sequence):
+            raise ModelError(f"input {index} of {self.op} is a sequence", expected="a tensor")
+        narrow = value.dtype in NARROW_FLOATS and "float32" in dtypes
+        if value.dtype not in dtypes and not narrow:
             raise ModelError(
-                f"unsupported dtype of input {index} of {self.op}", found=value.dtype, expected=" or ".join(dtypes), hint=hint
+                f"unsupported dtype of input {index} of {self.op}", found=value.dtype, expected=" or ".join(dtypes)
             )
+        return value
+
+    def sequence(self, index: int) -> Sequence:
+        """A required input that is a sequence. Raises `ModelError`."""
+        value = self.inputs[index] if index < len(self.inputs) else None
+        if not isinstance(value, Sequence):
+            found = "nothing" if value is None else "a tensor"
+            raise ModelError(f"input {index} of {self.op} is no sequence", found=found, expected="a sequence")
         return value
 
     def image(self, index: int, dtypes: tuple[str, ...] = FLOAT) -> Value:
@@ -64,14 +104,17 @@ class OnnxNode:
         return self.input(index, dtypes) if self.has(index) else None
 
     def array(self, index: int, what: str) -> np.ndarray:
-        """A required input that is known at import. Raises `ModelError` when it is computed from the model's inputs."""
-        value = self.inputs[index] if index < len(self.inputs) else None
-        if value is None:
-            raise ModelError(f"{what} of {self.op} is absent")
+        """A required input that is known at import. Raises `UnknownValue` when it is computed from the model's inputs."""
+        value = self.input(index, ANY)
         if value.constant is None:
-            raise ModelError(
-                f"{what} of {self.op} is not a constant", found=value.name, expected="an initialiser or a Constant"
+            behind = self.builder.inputs_behind(value)
+            bound = " ".join(f"--bind {name}=…" for name in behind)
+            hint = f"give the value: {bound}" if bound else "export the model with it as a constant"
+            error = UnknownValue(
+                f"{what} of {self.op} is not a constant", found=value.name, expected="a value known when compiling", hint=hint
             )
+            error.inputs = tuple(behind)
+            raise error
         return value.constant
 
     def integers(self, index: int, what: str) -> tuple[int, ...]:
@@ -80,6 +123,15 @@ class OnnxNode:
         if array.dtype.kind not in "iu" or array.ndim > 1:
             raise ModelError(f"{what} of {self.op} is not a list of integers", found=f"{array.dtype} of shape {array.shape}")
         return tuple(int(v) for v in array.ravel())
+
+    def number(self, index: int, what: str, default: float | None = None) -> float:
+        """A constant input of one element; `default` where it is absent."""
+        if default is not None and not self.has(index):
+            return default
+        array = self.array(index, what)
+        if array.size != 1:
+            raise ModelError(f"{what} of {self.op} is not one number", found=f"shape {array.shape}")
+        return array.ravel()[0].item()
 
     def int_(self, name: str, default: int) -> int:
         found = self.attribute(name, Kind.INT)
@@ -101,9 +153,24 @@ class OnnxNode:
         found = self.attribute(name, Kind.FLOATS)
         return None if found is None else tuple(found.floats)
 
+    def strings(self, name: str) -> tuple[str, ...] | None:
+        found = self.attribute(name, Kind.STRINGS)
+        return None if found is None else tuple(s.decode(errors="replace") for s in found.strings)
+
     def tensor(self, name: str) -> np.ndarray | None:
         found = self.attribute(name, Kind.TENSOR)
         return None if found is None else numpy_helper.to_array(found.t)
+
+    def graph(self, name: str) -> onnx.GraphProto:
+        """A required graph."""
+        found = self.attribute(name, Kind.GRAPH)
+        if found is None:
+            raise ModelError(f"{self.op} needs attribute {name}")
+        return found.g
+
+    def given(self, name: str) -> bool:
+        """Whether the model sets this attribute."""
+        return any(attribute.name == name for attribute in self.proto.attribute)
 
     def attribute(self, name: str, kind: int) -> onnx.AttributeProto | None:
         self.read.add(name)
@@ -147,5 +214,5 @@ class OnnxNode:
         return tuple(axes)
 
 
-Importer = Callable[[GraphBuilder, OnnxNode], Value | tuple[Value, ...]]
+Importer = Callable[[GraphBuilder, OnnxNode], Anything | tuple[Anything, ...]]
 """A node's outputs: one, or as many of the first as are supported. Raises `ModelError`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import prod
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.errors import ModelError
 
 

@@ -1,187 +1,115 @@
-"""ONNX → Graph: one importer for each operator, looked up by name; opsets from 7 on."""
+"""ONNX → Graph: the door for models, and what it says about those it cannot take."""
 
 from __future__ import annotations
 
-from graphlib import CycleError, TopologicalSorter
+import difflib
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
-from vdla.compiler.frontend import convolution, dense, elementwise, microsoft, movement, normalisation, pooling, quantisation
-from vdla.compiler.frontend.builder import GraphBuilder, Value
-from vdla.compiler.frontend.constants import FOLDS
-from vdla.compiler.frontend.inputs import ALLOWED, DTYPES, Shapes, model_inputs
-from vdla.compiler.frontend.loading import ModelSource, load_model, opset_of
-from vdla.compiler.frontend.node import Importer, OnnxNode
+from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.functions import opsets_of
+from vdla.compiler.frontend.importers import IMPORTERS, RANDOM, REMEDIES, STRINGS, importer_of
+from vdla.compiler.frontend.inputs import Dims, Shapes, Values, bound_values, model_inputs
+from vdla.compiler.frontend.loading import ModelSource, load_model
+from vdla.compiler.frontend.node import UnknownValue
+from vdla.compiler.frontend.order import names_read
+from vdla.compiler.frontend.reader import Failed, Model, Reader, Unsupported, located
+from vdla.compiler.frontend.values import Sequence
 from vdla.compiler.graph.graph import Graph
-from vdla.errors import ModelError
-
-MICROSOFT = "com.microsoft"
-
-IMPORTERS: dict[str, Importer] = {
-    **convolution.IMPORTERS,
-    **dense.IMPORTERS,
-    **elementwise.IMPORTERS,
-    **pooling.IMPORTERS,
-    **normalisation.IMPORTERS,
-    **movement.IMPORTERS,
-    **quantisation.IMPORTERS,
-}
+from vdla.errors import ModelError, ModelProblems
 
 
-def import_onnx(source: ModelSource, input_shapes: Shapes | None = None) -> Graph:
+def import_onnx(
+    source: ModelSource, input_shapes: Shapes | None = None, *, dims: Dims | None = None, bind: Values | None = None
+) -> Graph:
     """The model as a Graph, tensors keeping the model's names.
 
-    `source` is a path, the file's bytes or a `ModelProto`; `input_shapes` gives sizes for dimensions the model leaves open.
-    Dropout, Identity and computations on shapes leave no node. Raises `ModelError` on anything it cannot import exactly.
+    source: a path, the file's bytes or a `ModelProto`. input_shapes: sizes for dimensions that the model leaves open, by input;
+    dims: the same by the dimension's name. bind: the value of an input that becomes a constant: what shapes, axes and branches
+    depend on must be known here. Whatever is computed from constants alone leaves no node.
+
+    Raises `ModelError` on what cannot be imported exactly, `ModelProblems` when that is more than one thing.
     """
     model, where = load_model(source)
     try:
         with np.errstate(all="ignore"):  # a model's infinities are its own affair
-            return import_graph(model, where, input_shapes or {})
+            return import_graph(model, where, input_shapes or {}, dims or {}, bind or {})
+    except ModelProblems:
+        raise
     except ModelError as error:
-        if error.where.startswith(where):
-            raise
-        raise relocated(error, f"{where}: {error.where}" if error.where else where) from None
+        raise error if error.where.startswith(where) else located(error, where) from None
+    except (MemoryError, RecursionError) as error:
+        raise ModelError("the model is too large", where=where, found=type(error).__name__) from None
     except Exception as error:  # a damaged file can break any assumption; the user gets a ModelError, never a traceback
         raise ModelError("the model is malformed", where=where, found=f"{type(error).__name__}: {error}") from error
 
 
-def import_graph(model: onnx.ModelProto, where: str, input_shapes: Shapes) -> Graph:
+def import_graph(model: onnx.ModelProto, where: str, shapes: Shapes, dims: Dims, bind: Values) -> Graph:
     proto = model.graph
-    types = model_inputs(proto, input_shapes, where)
-    check_order(proto, set(types))
-    builder = GraphBuilder(taken=tensor_names(proto), outputs=frozenset(info.name for info in proto.output))
-    values: dict[str, Value | None] = {"": None}
-    for tensor in proto.initializer:
-        values[tensor.name] = builder.constant(stored_array(tensor), tensor.name)
-    for name, tensor_type in types.items():
-        values[name] = builder.input(name, tensor_type)
-    read = {name for node in proto.node for name in node.input} | {info.name for info in proto.output}
-    for index, node_proto in enumerate(proto.node):
-        import_node(builder, values, node_proto, index, opset_of(model), read)
+    types = model_inputs(proto, shapes, dims, bind, where)
+    values = bound_values(types, bind, where)
     if not proto.output:
         raise ModelError("the model has no outputs")
+    builder = GraphBuilder(taken=tensor_names(proto), outputs=frozenset(info.name for info in proto.output))
+    functions = {(f.domain, f.name): f for f in model.functions}
+    reader = Reader(Model(importer_of, functions), builder, opsets_of(model.opset_import))
+    reader.store(proto.initializer)
+    for name, tensor_type in types.items():
+        bound = values.get(name)
+        reader.values[name] = builder.input(name, tensor_type) if bound is None else builder.constant(bound, name)
+    reader.read_nodes(proto.node, [info.name for info in proto.output])
+    if reader.model.problems:
+        raise_all(reader.model.problems, where)
     for info in proto.output:
-        value = values.get(info.name)
-        if value is None:
-            raise ModelError("an output is computed by no node", found=info.name, hint="the file may be truncated")
-        if value.dtype not in DTYPES.values() or value.unsigned:
-            raise ModelError(
-                "unsupported dtype of an output",
-                found=f"{info.name}: {'uint8' if value.unsigned else value.dtype}",
-                expected=ALLOWED,
-            )
-        builder.output(info.name, value)
+        add_output(builder, reader, info.name)
     return builder.graph(proto.name or "model")
 
 
-def stored_array(tensor: onnx.TensorProto) -> np.ndarray:
-    """An initialiser's data. Raises `ModelError` when it does not fit its shape and type."""
-    try:
-        return numpy_helper.to_array(tensor)
-    except Exception as error:  # onnx raises many types here
-        found = f"{type(error).__name__}: {error}"
-        raise ModelError("an initialiser is malformed", where=f"initialiser {tensor.name!r}", found=found) from error
-
-
-def import_node(
-    builder: GraphBuilder, values: dict[str, Value | None], proto: onnx.NodeProto, index: int, opset: int, read: set[str]
-) -> None:
-    """Add what one ONNX node computes to the builder and its results to `values`; `read` are the tensors anything reads."""
-    if not proto.output or not any(proto.output):
-        raise ModelError("the node has no output", where=f"node {proto.name!r} ({proto.op_type})")
-    name = proto.name or next((o for o in proto.output if o), f"{proto.op_type}_{index}")
-    node = OnnxNode(proto, opset, name, [values[i] for i in proto.input])
-    builder.source = name
-    try:
-        results = evaluate(builder, node)
-        node.refuse_unread()
-    except ModelError as error:
-        raise relocated(error, f"node {name!r} ({proto.op_type}, opset {opset})") from None
-    except Exception as error:  # as above, but here the node can be named
-        found = f"{type(error).__name__}: {error}"
-        raise ModelError(
-            "the node is malformed", where=f"node {name!r} ({proto.op_type}, opset {opset})", found=found
-        ) from error
-    if extra := [output for output in proto.output[len(results) :] if output in read]:
-        few = "the first output" if len(results) == 1 else f"the first {len(results)} outputs"
-        raise ModelError(f"only {few} of {node.op} is supported", where=f"node {proto.name!r} ({node.op})", found=extra)
-    for output, value in zip(proto.output, results, strict=False):
-        if output:
-            values[output] = value
-            builder.bind(output, value)
-
-
-def evaluate(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
-    """The outputs that are supported: folded when its inputs are constants, else by its importer. Raises `ModelError`.
-
-    Masks, indices and running statistics are not.
-    """
-    importer = importer_of(node)
-    if importer is None:
-        return (builder.constant(np.asarray(FOLDS[node.op](node)), node.proto.output[0]),)
-    results = importer(builder, node)
-    return results if isinstance(results, tuple) else (results,)
-
-
-def importer_of(node: OnnxNode) -> Importer | None:
-    """None for what is to be folded. Raises `ModelError` on an operator that is not supported."""
-    domain = node.proto.domain
-    if domain == MICROSOFT and node.op in microsoft.IMPORTERS:
-        return microsoft.IMPORTERS[node.op]
-    if domain not in ("", "ai.onnx"):
-        raise unsupported(f"{domain}::{node.op}")
-    known = all(v is None or (v.constant is not None and not v.unsigned) for v in node.inputs)
-    if node.op in FOLDS and (known or node.op in ("Shape", "Size")):
-        return None
-    if node.op not in IMPORTERS:
-        if node.op in FOLDS:
-            raise ModelError(f"{node.op} is supported on constants and shapes only", expected="inputs known at import")
-        raise unsupported(node.op)
-    return IMPORTERS[node.op]
-
-
-def unsupported(op: str) -> ModelError:
-    listed = ", ".join(sorted(IMPORTERS))
-    on_constants = ", ".join(sorted(set(FOLDS) - set(IMPORTERS)))
-    theirs = ", ".join(f"{MICROSOFT}::{name}" for name in sorted(microsoft.IMPORTERS))
-    return ModelError("unsupported operator", found=op, expected=f"one of {listed}, {theirs}; on constants also {on_constants}")
-
-
-def relocated(error: ModelError, where: str) -> ModelError:
-    return ModelError(error.what, where=where, found=error.found, expected=error.expected, hint=error.hint)
+def add_output(builder: GraphBuilder, reader: Reader, name: str) -> None:
+    if name not in reader.known():
+        raise ModelError("an output is computed by no node", found=name, hint="the file may be truncated")
+    value = reader.find(name)
+    if value is None or isinstance(value, Sequence | Failed):
+        raise ModelError("an output is no tensor", found=name, hint="take the tensors out of the sequence in the model")
+    builder.output(name, value)
 
 
 def tensor_names(proto: onnx.GraphProto) -> set[str]:
-    names = {name for node in proto.node for name in (*node.input, *node.output)}
+    names = {name for node in proto.node for name in (*names_read(node), *node.output)}
     return names | {t.name for t in proto.initializer} | {i.name for i in (*proto.input, *proto.output)}
 
 
-def check_order(proto: onnx.GraphProto, inputs: set[str]) -> None:
-    """Every tensor has one source, and nodes read only what stands before them. Raises `ModelError`."""
-    known = inputs | {tensor.name for tensor in proto.initializer} | {""}
-    producer: dict[str, int] = {}
-    for index, node in enumerate(proto.node):
-        for output in filter(None, node.output):
-            if output in producer or output in known:
-                raise ModelError("a tensor is computed twice", found=output)
-            producer[output] = index
-    reads = {i: {producer[name] for name in node.input if name in producer} for i, node in enumerate(proto.node)}
-    try:
-        tuple(TopologicalSorter(reads).static_order())
-    except CycleError as error:
-        names = [proto.node[i].name or proto.node[i].op_type for i in error.args[1]]
-        raise ModelError("the graph has a cycle", found=" -> ".join(names)) from None
-    for index, node in enumerate(proto.node):
-        for name in node.input:
-            if name not in known and name not in producer:
-                raise ModelError(
-                    "a node reads a tensor that nothing computes", where=f"node {node.name!r} ({node.op_type})", found=name
-                )
-            if producer.get(name, -1) >= index:
-                hint = "sort the model's nodes topologically"
-                raise ModelError(
-                    "a node stands before the one it reads from", where=f"node {node.name!r}", found=name, hint=hint
-                )
+def raise_all(problems: Iterable[ModelError], where: str) -> None:
+    """Each kind of problem once, with what would help. Raises `ModelError`, or `ModelProblems` for several."""
+    distinct: dict[tuple[str, str], ModelError] = {}
+    repeated: dict[tuple[str, str], int] = {}
+    for problem in problems:
+        key = (problem.what, str(problem.found) if isinstance(problem, Unsupported) else str(problem))
+        distinct.setdefault(key, problem)
+        repeated[key] = repeated.get(key, 0) + 1
+    listed = []
+    for key, problem in distinct.items():
+        if isinstance(problem, Unsupported):
+            problem.hint = nearest(problem)
+            if repeated[key] > 1:
+                problem.where += f" and {repeated[key] - 1} more"
+        listed.append(problem)
+    if len(listed) == 1:
+        raise located(listed[0], where)
+    unknown = {name for problem in listed if isinstance(problem, UnknownValue) for name in problem.inputs}
+    raise ModelProblems(where, listed, tuple(sorted(unknown)))
+
+
+def nearest(problem: Unsupported) -> str:
+    """What works instead of an operator."""
+    for prefix, remedy in REMEDIES.items():
+        if problem.domain.startswith(prefix):
+            return remedy
+    if problem.op in RANDOM:
+        return "its result is random; export the model for inference, or feed the random tensor as an input"
+    if problem.op in STRINGS:
+        return "strings are not supported; compute on them before the model, which gets numbers"
+    close = difflib.get_close_matches(problem.op, IMPORTERS, n=1)
+    return f"the nearest operator is {close[0]}" if close else "docs/models.md lists the operators"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
-from vdla.compiler.frontend.node import MOVABLE, OnnxNode
+from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.compiler.frontend.window import Pads, Window, ceil_extension, pair, read_window
 from vdla.errors import ModelError
 
 
 def max_pool(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.image(0, MOVABLE)
+    x = node.image(0, ("float32", "float64", "int8", "uint8"))
     node.int_("storage_order", 0)  # the order of Indices, which is refused as an output
     window, (down, right) = pool_window(node, x)
     pads = extended(window.pads, down, right)
-    op = "max_pool2d" if x.dtype == "float32" else "qmax_pool2d"
+    op = "qmax_pool2d" if x.dtype in ("int8", "uint8") else "max_pool2d"
     return builder.emit(op, [x], kernel=window.kernel, strides=window.strides, pads=pads)
 
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from vdla.compiler.frontend.builder import GraphBuilder, Value
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.convolution import emit_conv2d
 from vdla.compiler.frontend.dense import product
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.values import Value
 from vdla.errors import ModelError
 
 INTEGER = ("int8", "uint8", "int32")
@@ -63,7 +64,7 @@ def dequantize(builder: GraphBuilder, node: OnnxNode, x: Value, inputs: tuple[in
 
     A constant scalar is what Pad or Clip takes for a number, so it becomes one.
     """
-    scale, zero_point = parameters(node, inputs, x.unsigned or x.dtype == "uint8", x.dtype)
+    scale, zero_point = parameters(node, inputs, x.dtype == "uint8", x.dtype)
     if scale.size == 1:
         scale, zero_point = scale.reshape(()), zero_point.ravel()[:1].reshape(())
     else:
@@ -76,13 +77,14 @@ def dequantize(builder: GraphBuilder, node: OnnxNode, x: Value, inputs: tuple[in
                 f"{node.op} with int32 data or with a zero point for each channel needs constant data", found=x.name
             )
         along = [-1 if scale.size > 1 and i == axis else 1 for i in range(len(x.shape))]
-        offset = 128 if x.dtype == "uint8" else 0
-        centred = x.constant.astype(np.float64) - offset - zero_point.reshape(along if zero_point.size > 1 else ())
+        data = builder.levels(x) if x.dtype == "uint8" else x
+        assert data.constant is not None
+        centred = data.constant.astype(np.float64) - zero_point.reshape(along if zero_point.size > 1 else ())
         value = centred * scale.astype(np.float64).reshape(along if scale.size > 1 else ())
         return builder.constant(value.astype(np.float32), builder.fresh(f"{x.name}.dequantized"))
     return builder.emit(
         "dequantize",
-        [x],
+        [replace(builder.levels(x), unsigned=False) if x.dtype == "uint8" else x],
         suffix=suffix,
         scale=as_attribute(scale),
         zero_point=int(zero_point.ravel()[0]),

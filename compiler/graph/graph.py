@@ -13,9 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from vdla.element_types import ELEMENT_TYPES, numpy_dtype
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
+    """dtype: a name of `vdla.element_types.ELEMENT_TYPES`, never "bipolar"."""
+
     shape: tuple[int, ...]
     dtype: str
 
@@ -25,7 +29,13 @@ class TensorType:
 
     @property
     def bytes(self) -> int:
-        return self.elements * np.dtype(self.dtype).itemsize
+        """Of an array of the host."""
+        return self.elements * ELEMENT_TYPES[self.dtype].item_bytes
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        """The dtype of arrays that hold the tensor."""
+        return numpy_dtype(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)

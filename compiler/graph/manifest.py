@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from vdla.archive import Reader, Writer
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.element_types import BIPOLAR, ELEMENT_TYPES
 from vdla.errors import RunError
-from vdla.isa.program_manifest import type_from
+
+TENSOR_TYPES = tuple(name for name, element in ELEMENT_TYPES.items() if element.kind != BIPOLAR)
 
 
 def graph_manifest(graph: Graph, constants: Sequence[str], writer: Writer) -> dict[str, Any]:
@@ -20,7 +24,7 @@ def graph_manifest(graph: Graph, constants: Sequence[str], writer: Writer) -> di
         "outputs": graph.outputs,
         "nodes": [_node_manifest(node) for node in graph.nodes],
         "tensors": {name: asdict(t) for name, t in graph.tensors.items()},
-        "constants": {name: writer.array(graph.constants[name]) for name in constants},
+        "constants": {name: writer.array(_stored(graph.constants[name])) for name in constants},
     }
 
 
@@ -37,12 +41,33 @@ def _node_manifest(node: Node) -> dict[str, Any]:
 
 def graph_from(m: Mapping[str, Any], reader: Reader) -> Graph:
     """The inverse of `graph_manifest`. Raises `RunError` where a tensor has no type, or a constant another."""
-    tensors = {name: TensorType(*type_from(t)) for name, t in m["tensors"].items()}
-    constants = {name: reader.array(k) for name, k in m["constants"].items()}
+    tensors = {name: _type_from(t) for name, t in m["tensors"].items()}
+    constants = {name: _restored(reader.array(k), tensors.get(name)) for name, k in m["constants"].items()}
     nodes = tuple(_node_from(node) for node in m["nodes"])
     graph = Graph(str(m["name"]), _names(m["inputs"]), _names(m["outputs"]), nodes, tensors, constants)
     _check_tensors(graph)
     return graph
+
+
+def _type_from(m: Mapping[str, Any]) -> TensorType:
+    """Raises `RunError` for what is no type of a tensor."""
+    shape, dtype = tuple(int(size) for size in m["shape"]), str(m["dtype"])
+    if any(size < 0 for size in shape) or dtype not in TENSOR_TYPES:
+        expected = f"one of {', '.join(TENSOR_TYPES)} and its shape"
+        raise RunError("not a tensor's type", found=f"{dtype}{list(shape)}", expected=expected)
+    return TensorType(shape, dtype)
+
+
+def _stored(value: np.ndarray) -> np.ndarray:
+    """NumPy's files know NumPy's own types: others are written as their bits."""
+    return value if ELEMENT_TYPES[str(value.dtype)].native else np.ascontiguousarray(value).view(f"uint{8 * value.itemsize}")
+
+
+def _restored(stored: np.ndarray, wanted: TensorType | None) -> np.ndarray:
+    """The inverse of `_stored`; arrays of another type are returned as they are."""
+    if wanted is None or ELEMENT_TYPES[wanted.dtype].native or str(stored.dtype) != f"uint{8 * wanted.numpy_dtype.itemsize}":
+        return stored
+    return stored.view(wanted.numpy_dtype)
 
 
 def _check_tensors(graph: Graph) -> None:

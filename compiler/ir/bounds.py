@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from vdla.compiler.ir.element_types import BOOL, INTEGERS, NARROW_INTEGERS
 from vdla.compiler.ir.nodes import COMPARISONS, LOGICAL, Binary, Call, Cast, Const, Expr, Select, Var
 from vdla.compiler.ir.traverse import children
+from vdla.element_types import ELEMENT_TYPES
 
 Interval = tuple[int, int]
 """Least and greatest value, both included."""
 
-FULL_RANGE: dict[str, Interval] = {
-    "bool": (0, 1),
-    "int8": (-(1 << 7), (1 << 7) - 1),
-    "uint8": (0, (1 << 8) - 1),
-    "int16": (-(1 << 15), (1 << 15) - 1),
-    "int32": (-(1 << 31), (1 << 31) - 1),
-    "int64": (-(1 << 63), (1 << 63) - 1),
-}
+FULL_RANGE: dict[str, Interval] = {name: ELEMENT_TYPES[name].range for name in (BOOL, *INTEGERS, *NARROW_INTEGERS)}
+"""The values of every dtype whose values are whole."""
 UNKNOWN: Interval = FULL_RANGE["int64"]
 
 
@@ -86,6 +82,19 @@ def floormod_bounds(a: Interval, b: Interval) -> Interval:
     return (0, b[1] - 1)
 
 
+def bit_and_bounds(a: Interval, b: Interval) -> Interval:
+    """At most an operand that has no sign; what it clears it brings below, so a lower bound is that of both signs."""
+    if a[0] >= 0 or b[0] >= 0:
+        return 0, min(x[1] for x in (a, b) if x[0] >= 0)
+    return bit_bounds(a, b)
+
+
+def bit_bounds(a: Interval, b: Interval) -> Interval:
+    """Of any operation on single bits: it leaves the width that both operands fit in."""
+    width = max(value.bit_length() if value >= 0 else (~value).bit_length() for x in (a, b) for value in x)
+    return (0 if a[0] >= 0 and b[0] >= 0 else -(1 << width), (1 << width) - 1)
+
+
 ARITHMETIC_BOUNDS: dict[str, Callable[[Interval, Interval], Interval]] = {
     "add": lambda a, b: (a[0] + b[0], a[1] + b[1]),
     "sub": lambda a, b: (a[0] - b[1], a[1] - b[0]),
@@ -97,6 +106,9 @@ ARITHMETIC_BOUNDS: dict[str, Callable[[Interval, Interval], Interval]] = {
     "max": lambda a, b: (max(a[0], b[0]), max(a[1], b[1])),
     "shl": lambda a, b: corners(lambda x, y: x << y, a, b),
     "shr": lambda a, b: corners(lambda x, y: x >> y, a, b),
+    "bit_and": bit_and_bounds,
+    "bit_or": bit_bounds,
+    "bit_xor": bit_bounds,
 }
 
 

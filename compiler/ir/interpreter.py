@@ -19,6 +19,8 @@ import numpy as np
 
 from vdla.compiler.ir import scalar_semantics
 from vdla.compiler.ir.bounds import FULL_RANGE, UNKNOWN, Interval, exact_bounds, representable
+from vdla.compiler.ir.element_types import BOOL, INTEGERS, NARROW, NARROW_FLOATS, NARROW_INTEGERS
+from vdla.compiler.ir.narrow_floats import narrow_float
 from vdla.compiler.ir.nodes import (
     Allocate,
     Binary,
@@ -42,10 +44,11 @@ from vdla.compiler.ir.nodes import (
 from vdla.compiler.ir.printer import print_head
 from vdla.compiler.ir.traverse import children
 from vdla.compiler.ir.vdla_intrinsic_semantics import VDLA_INTRINSICS, IntrinsicSemantics
+from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 from vdla.errors import CompileError, RunError
 
-POISON = {"int8": -85, "uint8": 171, "int16": -21555, "int32": -1431655765, "int64": -6148914691236517205}
-"""What undefined memory holds: 0xAB or 0xAA bytes; NaN in floats, true in bool."""
+POISON = {dtype: scalar_semantics.wrap(0xAAAAAAAAAAAAAAAB, dtype) for dtype in (*INTEGERS, *NARROW_INTEGERS)}
+"""What undefined memory holds: 0xAB, 0xAA …; NaN in floats that have one, true in bool."""
 
 NESTING_LIMIT = 12
 """Python allows 20 nested loops in one function; deeper ones continue in an inner function."""
@@ -109,7 +112,8 @@ def bind_arrays(func: Function, arrays: Arrays) -> dict[str, np.ndarray]:
 
 def new_array(buffer: Buffer) -> np.ndarray:
     """Undefined memory."""
-    return np.full(buffer.shape, POISON.get(buffer.dtype, np.nan if buffer.dtype != "bool" else True), buffer.dtype)
+    value = POISON.get(buffer.dtype, True if buffer.dtype == BOOL else np.nan)
+    return np.full(buffer.shape, value, numpy_dtype(buffer.dtype))
 
 
 def output_array(buffer: Buffer, initial: np.ndarray | None) -> np.ndarray:
@@ -182,6 +186,7 @@ class Writer:
         self.namespace = {
             **{name: getattr(scalar_semantics, name) for name in SCALAR_FUNCTIONS},
             **{f"call_{name}": f for name, f in scalar_semantics.FLOAT_CALLS.items()},
+            **{f"narrow_{name}": narrow_float(name) for name in NARROW_FLOATS},
             "out_of_range": out_of_range, "outside_domain": outside_domain, "new_array": new_array,
             "inf": float("inf"), "nan": float("nan"),
         }  # fmt: skip
@@ -207,7 +212,7 @@ class Writer:
     def stmt(self, stmt: Stmt, depth: int) -> list[str]:
         match stmt:
             case Store(buffer, indices, value):
-                return [f"{self.name(buffer)}[{self.offset(buffer, indices)}] = {self.expr(value)[0]}"]
+                return [f"{self.name(buffer)}[{self.offset(buffer, indices)}] = {encoded(self.expr(value)[0], buffer.dtype)}"]
             case For():
                 return self.loop(stmt, depth)
             case Seq(body):
@@ -287,7 +292,8 @@ class Writer:
         if isinstance(node, Var):
             return self.name(node), self.ranges[node]
         if isinstance(node, Load):
-            return f"{self.name(node.buffer)}[{self.offset(node.buffer, node.indices)}]", FULL_RANGE.get(node.dtype, UNKNOWN)
+            element = f"{self.name(node.buffer)}[{self.offset(node.buffer, node.indices)}]"
+            return decoded(element, node.dtype), FULL_RANGE.get(node.dtype, UNKNOWN)
         below = [self.expr(child) for child in children(node)]
         text = write_operation(node, [t for t, _ in below])
         if node.dtype not in FULL_RANGE:
@@ -297,15 +303,15 @@ class Writer:
 
 
 SCALAR_FUNCTIONS = (
-    "round_float32", "cast_to_integer", "cast_int64_to_float32", "shift_left", "shift_right", "divide", "minimum", "maximum",
-    "requantise", "rescale",
+    "round_float32", "cast_to_integer", "cast_to_float32", "shift_left", "shift_right", "divide", "minimum", "maximum",
+    "requantise", "rescale", "reinterpret", "wrap",
 )  # fmt: skip
 
 OPERATORS = {
     "add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "div": "divide({}, {})", "floordiv": "({} // {})",
     "floormod": "({} % {})", "min": "minimum({}, {})", "max": "maximum({}, {})",
     "lt": "({} < {})", "le": "({} <= {})", "gt": "({} > {})", "ge": "({} >= {})", "eq": "({} == {})", "ne": "({} != {})",
-    "and": "({} & {})", "or": "({} | {})",
+    "and": "({} & {})", "or": "({} | {})", "bit_and": "({} & {})", "bit_or": "({} | {})", "bit_xor": "({} ^ {})",
 }  # fmt: skip
 """As Python source. `and` and `or` evaluate both sides."""
 
@@ -316,7 +322,7 @@ def write_operation(node: Expr, below: list[str]) -> str:
         case Const(value, dtype):
             return write_constant(value, dtype)
         case Binary("shl" | "shr" as op):
-            bits = FULL_RANGE[node.dtype][1].bit_length() + (node.dtype != "uint8")
+            bits = ELEMENT_TYPES[node.dtype].bits
             return f"{'shift_left' if op == 'shl' else 'shift_right'}({below[0]}, {below[1]}, {bits})"
         case Binary(op):
             return OPERATORS[op].format(*below)
@@ -327,6 +333,8 @@ def write_operation(node: Expr, below: list[str]) -> str:
         case Call("requantise", _, _, attributes):
             limits = dict(attributes)
             return f"requantise({', '.join(below)}, {limits['low']}, {limits['high']})"
+        case Call("reinterpret", (value,), dtype):
+            return f"reinterpret({below[0]}, {value.dtype!r}, {dtype!r})"
         case Call("rescale"):
             return f"rescale({', '.join(below)})"
         case Call(op):
@@ -336,21 +344,38 @@ def write_operation(node: Expr, below: list[str]) -> str:
 
 
 def write_constant(value: int | float, dtype: str) -> str:
-    if dtype == "bool":
+    if dtype == BOOL:
         return repr(bool(value))
-    if dtype in FULL_RANGE:
-        return f"({int(value)})"
-    return f"({float(np.float32(value)) if dtype == 'float32' else float(value)!r})"
+    return f"({int(value) if dtype in FULL_RANGE else scalar_semantics.constant(value, dtype)!r})"
 
 
 def write_cast(text: str, source: str, target: str) -> str:
-    if target == "bool":
+    if target == BOOL:
         return f"({text} != 0)"
     if target in FULL_RANGE:
-        return f"int({text})" if source == "bool" else text if source in FULL_RANGE else f"cast_to_integer({text}, {target!r})"
-    if target == "float32" and source == "int64":
-        return f"cast_int64_to_float32({text})"
+        return f"int({text})" if source == BOOL else text if source in FULL_RANGE else f"cast_to_integer({text}, {target!r})"
+    if target in NARROW_FLOATS:
+        through_float32 = needs_rounding(Cast("float32", Var("", source))) and (source, target) != ("float64", "float16")
+        inner = write_cast(text, source, "float32")
+        return f"narrow_{target}.round({f'round_float32({inner})' if through_float32 else inner})"
+    if target == "float32" and source in ("int64", "uint64"):
+        return f"cast_to_float32({text})"
     return f"float({text})" if source in FULL_RANGE else text
+
+
+def decoded(element: str, dtype: str) -> str:
+    """The value of what a view holds. Of narrow types it holds the code; bits above those of the type mean nothing."""
+    if dtype not in NARROW:
+        return element
+    code = f"{element} & {(1 << ELEMENT_TYPES[dtype].bits) - 1}" if ELEMENT_TYPES[dtype].bits < 8 else element
+    return f"narrow_{dtype}.values[{code}]" if dtype in NARROW_FLOATS else f"wrap({code}, {dtype!r})"
+
+
+def encoded(value: str, dtype: str) -> str:
+    """What a view holds of a value."""
+    if dtype in NARROW_INTEGERS:
+        return f"{value} & {(1 << ELEMENT_TYPES[dtype].bits) - 1}"
+    return f"narrow_{dtype}.encode({value})" if dtype in NARROW_FLOATS else value
 
 
 def needs_rounding(node: Expr) -> bool:
@@ -358,10 +383,10 @@ def needs_rounding(node: Expr) -> bool:
     if node.dtype != "float32":
         return False
     match node:
-        case Const() | Select() | Binary("min" | "max"):
+        case Const() | Select() | Binary("min" | "max") | Call("reinterpret"):
             return False
         case Cast(_, value):
-            return value.dtype not in ("bool", "int8", "uint8", "int16", "float32")
+            return value.dtype in ("int32", "uint32", "int64", "uint64", "float64")
         case _:
             return True
 
@@ -375,8 +400,9 @@ def wrapped(text: str, dtype: str, interval: Interval) -> str:
 
 
 def view_of(buffer: Buffer, name: str) -> str:
-    """A flat view of an array: indexing it gives and takes Python numbers."""
-    return f"memoryview(array_{name}.reshape(-1))"
+    """A flat view of an array: indexing it gives and takes Python numbers, of narrow types their codes."""
+    storage = f".view('uint{8 * ELEMENT_TYPES[buffer.dtype].item_bytes}')" if buffer.dtype in NARROW else ""
+    return f"memoryview(array_{name}.reshape(-1){storage})"
 
 
 def indent(lines: Sequence[str], levels: int) -> Iterator[str]:

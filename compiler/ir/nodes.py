@@ -16,7 +16,7 @@ from functools import reduce
 Attributes = tuple[tuple[str, int | float | str], ...]
 """Sorted (key, value) pairs: an immutable mapping that compares structurally."""
 
-ARITHMETIC = ("add", "sub", "mul", "div", "floordiv", "floormod", "min", "max", "shl", "shr")
+ARITHMETIC = ("add", "sub", "mul", "div", "floordiv", "floormod", "min", "max", "shl", "shr", "bit_and", "bit_or", "bit_xor")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 LOGICAL = ("and", "or")
 CALLS = (
@@ -48,8 +48,10 @@ CALLS = (
     "abs",
     "requantise",
     "rescale",
+    "reinterpret",
 )
-"""Pure functions. requantise(acc, bias, scale; low, high) and rescale(acc, bias, scale) are those of vdla.isa.semantics."""
+"""Pure functions. requantise(acc, bias, scale; low, high) and rescale(acc, bias, scale) are those of vdla.isa.semantics.
+reinterpret takes the bits of a value as one of another dtype of the same width."""
 
 LOOP_KINDS = (
     "serial",
@@ -69,7 +71,7 @@ SCOPES = ("global", "local", "shared", "vdla.inp", "vdla.wgt", "vdla.acc")
 
 
 class Expr:
-    """A pure expression; `dtype` is "bool", "int8", "uint8", "int16", "int32", "int64", "float32" or "float64"."""
+    """A pure expression; `dtype` is one of `element_types.DTYPES`."""
 
     __slots__ = ()
     dtype: str
@@ -139,7 +141,10 @@ class Const(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Binary(Expr):
-    """`op` of ARITHMETIC, COMPARISONS or LOGICAL; both operands have one dtype. shr is arithmetic; div is float only."""
+    """`op` of ARITHMETIC, COMPARISONS or LOGICAL; both operands have one dtype. div is of floats only.
+
+    shr of a signed integer copies the sign, of an unsigned one brings in zeros.
+    """
 
     op: str
     a: Expr
@@ -152,7 +157,14 @@ class Binary(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Cast(Expr):
-    """C-like conversion: integers wrap, float → integer truncates."""
+    """Conversion as by astype of NumPy and ml_dtypes, defined everywhere.
+
+    Integer → integer wraps, anything → bool is "is not 0". Float → integer truncates; NaN is 0, and what is out of range is
+    the nearest bound, for targets of less than 32 bits that of int32, from where they wrap. Anything → float rounds to nearest,
+    ties to even; beyond the largest lies infinity, or NaN where the type has none, or its largest value if it has neither
+    (float4_e2m1fn, where NaN becomes 0). To a narrow float it goes by way of float32, but float64 → float16 at once. In
+    float8_e8m0fnu what is not positive is NaN, and ties go up.
+    """
 
     dtype: str
     value: Expr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from vdla.compiler.ir.element_types import DTYPES
 from vdla.compiler.ir.lexer import Token, error_at, tokens_of
 from vdla.compiler.ir.nodes import (
     ARITHMETIC,
@@ -35,7 +36,6 @@ from vdla.compiler.ir.nodes import (
 )
 from vdla.compiler.ir.printer import COMPARISON_LEVEL, INFIX
 from vdla.compiler.ir.token_reader import TokenReader
-from vdla.compiler.ir.verify_expressions import DTYPES
 
 OPERATIONS = {symbol: (op, level) for op, (symbol, level) in INFIX.items()}
 TIGHTEST = max(level for _, level in OPERATIONS.values())

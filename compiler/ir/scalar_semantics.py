@@ -7,12 +7,16 @@ Integers are two's complement and wrap. float32 results are those of float64 ari
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from ctypes import c_float
 
 import numpy as np
 
 from vdla.compiler.ir.bounds import FULL_RANGE
+from vdla.compiler.ir.element_types import BOOL, NARROW_FLOATS
+from vdla.compiler.ir.narrow_floats import narrow_float
+from vdla.element_types import ELEMENT_TYPES
 from vdla.isa.semantics import requantise as requantise_arrays
 from vdla.isa.semantics import rescale as rescale_arrays
 
@@ -29,13 +33,60 @@ def round_float32(value: float) -> float:
 
 
 def cast_to_integer(value: float, dtype: str) -> int:
-    """Truncates. What `dtype` cannot hold is undefined in the IR; here it wraps, and NaN and infinities give 0."""
-    return wrap(int(value), dtype) if math.isfinite(value) else 0
+    """Truncates. NaN is 0, what is out of range the nearest bound: of int32 for fewer bits, which wrap from there."""
+    if value != value:
+        return 0
+    low, high = FULL_RANGE[dtype if ELEMENT_TYPES[dtype].bits >= 32 else "int32"]
+    return wrap(high if value >= high else low if value <= low else int(value), dtype)
 
 
-def cast_int64_to_float32(value: int) -> float:
-    """Rounded once, not by way of float64."""
-    return float(np.int64(value).astype(np.float32))
+def cast_to_float32(value: int) -> float:
+    """A whole number rounded once, not by way of float64."""
+    return float(np.float32(np.uint64(value) if value >= 0 else np.int64(value)))
+
+
+def cast(value: float, source: str, target: str) -> float:
+    """`nodes.Cast` of one value: whole numbers as int, bools as bool, floats as float."""
+    if target == BOOL:
+        return value != 0
+    if target in FULL_RANGE:
+        return wrap(int(value), target) if source in FULL_RANGE else cast_to_integer(value, target)
+    if target == "float64" or source in NARROW_FLOATS and target == "float32":
+        return float(value)
+    if source == "float64" and target == "float16":
+        return narrow_float(target).round(value)
+    rounded = cast_to_float32(int(value)) if source in FULL_RANGE else round_float32(value)
+    return rounded if target == "float32" else narrow_float(target).round(rounded)
+
+
+def constant(value: float, dtype: str) -> float:
+    """The value of `Const(value, dtype)`: whole numbers wrapped and bools as int, floats rounded as float."""
+    if dtype in FULL_RANGE:
+        return int(value != 0) if dtype == BOOL else wrap(int(value), dtype)
+    return cast(float(value), "float64", dtype)
+
+
+def code_of(value: float, dtype: str) -> int:
+    """The bits of a value as an unsigned number; of 4 and 2 bits, those alone."""
+    if dtype in FULL_RANGE:
+        return int(value) & (1 << ELEMENT_TYPES[dtype].bits) - 1
+    if dtype in NARROW_FLOATS:
+        return narrow_float(dtype).encode(value)
+    return int.from_bytes(struct.pack("<f" if dtype == "float32" else "<d", value), "little")
+
+
+def value_of(code: int, dtype: str) -> float:
+    """The inverse of `code_of`."""
+    if dtype in FULL_RANGE:
+        return wrap(code, dtype)
+    if dtype in NARROW_FLOATS:
+        return narrow_float(dtype).values[code]
+    return struct.unpack(*(("<f", code.to_bytes(4, "little")) if dtype == "float32" else ("<d", code.to_bytes(8, "little"))))[0]
+
+
+def reinterpret(value: float, source: str, target: str) -> float:
+    """The bits of `value` as `target`. Which NaN a float holds is not defined, so neither are its bits."""
+    return value_of(code_of(value, source), target)
 
 
 def shift_left(a: int, b: int, bits: int) -> int:
@@ -44,7 +95,7 @@ def shift_left(a: int, b: int, bits: int) -> int:
 
 
 def shift_right(a: int, b: int, bits: int) -> int:
-    """Arithmetic, towards minus infinity; shift counts are taken modulo the width."""
+    """Towards minus infinity: arithmetic of signed, logical of unsigned numbers; shift counts are taken modulo the width."""
     return a >> (b & bits - 1)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from vdla.compiler.ir.bounds import bounds
+from vdla.compiler.ir.element_types import DTYPES, INTEGERS
 from vdla.compiler.ir.nodes import (
     ITERS,
     LOOP_KINDS,
@@ -26,7 +27,7 @@ from vdla.compiler.ir.nodes import (
 )
 from vdla.compiler.ir.printer import print_expr
 from vdla.compiler.ir.traverse import stmt_children, walk_stmt
-from vdla.compiler.ir.verify_expressions import DTYPES, INTEGERS, ExpressionChecker, Scope, leaves, variables
+from vdla.compiler.ir.verify_expressions import ExpressionChecker, Scope, leaves, variables
 
 TILE_DTYPES = {"vdla.inp": "int8", "vdla.wgt": "int8", "vdla.acc": "int32"}
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 
 from vdla.compiler.ir.bounds import FULL_RANGE, Interval, bounds
+from vdla.compiler.ir.element_types import BOOL, DTYPES, FLOATS, INTEGERS
 from vdla.compiler.ir.nodes import (
     ARITHMETIC,
     CALLS,
@@ -24,16 +26,15 @@ from vdla.compiler.ir.nodes import (
 )
 from vdla.compiler.ir.printer import print_expr, print_head
 from vdla.compiler.ir.traverse import children, walk_expr
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import CompileError
 
-INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
-FLOATS = ("float32", "float64")
-DTYPES = ("bool", *INTEGERS, *FLOATS)
 OPERANDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys((*ARITHMETIC, *COMPARISONS), (*INTEGERS, *FLOATS)),
-    **dict.fromkeys(("floordiv", "floormod", "shl", "shr"), INTEGERS),
+    **dict.fromkeys(("floordiv", "floormod", "shl", "shr", "bit_and", "bit_or", "bit_xor"), INTEGERS),
+    **dict.fromkeys(("min", "max"), (BOOL, *INTEGERS, *FLOATS)),
     **dict.fromkeys(("eq", "ne"), DTYPES),
-    **dict.fromkeys(LOGICAL, ("bool",)),
+    **dict.fromkeys(LOGICAL, (BOOL,)),
     "div": FLOATS,
 }
 """Binary operation → the dtypes it takes."""
@@ -165,11 +166,19 @@ class ExpressionChecker:
             raise self.error(f"number of arguments of {node.op}", stmt, len(node.args), str(count))
         if tuple(key for key, _ in node.attributes) != keys:
             raise self.error(f"attributes of {node.op}", stmt, [key for key, _ in node.attributes], ", ".join(keys) or "none")
+        if node.op == "reinterpret":
+            self.check_reinterpretation(node, stmt)
+            return
         allowed = ("int32",) if node.op in INT32_CALLS else (*INTEGERS, *FLOATS) if node.op == "abs" else FLOATS
         self.same_dtype(node.op, node.args, stmt)
         if node.args[0].dtype not in allowed or node.dtype != node.args[0].dtype:
             found = f"{node.args[0].dtype} to {node.dtype}"
             raise self.error(f"dtypes of {node.op}", stmt, found, "one of " + ", ".join(allowed) + ", the result's too")
+
+    def check_reinterpretation(self, node: Call, stmt: Stmt) -> None:
+        found = (node.args[0].dtype, node.dtype)
+        if BOOL in found or any(d not in DTYPES for d in found) or ELEMENT_TYPES[found[0]].bits != ELEMENT_TYPES[found[1]].bits:
+            raise self.error("dtypes of reinterpret", stmt, " to ".join(found), "two of one width, neither of them bool")
 
     def check_constant(self, value: int | float, dtype: str, stmt: Stmt) -> None:
         if dtype not in DTYPES:
@@ -178,6 +187,9 @@ class ExpressionChecker:
             low, high = FULL_RANGE[dtype]
             if value != value or not low <= value <= high or value != int(value):
                 raise self.error(f"a constant that {dtype} does not hold", stmt, value, f"a whole number in {low}..{high}")
+
+        if dtype == "float4_e2m1fn" and not isfinite(value):
+            raise self.error(f"a constant that {dtype} does not hold", stmt, value, "a finite number")
 
     def same_dtype(self, what: str, nodes: Sequence[Expr], stmt: Stmt) -> None:
         if len({n.dtype for n in nodes}) > 1:

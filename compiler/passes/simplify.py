@@ -8,6 +8,7 @@ from math import gcd, isfinite
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler import ir
+from vdla.compiler.ir.scalar_semantics import cast, constant
 from vdla.compiler.passes.affine import INDEX_DTYPES, LINEAR_OPS, Linear, Ranges, from_linear, linear_interval, to_linear
 
 EMPTY: frozenset[ir.Expr] = frozenset()
@@ -128,11 +129,11 @@ def fold(expr: ir.Expr) -> ir.Expr:
             if condition in (ir.TRUE, ir.FALSE):
                 return a if condition == ir.TRUE else b
             return a if a == b else expr
-        case ir.Cast(dtype, ir.Const(value, _)) if isfinite(value):
-            return ir.Const(convert(value, dtype), dtype)
+        case ir.Cast(dtype, ir.Const(value, source)) if isfinite(value):
+            return ir.Const(constant(cast(constant(value, source), source, dtype), dtype), dtype)
         case ir.Binary(op, ir.Const(x, dtype), ir.Const(y, _)):
             folded = fold_constants(op, x, y)
-            return expr if folded is None else ir.Const(convert(folded, expr.dtype), expr.dtype)
+            return expr if folded is None else ir.Const(constant(folded, expr.dtype), expr.dtype)
         case ir.Binary("add", a, ir.Const(0, _)) | ir.Binary("sub", a, ir.Const(0, _)) | ir.Binary("mul", a, ir.Const(1, _)):
             return a if is_integer(a.dtype) else expr
         case ir.Binary("add", ir.Const(0, _), a) | ir.Binary("mul", ir.Const(1, _), a):
@@ -153,17 +154,6 @@ def fold_constants(op: str, x: int | float, y: int | float) -> int | float | boo
     table = {"add": lambda: x + y, "sub": lambda: x - y, "mul": lambda: x * y, "floordiv": lambda: x // y,
              "floormod": lambda: x % y, "min": lambda: min(x, y), "max": lambda: max(x, y)}  # fmt: skip
     return table[op]() if op in table else None
-
-
-def convert(value: int | float, dtype: str) -> int | float:
-    """C-like conversion of a Python number."""
-    if dtype == "bool":
-        return int(bool(value))
-    if not is_integer(dtype):
-        return float(value)
-    bits = int(dtype.removeprefix("u").removeprefix("int"))
-    wrapped = int(value) & ((1 << bits) - 1)
-    return wrapped - (1 << bits) if dtype.startswith("int") and wrapped >> (bits - 1) else wrapped
 
 
 def simplify_function(func: ir.Function) -> ir.Function:

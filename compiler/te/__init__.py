@@ -39,6 +39,10 @@ from vdla.compiler.te.functions import (
     asinh,
     atan,
     atanh,
+    bit_and,
+    bit_not,
+    bit_or,
+    bit_xor,
     cast,
     ceil,
     clip,
@@ -59,6 +63,7 @@ from vdla.compiler.te.functions import (
     minimum,
     not_equal,
     power,
+    reinterpret,
     requantise,
     rescale,
     round_even,
@@ -90,9 +95,9 @@ from vdla.compiler.te.tensor import (
 
 __all__ = [
     "Part", "ReduceAxis", "Reduction", "Scan", "ScanAxis", "State", "Tensor", "TupleReduction", "TupleStage", "absolute",
-    "acos", "acosh", "asin", "asinh", "atan", "atanh", "cast", "ceil", "clip", "compute", "const", "cos", "cosh",
-    "create_function", "equal", "erf", "exp", "expm1", "floor", "fmod", "highest", "log", "log1p", "logical_and",
-    "logical_or", "lowest", "max", "maximum", "min", "minimum", "not_equal", "placeholder", "power", "prod", "reduce_axis",
-    "reduce_tuple", "reduction", "requantise", "rescale", "round_even", "rsqrt", "scan", "scan_axis", "select", "shift_left",
-    "shift_right", "sigmoid", "sin", "sinh", "sqrt", "sum", "tan", "tanh",
+    "acos", "acosh", "asin", "asinh", "atan", "atanh", "bit_and", "bit_not", "bit_or", "bit_xor", "cast", "ceil", "clip",
+    "compute", "const", "cos", "cosh", "create_function", "equal", "erf", "exp", "expm1", "floor", "fmod", "highest", "log",
+    "log1p", "logical_and", "logical_or", "lowest", "max", "maximum", "min", "minimum", "not_equal", "placeholder", "power",
+    "prod", "reduce_axis", "reduce_tuple", "reduction", "reinterpret", "requantise", "rescale", "round_even", "rsqrt", "scan",
+    "scan_axis", "select", "shift_left", "shift_right", "sigmoid", "sin", "sinh", "sqrt", "sum", "tan", "tanh",
 ]  # fmt: skip

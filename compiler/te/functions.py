@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import reduce
 
 from vdla.compiler import ir
-from vdla.compiler.te.tensor import DTYPES
+from vdla.compiler.ir.element_types import DTYPES, FLOATS
+from vdla.element_types import BOOL, ELEMENT_TYPES
 from vdla.errors import CompileError
 
 
@@ -15,7 +16,7 @@ def const(value: int | float, dtype: str) -> ir.Const:
 
 
 def cast(value: ir.Scalar, dtype: str) -> ir.Expr:
-    """C-like conversion: integers wrap, float → integer truncates."""
+    """Conversion as by NumPy's and ml_dtypes' astype; `vdla.compiler.ir.nodes.Cast` says what lies outside a range."""
     if dtype not in DTYPES:
         raise CompileError("cast to an unknown dtype", found=dtype, expected="one of " + ", ".join(DTYPES))
     return value.astype(dtype) if isinstance(value, ir.Expr) else ir.Const(value, dtype)
@@ -47,8 +48,35 @@ def shift_left(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
 
 
 def shift_right(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
-    """Arithmetic, towards minus infinity."""
+    """Towards minus infinity: the sign is copied; zeros come into an unsigned number."""
     return ir.binary("shr", a, b)
+
+
+def bit_and(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
+    return ir.binary("bit_and", a, b)
+
+
+def bit_or(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
+    return ir.binary("bit_or", a, b)
+
+
+def bit_xor(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
+    return ir.binary("bit_xor", a, b)
+
+
+def bit_not(a: ir.Expr) -> ir.Expr:
+    """Every bit of an integer inverted."""
+    low, high = ELEMENT_TYPES[a.dtype].range
+    return bit_xor(a, high if low == 0 else -1)
+
+
+def reinterpret(x: ir.Expr, dtype: str) -> ir.Expr:
+    """The bits of x as a value of another dtype of the same width; neither may be bool."""
+    known = x.dtype in ELEMENT_TYPES and dtype in DTYPES and BOOL not in (x.dtype, dtype)
+    if not known or ELEMENT_TYPES[x.dtype].bits != ELEMENT_TYPES[dtype].bits:
+        expected = "a dtype of the same width, not bool"
+        raise CompileError(f"the bits of {x.dtype} as another dtype", found=dtype, expected=expected)
+    return x if x.dtype == dtype else ir.Call("reinterpret", (x,), dtype)
 
 
 def equal(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
@@ -122,7 +150,7 @@ def rescale(acc: ir.Expr, bias: ir.Expr, scale: ir.Expr) -> ir.Expr:
 
 def float_call(op: str, *args: ir.Expr) -> ir.Call:
     for x in args:
-        if not isinstance(x, ir.Expr) or x.dtype not in ("float32", "float64"):
+        if not isinstance(x, ir.Expr) or x.dtype not in FLOATS:
             found = x.dtype if isinstance(x, ir.Expr) else x
             raise CompileError(
                 f"{op} of what is no float", found=found, expected="float32 or float64", hint='te.cast(x, "float32")'

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from vdla.compiler.ir.bounds import FULL_RANGE
+from vdla.compiler.ir.element_types import BOOL, FLOATS, INTEGERS
 from vdla.compiler.ir.nodes import Const, Expr, Scalar, Var
 from vdla.compiler.ir.traverse import walk_expr
-from vdla.compiler.te.tensor import INTEGERS, ReduceAxis, Reduction, TupleReduction
+from vdla.compiler.te.tensor import ReduceAxis, Reduction, TupleReduction
 from vdla.errors import CompileError
 
 Axes = ReduceAxis | Sequence[ReduceAxis]
@@ -36,12 +38,13 @@ def min(value: Expr, axes: Axes, identity: int | float | None = None) -> Reducti
 def reduction(op: str, value: Expr, axes: Axes, identity: int | float) -> Reduction:
     """Fold `value` with the commutative `op` ("add", "mul", "min" or "max") over `axes`, outermost first."""
     listed = checked_axes(op, axes)
-    if not isinstance(value, Expr) or value.dtype == "bool":
+    kinds = (*INTEGERS, *FLOATS, *([BOOL] if op in ("min", "max") else []))
+    if not isinstance(value, Expr) or value.dtype not in kinds:
         found = value.dtype if isinstance(value, Expr) else value
         raise CompileError(
             f"the {op} reduction of what is no number", found=found, expected="an integer or float expression", hint="te.cast"
         )
-    whole = value.dtype in INTEGERS
+    whole = value.dtype in FULL_RANGE
     return Reduction(op, value, listed, Const(int(identity) if whole else float(identity), value.dtype))
 
 
@@ -95,7 +98,7 @@ def identity_of(start: Scalar, value: Expr) -> Const:
             expected = f"a number, or a constant of {value.dtype}"
             raise CompileError("an identity of a tuple reduction", found=start, expected=expected)
         return start
-    return Const(int(start) if value.dtype in INTEGERS or value.dtype == "bool" else float(start), value.dtype)
+    return Const(int(start) if value.dtype in FULL_RANGE else float(start), value.dtype)
 
 
 def store_order(reduction: TupleReduction) -> tuple[int, ...]:
@@ -124,13 +127,9 @@ def store_order(reduction: TupleReduction) -> tuple[int, ...]:
 
 def lowest(dtype: str) -> int | float:
     """The least value of `dtype`."""
-    if dtype not in INTEGERS:
-        return -math.inf
-    return 0 if dtype == "uint8" else -(1 << int(dtype[3:]) - 1)
+    return FULL_RANGE[dtype][0] if dtype in FULL_RANGE else -math.inf
 
 
 def highest(dtype: str) -> int | float:
     """The greatest value of `dtype`."""
-    if dtype not in INTEGERS:
-        return math.inf
-    return 255 if dtype == "uint8" else (1 << int(dtype[3:]) - 1) - 1
+    return FULL_RANGE[dtype][1] if dtype in FULL_RANGE else math.inf

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from vdla.compiler import ir
-from vdla.compiler.te.tensor import INTEGERS, Part, ScanAxis, Tensor, check_shape, compute, loaded_tensors, walk_all
+from vdla.compiler.ir.element_types import INTEGERS
+from vdla.compiler.te.tensor import Part, ScanAxis, Tensor, check_shape, compute, loaded_tensors, walk_all
 from vdla.errors import CompileError
 
 Place = Callable[..., Sequence[ir.Scalar]]

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol, overload
 
 from vdla.compiler import ir
+from vdla.compiler.ir.element_types import DTYPES, INTEGERS
 from vdla.errors import CompileError
-
-DTYPES = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")
-INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

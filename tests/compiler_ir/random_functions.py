@@ -16,10 +16,14 @@ import numpy as np
 
 from vdla.compiler import te
 from vdla.compiler.ir import Expr, Function
+from vdla.compiler.ir.element_types import NARROW
+from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 from vdla.isa.semantics import pack_scale
 
 SCALE_WORD = int(pack_scale(np.array(90_001), np.array(17), np.array(-3)))
 DTYPES = ("int8", "int32", "float32")
+RARER = ("uint8", "uint32", "int64", "uint64", "int16", "uint16", *NARROW)
+"""Drawn one time in four. Of narrow types elements move, and are widened."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,17 @@ def used_inputs(inputs: list[te.Tensor], outputs: list[te.Tensor]) -> list[te.Te
 def random_array(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     if dtype == "float32":
         return rng.standard_normal(shape).astype(np.float32)
+    if ELEMENT_TYPES[dtype].is_float:
+        return rng.standard_normal(shape).astype(np.float32).astype(numpy_dtype(dtype))
+    if dtype in NARROW:
+        return rng.integers(*ELEMENT_TYPES[dtype].range, shape, "int8", endpoint=True).astype(numpy_dtype(dtype))
     limits = np.iinfo(dtype)
     return rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
 
 
 def random_input(rng: np.random.Generator, name: str) -> te.Tensor:
     shape = tuple(int(n) for n in rng.integers(1, 7, rng.integers(1, 4)))
-    return te.placeholder(shape, str(rng.choice(DTYPES)), name)
+    return te.placeholder(shape, str(rng.choice(RARER if rng.random() < 0.25 else DTYPES)), name)
 
 
 def random_stage(rng: np.random.Generator, tensors: list[te.Tensor], name: str) -> te.Tensor:
@@ -73,14 +81,22 @@ def random_stage(rng: np.random.Generator, tensors: list[te.Tensor], name: str) 
     source = tensors[int(rng.integers(max(0, len(tensors) - 3), len(tensors)))]
     if not source.shape:  # all of a tensor reduced away
         return elementwise(rng, source, tensors, name)
+    if source.dtype in NARROW:
+        kinds = (pad, transpose, widen, widen)
     return kinds[int(rng.integers(len(kinds)))](rng, source, tensors, name)
+
+
+def widen(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """A narrow type as one that has arithmetic."""
+    wide = "float32" if ELEMENT_TYPES[x.dtype].is_float else "int32"
+    return te.compute(x.shape, lambda *i: te.cast(x[i], wide), name)
 
 
 def pad(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
     """One dimension grows by 1 or 2 at either end."""
     axis, before, after = int(rng.integers(len(x.shape))), int(rng.integers(1, 3)), int(rng.integers(1, 3))
     shape = tuple(n + (before + after if d == axis else 0) for d, n in enumerate(x.shape))
-    value = 0 if rng.random() < 0.7 else -1
+    value = 0 if rng.random() < 0.7 or not ELEMENT_TYPES[x.dtype].signed else -1
 
     def element(*i: Expr) -> Expr:
         inside = te.logical_and(i[axis] >= before, i[axis] < before + x.shape[axis])
@@ -107,7 +123,7 @@ def elementwise(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor]
             lambda v: te.maximum(v, 0),
             lambda v: te.shift_right(v, 2),
             lambda v: te.shift_left(v, 3) - 5,
-            lambda v: te.clip(v, -7, 100),
+            lambda v: te.clip(v, -7 if ELEMENT_TYPES[x.dtype].signed else 7, 100),
             lambda v: te.select(te.equal(v % 3, 0), v // 3, v * 2),
             lambda v: te.cast(v, "int32") * 77,
             lambda v: te.cast(v, "int8"),

@@ -12,7 +12,7 @@ from random_functions import random_case
 from vdla.compiler import ir
 from vdla.errors import CompileError, RunError
 
-INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 FLOATS = ("float32", "float64")
 RNG = np.random.default_rng(7)
 
@@ -104,7 +104,8 @@ def test_casts(source: str, target: str) -> None:
 
 def test_a_float_beyond_the_range_casts_without_a_fault() -> None:
     values = np.array([np.nan, np.inf, -np.inf, 300.7, -300.7], np.float32)
-    np.testing.assert_array_equal(evaluate(lambda x: ir.Cast("int8", x), values), [0, 0, 0, 44, -44])
+    np.testing.assert_array_equal(evaluate(lambda x: ir.Cast("int8", x), values), [0, -1, 0, 44, -44])
+    np.testing.assert_array_equal(evaluate(lambda x: ir.Cast("int64", x), values), [0, 2**63 - 1, -(2**63), 300, -300])
 
 
 CALLS = {

@@ -187,7 +187,7 @@ HEAD = "function f(x: int8[4]) -> (y: int8[4]):\n"
 ERRORS = {
     "def f():": "line 1, column 1: syntax; found 'def'; expected 'function'",
     "function f(x: int8[4]) (y: int8[4]):": "line 1, column 24: syntax; found '('; expected '->'",
-    "function f(x: int9[4]) -> ():": "line 1, column 15: dtype; found 'int9'; expected one of bool, int8",
+    "function f(x: int9[4]) -> ():": "line 1, column 15: dtype; found 'int9'; expected one of bool, int64",
     "function f(x: int8[4.5]) -> ():": "line 1, column 20: syntax; found '4.5'; expected a whole number",
     "function f(x: int8[4] in ram) -> ():": "line 1, column 26: scope; found 'ram'; expected one of global, local",
     "function f(x: int8[4], x: int8[4]) -> ():": "line 1, column 24: two parameters of one name; found 'x'",
@@ -204,7 +204,7 @@ ERRORS = {
     HEAD + "    y[0] = x[0] +": "line 2, column 18: syntax; found 'the end of the line'; expected an expression",
     HEAD + "    y[0] = (x[0]": "line 2, column 17: syntax; found 'the end of the line'; expected ')'",
     HEAD + "    y[0 = x[0]": "line 2, column 9: syntax; found '='; expected ',' or ']'",
-    HEAD + "    y[0] = gamma(x[0])": "line 2, column 12: unknown function; found 'gamma'; expected one of min, max, exp",
+    HEAD + "    y[0] = gamma(x[0])": "line 2, column 12: unknown function; found 'gamma'; expected one of min, max, bit_and",
     HEAD + "    y[0] = min(x[0])": "line 2, column 12: number of arguments; found '1'; expected 2",
     HEAD + "    y[0] = 1 < 2 < 3": "line 2, column 18: syntax; found '<'; expected the end of the line",
     HEAD + "    y[0] = x[0] ?": "line 2, column 17: unreadable text; found '?'; expected a name, number, string or symbol",

@@ -118,8 +118,8 @@ BROKEN: dict[str, tuple[ir.Function, str]] = {
         "function f, at `y[i, j] = int8(0.5)`: a constant that int8 does not hold; found 0.5",
     ),
     "cast to nowhere": (
-        nest(store(ir.Cast("int4", LOAD))),
-        "function f, at `y[i, j] = cast(int4, x[i, j])`: dtype of a cast; found 'int4'",
+        nest(store(ir.Cast("int3", LOAD))),
+        "function f, at `y[i, j] = cast(int3, x[i, j])`: dtype of a cast; found 'int3'",
     ),
     "select condition": (
         nest(store(ir.Select(I, LOAD, LOAD))),
@@ -185,8 +185,8 @@ BROKEN: dict[str, tuple[ir.Function, str]] = {
         "function f, at `allocate t: int8[2, 0]`: shape of buffer t; found [2, 0]",
     ),
     "unknown buffer dtype": (
-        function(ir.Allocate(ir.Buffer("t", (2,), "int4"), ir.Seq(()))),
-        "function f, at `allocate t: int4[2]`: dtype of buffer t; found 'int4'",
+        function(ir.Allocate(ir.Buffer("t", (2,), "int3"), ir.Seq(()))),
+        "function f, at `allocate t: int3[2]`: dtype of buffer t; found 'int3'",
     ),
     "no tile": (
         function(ir.Allocate(ir.Buffer("t", (16,), "int8", "vdla.inp"), ir.Seq(()))),

@@ -185,8 +185,8 @@ ERRORS = {
         "placeholder p: dimension 0 is not a positive whole number; found [-1]; expected extents of 1 or more",
     ),
     "unknown dtype": (
-        lambda: te.placeholder((1,), "bfloat16", "p"),
-        "placeholder p: unknown dtype; found 'bfloat16'; expected one of bool, int8",
+        lambda: te.placeholder((1,), "bfloat15", "p"),
+        "placeholder p: unknown dtype; found 'bfloat15'; expected one of bool, int64",
     ),
     "wrong arity": (
         lambda: te.compute((4, 4), lambda i: X[i, i], "s"),
@@ -228,7 +228,7 @@ ERRORS = {
         lambda: te.compute((4,), lambda i: te.requantise(X[i, i], i, i, -128, 127), "s"),
         "stage s: the operands of requantise; found ['int8', 'int32', 'int32']; expected int32 each",
     ),
-    "cast": (lambda: te.cast(1, "int4"), "cast to an unknown dtype; found 'int4'"),
+    "cast": (lambda: te.cast(1, "int3"), "cast to an unknown dtype; found 'int3'"),
     "no tensor": (
         lambda: te.compute((4,), lambda i: None, "s"),
         "stage s: the function gives no expression; found 'None'; expected an expression, a reduction or a number",

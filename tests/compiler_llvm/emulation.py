@@ -18,6 +18,7 @@ import numpy as np
 from vdla.compiler.backends.llvm import Target, emit_object
 from vdla.compiler.backends.llvm.kernel import symbol_name
 from vdla.compiler.ir.nodes import Function
+from vdla.element_types import numpy_dtype
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ static void done(FILE *out, const char *name, unsigned char *data, size_t bytes)
 def _caller(func: Function) -> str:
     """C that reads a kernel's inputs, calls it and writes its outputs."""
     symbol, inputs = symbol_name(func), len(func.params) - func.output_count
-    sizes = [int(np.prod(p.shape)) * np.dtype(p.dtype).itemsize for p in func.params]
+    sizes = [int(np.prod(p.shape)) * numpy_dtype(p.dtype).itemsize for p in func.params]
     arrays = [f"array({'in' if i < inputs else 'NULL'}, {size})" for i, size in enumerate(sizes)]
     ends = [f'    done({"NULL" if i < inputs else "out"}, "{symbol}", p[{i}], {size});\n' for i, size in enumerate(sizes)]
     return (
@@ -124,7 +125,7 @@ def _outputs(functions: Mapping[str, Function], data: bytes) -> dict[str, list[n
         found[name] = []
         for p in func.params[len(func.params) - func.output_count :]:
             count = int(np.prod(p.shape))
-            found[name].append(np.frombuffer(data, p.dtype, count, offset).reshape(p.shape))
-            offset += count * np.dtype(p.dtype).itemsize
+            found[name].append(np.frombuffer(data, numpy_dtype(p.dtype), count, offset).reshape(p.shape))
+            offset += count * numpy_dtype(p.dtype).itemsize
     assert offset == len(data)
     return found

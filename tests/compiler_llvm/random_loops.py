@@ -7,9 +7,12 @@ import random
 import numpy as np
 
 from vdla.compiler import ir
+from vdla.compiler.ir.element_types import INTEGERS, NARROW, NARROW_FLOATS
+from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 
 KINDS = ("serial", "serial", "vectorized", "vectorized", "unrolled", "parallel")
-INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
+EXACT = ("bool", *INTEGERS, *NARROW)
+"""Types in which machine code must agree bit for bit."""
 
 
 class LoopMaker:
@@ -55,7 +58,7 @@ class LoopMaker:
             guard = element[-1] < target.shape[-1] if target.shape[-1] % factor else None
         variables = [v for v, _ in loops]
         body: ir.Stmt = ir.Store(target, tuple(element), self.expr(target.dtype, variables, sources, 3))
-        if r.random() < 0.4 and target.dtype != "bool":
+        if r.random() < 0.4 and target.dtype not in ("bool", *NARROW):
             k, extent = ir.Var(self.name("k")), r.choice((1, 3, 8))
             total = ir.Binary("add", ir.Load(target, tuple(element)), self.expr(target.dtype, [*variables, k], sources, 2))
             kind = r.choice(("serial", "unrolled"))
@@ -73,8 +76,13 @@ class LoopMaker:
         if dtype == "bool":
             return ir.Binary(r.choice(("and", "or")), operand(), operand())
         choice = r.random()
+        if dtype in NARROW:  # neither arithmetic nor order
+            if choice < 0.5:
+                return ir.Select(self.condition(variables, sources, depth - 1), operand(), operand())
+            return ir.Cast(dtype, self.expr(r.choice(self.dtypes), variables, sources, depth - 1))
         if choice < 0.5:
-            ops = ("add", "sub", "mul", "min", "max") + (("shl", "shr") if dtype in INTEGERS else ())
+            bits = ("shl", "shr", "bit_and", "bit_or", "bit_xor")
+            ops = ("add", "sub", "mul", "min", "max") + (bits if dtype in INTEGERS else ())
             return ir.Binary(r.choice(ops), operand(), operand())
         if choice < 0.6 and dtype in INTEGERS:
             return ir.Binary(r.choice(("floordiv", "floormod")), operand(), ir.Const(r.choice((1, 2, 3, 7, 16)), dtype))
@@ -82,7 +90,7 @@ class LoopMaker:
             return ir.Select(self.condition(variables, sources, depth - 1), operand(), operand())
         if choice < 0.85:
             other = r.choice([d for d in self.dtypes if d != "bool"])
-            if dtype in INTEGERS and other not in INTEGERS:
+            if dtype in INTEGERS and other not in EXACT:
                 return operand()
             return ir.Cast(dtype, self.expr(other, variables, sources, depth - 1))
         if dtype == "int32" and r.random() < 0.5:
@@ -97,6 +105,10 @@ class LoopMaker:
         r = self.random
         if r.random() < 0.5:
             return ir.Binary(r.choice(("lt", "le", "gt", "ge", "eq", "ne")), self.index(variables), ir.Const(r.randrange(12)))
+        if r.random() < 0.2 and (narrow := [d for d in self.dtypes if d in NARROW]):
+            dtype = r.choice(narrow)
+            sides = (self.expr(dtype, variables, sources, depth), ir.Const(r.randrange(2), dtype))
+            return ir.Binary(r.choice(("eq", "ne")), *sides)
         dtype = r.choice([d for d in self.dtypes if d in INTEGERS] or ["int32"])
         return ir.Binary(
             r.choice(("lt", "ge", "eq", "ne")), self.expr(dtype, variables, sources, depth), ir.Const(r.randrange(5), dtype)
@@ -123,20 +135,23 @@ class LoopMaker:
                     buffer, tuple(ir.Binary("floormod", i, ir.Const(n)) for i, n in zip(indices, buffer.shape, strict=True))
                 )
             inside = ir.all_of([c for i, n in zip(indices, buffer.shape, strict=True) for c in (i >= 0, i < n)])
-            return ir.Select(inside, ir.Load(buffer, indices), ir.Const(r.randrange(5), dtype))
+            return ir.Select(inside, ir.Load(buffer, indices), ir.Const(r.randrange(2 if dtype in NARROW else 5), dtype))
         if r.random() < 0.3:
             return ir.Cast(dtype, r.choice(variables)) if dtype != "int32" else r.choice(variables)
-        return ir.Const(
-            r.randrange(2) if dtype == "bool" else r.randrange(-3, 9) if dtype != "uint8" else r.randrange(9), dtype
-        )
+        if dtype in NARROW:
+            return ir.Const(r.randrange(2), dtype)
+        return ir.Const(r.randrange(2) if dtype == "bool" else r.randrange(-3 if ELEMENT_TYPES[dtype].signed else 0, 9), dtype)
 
 
 def random_inputs(func: ir.Function, seed: int) -> list[np.ndarray]:
-    """Arrays for the inputs: all of an integer's range, floats of moderate size."""
+    """Arrays for the inputs: all of an integer's or a narrow type's range, other floats of moderate size."""
     rng = np.random.default_rng(seed)
     arrays = []
     for p in func.params[:-1]:
-        if p.dtype.startswith("float"):
+        if p.dtype in NARROW:
+            bits = rng.integers(0, 1 << ELEMENT_TYPES[p.dtype].bits, p.shape)
+            arrays.append(bits.astype(f"uint{8 * ELEMENT_TYPES[p.dtype].item_bytes}").view(numpy_dtype(p.dtype)))
+        elif p.dtype.startswith("float"):
             arrays.append((rng.standard_normal(p.shape) * 3).astype(p.dtype))
         elif p.dtype == "bool":
             arrays.append(rng.integers(0, 2, p.shape).astype(bool))
@@ -144,3 +159,8 @@ def random_inputs(func: ir.Function, seed: int) -> list[np.ndarray]:
             limits = np.iinfo(p.dtype)
             arrays.append(rng.integers(limits.min, limits.max, p.shape, p.dtype, endpoint=True))
     return arrays
+
+
+def comparable(array: np.ndarray) -> np.ndarray:
+    """Values that can be compared for equality: which NaN a narrow float holds does not matter."""
+    return array.astype(np.float64) if str(array.dtype) in NARROW_FLOATS else array

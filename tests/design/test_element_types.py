@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
 
 from vdla.design_file import load_design, shipped_designs
-from vdla.element_types import BIPOLAR, BOOL, ELEMENT_TYPES, FLOAT
+from vdla.element_types import BIPOLAR, BOOL, ELEMENT_TYPES, FLOAT, numpy_dtype
+from vdla.errors import RunError
 from vdla.isa.definition import Scratchpad, element_type, tile_bytes
 
 NATIVE = [name for name, element in ELEMENT_TYPES.items() if element.native]
@@ -24,6 +27,7 @@ def test_native_types_are_numpys(name: str) -> None:
     assert element.bits == 8 * dtype.itemsize
     assert element.is_float == (dtype.kind == "f")
     assert element.is_integer == (dtype.kind in "iu")
+    assert str(numpy_dtype(name)) == name and numpy_dtype(name) == dtype and dtype.itemsize == element.item_bytes
     assert element.signed == (dtype.kind in "if")
     if element.is_integer:
         assert element.range == (np.iinfo(dtype).min, np.iinfo(dtype).max)
@@ -35,7 +39,7 @@ def test_other_types_are_those_of_ml_dtypes(name: str) -> None:
     element, dtype = ELEMENT_TYPES[name], np.dtype(getattr(ml_dtypes, name))
     if element.is_float:
         assert element.bits == ml_dtypes.finfo(dtype).bits
-        assert element.storage == f"uint{element.bits}"
+        assert element.storage == f"uint{8 * element.item_bytes}"
         with pytest.raises(ValueError, match="is a float"):
             _ = element.range
     else:
@@ -43,6 +47,21 @@ def test_other_types_are_those_of_ml_dtypes(name: str) -> None:
         assert (element.bits, element.range) == (info.bits, (int(info.min), int(info.max)))
         assert np.iinfo(element.storage).min <= info.min and info.max <= np.iinfo(element.storage).max
     assert element.signed == (dtype.type(-1).astype(np.float32) == -1 if element.kind == FLOAT else info.min < 0)
+
+
+def test_numpy_has_no_other_types_of_tensors() -> None:
+    assert [str(numpy_dtype(name)) for name in NATIVE] == NATIVE
+    for name in ("bipolar", "float128", "string"):
+        with pytest.raises(ValueError, match=name):
+            numpy_dtype(name)
+
+
+def test_without_ml_dtypes_its_types_are_refused_and_numpys_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    numpy_dtype.cache_clear()
+    assert numpy_dtype("int8") == np.int8
+    with pytest.raises(RunError, match="bfloat16.*ml_dtypes"):
+        numpy_dtype("bfloat16")
 
 
 def test_types_of_few_values() -> None:

@@ -12,7 +12,7 @@ from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.canonicalise import RULES, canonicalise
 from vdla.compiler.graph.fold_affine import fold_affine
 from vdla.compiler.graph.fold_constants import fold_constants
-from vdla.compiler.graph.graph import Graph
+from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.pipeline import PASSES, optimise
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.rewrite import eliminate_dead, joined
@@ -201,13 +201,16 @@ def test_merged_nodes_name_all_their_sources() -> None:
 
 
 def test_constants_fold() -> None:
+    """Those of the model while it is imported; here what passes leave."""
     nodes = [node("Relu", "c4", "r"), node("Softmax", "r", "s", axis=0), node("Add", "x s")]
     graph = check(nodes, fold_constants, ["add"])
     assert set(graph.constants) == {"s"}
+    constant = Graph("g", (), ("y",), (Node("a", "relu", ("c",), ("m",)), Node("b", "relu", ("m",), ("y",))), *relus_of_c())
+    assert [n.name for n in fold_constants(constant).nodes] == ["b"]  # the producer of an output stays
 
 
-def test_constant_outputs_and_dequantised_weights_do_not_fold() -> None:
-    check([node("Relu", "c4")], fold_constants, ["relu"])
+def relus_of_c() -> tuple[dict[str, TensorType], dict[str, np.ndarray]]:
+    return dict.fromkeys(("c", "m", "y"), TensorType((3,), "float32")), {"c": random(3)}
 
 
 def test_dead_nodes_go() -> None:

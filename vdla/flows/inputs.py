@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vdla.compiler.graph.graph import TensorType
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError, RunError, VdlaError
 from vdla.files import reason
 from vdla.runtime.module import check_inputs
@@ -99,11 +100,11 @@ def generated_inputs(types: Mapping[str, TensorType], seed: int) -> Inputs:
     random = np.random.default_rng(seed)
     inputs: Inputs = {}
     for name, t in types.items():
-        if np.issubdtype(np.dtype(t.dtype), np.floating):
-            inputs[name] = random.standard_normal(t.shape).astype(t.dtype)
+        element = ELEMENT_TYPES[t.dtype]
+        if element.is_float:
+            inputs[name] = random.standard_normal(t.shape).astype(t.numpy_dtype)
         elif t.dtype == "bool":
             inputs[name] = random.integers(0, 2, t.shape).astype(bool)
         else:
-            limits = np.iinfo(t.dtype)
-            inputs[name] = random.integers(limits.min, limits.max, t.shape, t.dtype, endpoint=True)
+            inputs[name] = random.integers(*element.range, t.shape, element.storage, endpoint=True).astype(t.numpy_dtype)
     return inputs

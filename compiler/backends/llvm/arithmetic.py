@@ -14,6 +14,8 @@ from llvmlite.ir import IRBuilder as Builder
 from llvmlite.ir import Value
 
 from vdla.compiler.backends.llvm.types import I1, I32, KINDS, SCALARS, constant, intrinsic_suffix, lanes_of, with_lanes
+from vdla.compiler.ir.element_types import NARROW_INTEGERS
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import CompileError
 
 FAST = ("contract", "reassoc", "nsz")
@@ -97,6 +99,15 @@ BINARY: dict[tuple[str, str], Callable[[Builder, Value, Value], Value]] = {
     ("max", "float"): lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), x, y),
     ("and", "bool"): lambda b, x, y: b.and_(x, y),
     ("or", "bool"): lambda b, x, y: b.or_(x, y),
+    **{
+        (op, kind): combine
+        for kind in ("int", "unsigned")
+        for op, combine in (
+            ("bit_and", lambda b, x, y: b.and_(x, y)),
+            ("bit_or", lambda b, x, y: b.or_(x, y)),
+            ("bit_xor", lambda b, x, y: b.xor(x, y)),
+        )
+    },
     ("min", "bool"): lambda b, x, y: b.and_(x, y),
     ("max", "bool"): lambda b, x, y: b.or_(x, y),
 }
@@ -132,6 +143,27 @@ def _resize(signed: bool) -> Callable[[Builder, Value, llvm_ir.Type], Value]:
     return resize
 
 
+def _to_integer(name: str) -> Callable[[Builder, Value, llvm_ir.Type], Value]:
+    """Truncation by the LLVM intrinsic `name`, which brings what is out of range to the nearest bound and NaN to 0.
+
+    Less than 32 bits are cut off from int32, as NumPy has it where the processor converts to 32 bits.
+    """
+
+    def convert(b: Builder, x: Value, to: llvm_ir.Type) -> Value:
+        lanes, bits = lanes_of(to), (to.element if isinstance(to, llvm_ir.VectorType) else to).width
+        if bits < 32:
+            return b.trunc(_saturated(b, "fptosi", x, with_lanes(I32, lanes)), to)
+        return _saturated(b, name, x, to)
+
+    return convert
+
+
+def _saturated(b: Builder, name: str, x: Value, to: llvm_ir.Type) -> Value:
+    full = f"llvm.{name}.sat.{intrinsic_suffix(to)}.{intrinsic_suffix(x.type)}"
+    function = b.module.globals.get(full) or llvm_ir.Function(b.module, llvm_ir.FunctionType(to, [x.type]), full)
+    return b.call(function, [x])
+
+
 def _resize_float(b: Builder, x: Value, to: llvm_ir.Type) -> Value:
     return b.fpext(x, to) if isinstance(scalar_of(x), llvm_ir.FloatType) else b.fptrunc(x, to)
 
@@ -146,8 +178,8 @@ CAST: dict[tuple[str, str], Callable[[Builder, Value, llvm_ir.Type], Value]] = {
     ("int", "float"): lambda b, x, to: b.sitofp(x, to),
     ("unsigned", "float"): lambda b, x, to: b.uitofp(x, to),
     ("bool", "float"): lambda b, x, to: b.uitofp(x, to),
-    ("float", "int"): lambda b, x, to: b.fptosi(x, to),
-    ("float", "unsigned"): lambda b, x, to: b.fptoui(x, to),
+    ("float", "int"): _to_integer("fptosi"),
+    ("float", "unsigned"): _to_integer("fptoui"),
     ("float", "float"): _resize_float,
     ("int", "bool"): lambda b, x, to: b.icmp_unsigned("!=", x, like(x, 0)),
     ("unsigned", "bool"): lambda b, x, to: b.icmp_unsigned("!=", x, like(x, 0)),
@@ -156,8 +188,18 @@ CAST: dict[tuple[str, str], Callable[[Builder, Value, llvm_ir.Type], Value]] = {
 
 
 def cast(b: Builder, x: Value, source: str, target: str) -> Value:
-    """C-like conversion between dtypes, lane by lane."""
-    return x if source == target else CAST[KINDS[source], KINDS[target]](b, x, with_lanes(SCALARS[target], lanes_of(x.type)))
+    """Conversion between dtypes that are no narrow floats, lane by lane."""
+    if source == target:
+        return x
+    value = CAST[KINDS[source], KINDS[target]](b, x, with_lanes(SCALARS[target], lanes_of(x.type)))
+    return within_bits(b, value, target) if target in NARROW_INTEGERS else value
+
+
+def within_bits(b: Builder, value: Value, dtype: str) -> Value:
+    """The low bits of a byte as a narrow integer, its sign or zeros above them."""
+    spare = like(value, 8 - ELEMENT_TYPES[dtype].bits)
+    shifted = b.shl(value, spare)
+    return b.ashr(shifted, spare) if ELEMENT_TYPES[dtype].signed else b.lshr(shifted, spare)
 
 
 def broadcast(b: Builder, x: Value, lanes: int | None) -> Value:

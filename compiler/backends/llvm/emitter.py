@@ -25,6 +25,7 @@ class Emitter:
     """Emission into one LLVM function.
 
     size: the target's `size_t`, which the C library's functions take; all arithmetic on indices is in 64 bits on any machine.
+    native_half: whether the processor converts float16 itself.
     variables: every loop variable in scope, as an int64 (for the vectorised variable, its first lane). ranges: its least and
     greatest value. depths: how many variables were bound before it. pointers: every buffer in scope.
     sums: index sums already computed and valid here. mask: lanes that are active; None when all are.
@@ -35,6 +36,7 @@ class Emitter:
     builder: llvm_ir.IRBuilder
     vector_bytes: int
     size: llvm_ir.IntType
+    native_half: bool = False
     variables: dict[Var, llvm_ir.Value] = field(default_factory=dict)
     ranges: dict[Var, tuple[int, int]] = field(default_factory=dict)
     depths: dict[Var, int] = field(default_factory=dict)

@@ -6,12 +6,14 @@ the type of their dtype. A `Select` whose branches might read outside a buffer b
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
+import numpy as np
 from llvmlite import ir as llvm_ir
 
 from vdla.compiler import ir
-from vdla.compiler.backends.llvm import arithmetic, functions
+from vdla.compiler.backends.llvm import arithmetic, functions, narrow_floats
 from vdla.compiler.backends.llvm.arithmetic import Value, broadcast, is_false, is_true, like, unify
 from vdla.compiler.backends.llvm.emitter import Emitter
 from vdla.compiler.backends.llvm.indexing import coefficient, decide, depends, in_bounds, is_index, is_non_negative, offset_of
@@ -29,8 +31,12 @@ from vdla.compiler.backends.llvm.types import (
     iota,
     lanes_of,
     storage_type,
+    with_lanes,
 )
+from vdla.compiler.ir.bounds import FULL_RANGE
+from vdla.compiler.ir.element_types import NARROW_INTEGERS
 from vdla.compiler.passes.affine import Linear, to_linear
+from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 
 STRIDED_LIMIT = 4
 """Up to this stride a strided vector load reads everything between its lanes and shuffles; beyond, it gathers."""
@@ -91,7 +97,10 @@ def emit_expr(e: Emitter, expr: ir.Expr) -> Value:
 
 
 def _emit_const(e: Emitter, expr: ir.Const) -> Value:
-    return constant(SCALARS[expr.dtype], expr.value)
+    if KINDS[expr.dtype] != "narrow":
+        return constant(SCALARS[expr.dtype], expr.value)
+    element = np.array([expr.value], np.float64).astype(numpy_dtype(expr.dtype))
+    return constant(SCALARS[expr.dtype], int.from_bytes(element.tobytes(), sys.byteorder))
 
 
 def _emit_var(e: Emitter, expr: ir.Var) -> Value:
@@ -130,6 +139,9 @@ def _emit_comparison(e: Emitter, expr: ir.Binary) -> Value:
         if _uniform(e, expr):
             return arithmetic.compare(e.builder, expr.op, "int64", emit_index(e, expr.a), emit_index(e, expr.b))
     x, y = unify(e.builder, emit_expr(e, expr.a), emit_expr(e, expr.b))
+    if KINDS[expr.a.dtype] == "narrow":
+        x, y = (narrow_floats.to_float32(e.builder, v, expr.a.dtype, e.native_half) for v in (x, y))
+        return arithmetic.compare(e.builder, expr.op, "float32", x, y)
     return arithmetic.compare(e.builder, expr.op, expr.a.dtype, x, y)
 
 
@@ -224,11 +236,57 @@ def conjoin(e: Emitter, mask: Value | None, condition: Value) -> Value:
 
 def _emit_cast(e: Emitter, expr: ir.Cast) -> Value:
     if is_index(expr.value) and _uniform(e, expr.value):
-        return arithmetic.cast(e.builder, emit_index(e, expr.value), "int64", expr.dtype)
-    return arithmetic.cast(e.builder, emit_expr(e, expr.value), expr.value.dtype, expr.dtype)
+        return _cast(e, emit_index(e, expr.value), "int64", expr.dtype)
+    value = emit_expr(e, expr.value)
+    if KINDS[expr.dtype] in ("int", "unsigned") and is_clipped(expr.value, expr.dtype):
+        target = with_lanes(SCALARS[expr.dtype], lanes_of(value.type))
+        return e.builder.fptosi(value, target) if KINDS[expr.dtype] == "int" else e.builder.fptoui(value, target)
+    return _cast(e, value, expr.value.dtype, expr.dtype)
+
+
+def is_clipped(value: ir.Expr, dtype: str) -> bool:
+    """Whether a float is clipped to what an integer dtype holds, so that it is never out of range: clipping leaves no NaN."""
+    match value:
+        case ir.Binary("min", ir.Binary("max", _, ir.Const(low)), ir.Const(high)) if KINDS[value.dtype] == "float":
+            least, greatest = FULL_RANGE[dtype]
+            return least <= low <= high <= greatest and high <= 2**24
+        case _:
+            return False
+
+
+def _cast(e: Emitter, value: Value, source: str, target: str) -> Value:
+    """A conversion between any two dtypes: to and from narrow floats by way of float32, float64 → float16 rounded once."""
+    if source == target:
+        return value
+    if KINDS[source] == "narrow":
+        value, source = narrow_floats.to_float32(e.builder, value, source, e.native_half), "float32"
+    if KINDS[target] != "narrow":
+        return arithmetic.cast(e.builder, value, source, target)
+    if (source, target) == ("float64", "float16"):
+        value = narrow_floats.odd_float32(e.builder, value)
+    else:
+        value = arithmetic.cast(e.builder, value, source, "float32")
+    return narrow_floats.from_float32(e.builder, value, target, e.native_half)
+
+
+def _reinterpret(e: Emitter, expr: ir.Call) -> Value:
+    """The same bits; those of a narrow integer lie in a byte of their own, whose upper bits continue its sign."""
+    value, source = emit_expr(e, expr.args[0]), expr.args[0].dtype
+    if expr.dtype in NARROW_INTEGERS:
+        return arithmetic.within_bits(e.builder, value, expr.dtype)
+    if source in NARROW_INTEGERS:
+        return unsigned_code(e, value, source)
+    return e.builder.bitcast(value, with_lanes(SCALARS[expr.dtype], lanes_of(value.type)))
+
+
+def unsigned_code(e: Emitter, value: Value, dtype: str) -> Value:
+    """The bits of a narrow integer with zeros above them, which is how it lies in memory."""
+    return e.builder.and_(value, like(value, (1 << ELEMENT_TYPES[dtype].bits) - 1))
 
 
 def _emit_call(e: Emitter, expr: ir.Call) -> Value:
+    if expr.op == "reinterpret":
+        return _reinterpret(e, expr)
     args = unify(e.builder, *(emit_expr(e, a) for a in expr.args))
     return functions.call(e.builder, expr.op, expr.dtype, args, expr.attributes)
 
@@ -283,7 +341,9 @@ def _emit_load(e: Emitter, expr: ir.Load) -> Value:
         assert e.lanes is not None
         vector = llvm_ir.VectorType(storage_type(buffer.dtype), e.lanes.count)
         value = _masked_load(e, buffer, vector, lane_pointers(e, buffer, expr.indices), full_mask(e))
-    return arithmetic.cast(e.builder, value, "uint8", "bool") if buffer.dtype == "bool" else value
+    if buffer.dtype == "bool":
+        return arithmetic.cast(e.builder, value, "uint8", "bool")
+    return arithmetic.within_bits(e.builder, value, buffer.dtype) if buffer.dtype in NARROW_INTEGERS else value
 
 
 def _strided_load(e: Emitter, buffer: ir.Buffer, offset: Linear, stride: int) -> Value:
@@ -316,6 +376,8 @@ def emit_store(e: Emitter, buffer: ir.Buffer, indices: tuple[ir.Expr, ...], valu
     """Store one element, or one per active lane."""
     if buffer.dtype == "bool":
         value = arithmetic.cast(e.builder, value, "bool", "uint8")
+    if buffer.dtype in NARROW_INTEGERS:
+        value = unsigned_code(e, value, buffer.dtype)
     offset = offset_of(indices, buffer.shape, e.ranges)
     stride = None if e.lanes is None else lane_stride(e, offset)
     if e.lanes is not None:

@@ -16,7 +16,9 @@ from llvmlite import ir as llvm_ir
 
 from vdla.compiler.backends.llvm.arithmetic import Builder, Value, call_intrinsic, intrinsic, like, scalar_of
 from vdla.compiler.backends.llvm.types import I32, I64, lanes_of, with_lanes
+from vdla.compiler.ir.element_types import FLOATS, INTEGERS
 from vdla.compiler.ir.nodes import Attributes
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import CompileError
 from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS
 
@@ -201,7 +203,8 @@ FUNCTIONS: dict[tuple[str, str], Callable[..., Value]] = {
     **{(name, dtype): intrinsic(name) for name in ("sqrt", "floor", "ceil") for dtype in ("float32", "float64")},
     **{("round_even", dtype): intrinsic("roundeven") for dtype in ("float32", "float64")},
     **{("rsqrt", dtype): _rsqrt for dtype in ("float32", "float64")},
-    **{("abs", dtype): _abs for dtype in ("int8", "int16", "int32", "int64", "float32", "float64")},
+    **{("abs", dtype): _abs for dtype in (*INTEGERS, *FLOATS) if ELEMENT_TYPES[dtype].signed},
+    **{("abs", dtype): lambda b, x: x for dtype in INTEGERS if not ELEMENT_TYPES[dtype].signed},
 }
 
 

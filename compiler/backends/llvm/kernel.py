@@ -14,6 +14,7 @@ from vdla.compiler.backends.llvm.statements import emit_stmt
 from vdla.compiler.backends.llvm.target import Target, data_layout, host_target, object_code
 from vdla.compiler.backends.llvm.types import POINTER, VOID
 from vdla.compiler.ir.nodes import Buffer, Function
+from vdla.element_types import numpy_dtype
 from vdla.errors import RunError
 
 
@@ -34,7 +35,9 @@ def emit_module(func: Function, target: Target) -> llvm_ir.Module:
     for argument in function.args:
         argument.add_attribute("noalias")
     size = llvm_ir.IntType(8 * POINTER.get_abi_size(layout))
-    emitter = Emitter(module, llvm_ir.IRBuilder(function.append_basic_block("entry")), target.vector_bytes, size)
+    emitter = Emitter(
+        module, llvm_ir.IRBuilder(function.append_basic_block("entry")), target.vector_bytes, size, target.converts_half
+    )
     emitter.pointers = dict(zip(func.params, function.args, strict=True))
     emit_stmt(emitter, func.body)
     emitter.builder.ret_void()
@@ -58,7 +61,7 @@ class CpuKernel:
         self.assembly = str(emit_module(func, target))
         self._tracker, address = jit.load_function(self.assembly, symbol_name(func), target)
         self._call = ctypes.CFUNCTYPE(None, *([ctypes.c_void_p] * len(func.params)))(address)
-        self._expected = [(tuple(p.shape), np.dtype(p.dtype)) for p in func.params]
+        self._expected = [(tuple(p.shape), numpy_dtype(p.dtype)) for p in func.params]
 
     def __call__(self, *arrays: np.ndarray) -> None:
         if len(arrays) != len(self._expected):

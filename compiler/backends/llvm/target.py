@@ -59,6 +59,12 @@ class Target:
         """Whether one instruction multiplies four bytes in each lane of a 512-bit register and adds them up (VNNI)."""
         return "+avx512vnni" in self.features
 
+    @property
+    def converts_half(self) -> bool:
+        """Whether the processor converts float16 itself. Where it does not, or only as an option that goes unsaid, LLVM would
+        call a function of its runtime library."""
+        return self.architecture == "aarch64" or self.architecture.startswith("x86") and "+f16c" in self.features
+
 
 @cache
 def full_triple(triple: str) -> str:

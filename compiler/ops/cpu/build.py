@@ -27,6 +27,7 @@ from vdla.compiler.ops.cpu.templates import scheduled, template_of
 from vdla.compiler.ops.cpu.workload import TypeOf, Workload, numbered, workload_of
 from vdla.compiler.passes.lower import lower
 from vdla.compiler.schedule import Schedule
+from vdla.element_types import numpy_dtype
 from vdla.errors import RunError
 
 
@@ -89,12 +90,12 @@ class HostKernel:
         inputs, outputs = arrays[: self.count], arrays[self.count :]
         views = [a.reshape(shape) for a, shape in zip(inputs, self.shapes, strict=True)]
         written = self.kernel.params[-self.kernel.output_count :]
-        results = [a.view(p.dtype).reshape(p.shape) for a, p in zip(outputs, written, strict=True)]
+        results = [a.view(numpy_dtype(p.dtype)).reshape(p.shape) for a, p in zip(outputs, written, strict=True)]
         self.kernel(*views, *self.constants, *results)
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Call with new outputs, and return them."""
-        outputs = [np.empty(t.shape, t.dtype) for t in self.types[self.count :]]
+        outputs = [np.empty(t.shape, t.numpy_dtype) for t in self.types[self.count :]]
         self(*inputs, *outputs)
         return outputs
 

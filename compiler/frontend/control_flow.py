@@ -1,0 +1,104 @@
+"""If, Loop and Scan: the branch that is taken, and loops whose number of turns is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Several
+
+import numpy as np
+import onnx
+
+from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.reader import Failed
+from vdla.compiler.frontend.values import Anything, Value
+from vdla.errors import ModelError
+
+MOST_TURNS = 4096
+"""Of a loop that is written out turn by turn."""
+
+
+def if_(builder: GraphBuilder, node: OnnxNode) -> tuple[Anything, ...]:
+    """The branch that a known condition takes; of an unknown one both are computed and one is chosen, element by element."""
+    condition = node.input(0, ("bool",))
+    branches = node.graph("then_branch"), node.graph("else_branch")
+    if condition.type.elements != 1:
+        raise ModelError("the condition of If is not one value", found=condition.shape)
+    if condition.constant is not None:
+        return inlined(node, branches[0 if condition.constant.item() else 1], (), "branch")
+    then, otherwise = (inlined(node, branch, (), name) for branch, name in zip(branches, ("then", "else"), strict=True))
+    single = builder.emit("reshape", [condition], suffix="condition", shape=())
+    return tuple(chosen(builder, single, *pair) for pair in zip(then, otherwise, strict=True))
+
+
+def chosen(builder: GraphBuilder, condition: Value, then: Anything, otherwise: Anything) -> Value:
+    if not isinstance(then, Value) or not isinstance(otherwise, Value) or then.shape != otherwise.shape:
+        shapes = [value.shape if isinstance(value, Value) else "no tensor" for value in (then, otherwise)]
+        raise ModelError(
+            "the branches of If differ in shape, and its condition is not known when compiling",
+            found=shapes,
+            hint=f"--bind {condition.name}=… if that is an input",
+        )
+    return builder.emit("where", [condition, then, otherwise])
+
+
+def inlined(node: OnnxNode, graph: onnx.GraphProto, inputs: Several[Anything], name: str) -> tuple[Anything, ...]:
+    """A graph inside a node, written out."""
+    assert node.reader is not None
+    results = node.reader.inline(graph, inputs, f"{node.name}/{name}/")
+    if any(isinstance(result, Failed) for result in results):
+        raise Refused(f"{node.op} holds what is refused")
+    return results  # type: ignore[return-value]
+
+
+class Refused(ModelError):
+    """Something inside failed, and has been recorded there."""
+
+
+def loop(builder: GraphBuilder, node: OnnxNode) -> tuple[Anything, ...]:
+    """A loop whose number of turns is known: a real one where its body keeps the types of what it carries, or written out.
+
+    Inputs: most turns, whether to begin, then what is carried. The body gives whether to go on, what is carried, and a slice of
+    each further output.
+    """
+    body = node.graph("body")
+    most = int(node.number(0, "the trip count")) if node.has(0) else None
+    going: Anything = node.inputs[1] if node.has(1) else builder.constant(np.array(True))
+    carried = list(node.inputs[2:])
+    slices: list[list[Value]] = [[] for _ in range(len(body.output) - 1 - len(carried))]
+    turn = 0
+    while (most is None or turn < most) and known_condition(node, going):
+        if turn >= MOST_TURNS:
+            raise ModelError("a loop has too many turns to be written out", expected=f"at most {MOST_TURNS}")
+        number = builder.constant(np.array(turn, np.int64))
+        going, *rest = inlined(node, body, [number, going, *carried], str(turn))
+        carried, found = rest[: len(carried)], rest[len(carried) :]
+        for kept, value in zip(slices, found, strict=True):
+            if not isinstance(value, Value):
+                raise ModelError("a loop collects what is no tensor")
+            kept.append(value)
+        turn += 1
+    names = [info.name for info in body.output[1 + len(carried) :]]
+    return (*carried, *(stacked(builder, kept, 0, name) for kept, name in zip(slices, names, strict=True)))
+
+
+def known_condition(node: OnnxNode, going: Anything) -> bool:
+    if not isinstance(going, Value) or going.constant is None:
+        raise ModelError(
+            "the condition of Loop depends on the model's inputs",
+            expected="a number of turns that is known when compiling",
+            hint="export with a fixed number of iterations",
+        )
+    return bool(going.constant.item())
+
+
+def stacked(builder: GraphBuilder, parts: list[Value], axis: int, name: str) -> Value:
+    """Slices along a new axis."""
+    if not parts:
+        raise ModelError("a loop that never turns collects nothing", found=name)
+    rank = len(parts[0].shape) + 1
+    place = axis % rank
+    raised = [builder.emit("reshape", [p], suffix="slice", shape=(*p.shape[:place], 1, *p.shape[place:])) for p in parts]
+    return raised[0] if len(raised) == 1 else builder.emit("concat", raised, axis=place)
+
+
+IMPORTERS = {"If": if_, "Loop": loop}

@@ -1,0 +1,53 @@
+"""Which importer takes which ONNX operator, and what to try where none does."""
+
+from __future__ import annotations
+
+from vdla.compiler.frontend import (
+    constants,
+    control_flow,
+    convolution,
+    dense,
+    elementwise,
+    microsoft,
+    movement,
+    normalisation,
+    pooling,
+    quantisation,
+    sequences,
+)
+from vdla.compiler.frontend.node import Importer
+
+IMPORTERS: dict[str, Importer] = {
+    **constants.IMPORTERS,
+    **control_flow.IMPORTERS,
+    **convolution.IMPORTERS,
+    **dense.IMPORTERS,
+    **elementwise.IMPORTERS,
+    **pooling.IMPORTERS,
+    **normalisation.IMPORTERS,
+    **movement.IMPORTERS,
+    **quantisation.IMPORTERS,
+    **sequences.IMPORTERS,
+}
+DOMAINS: dict[str, dict[str, Importer]] = {"": IMPORTERS, "com.microsoft": microsoft.IMPORTERS}
+REMEDIES = {
+    "com.microsoft": "this is onnxruntime's own dialect: save the model before onnxruntime optimises it",
+    "qonnx": "convert the model to QuantizeLinear and DequantizeLinear: qonnx-convert MODEL --output-style qcdq",
+    "onnx.brevitas": "export from Brevitas in the QCDQ style",
+    "finn": "use the model as it was before FINN's transformations",
+    "org.openvinotoolkit": "export from the framework to ONNX directly, not from OpenVINO's representation",
+    "ai.onnx.preview.training": "export the model for inference",
+    "ai.onnx.training": "export the model for inference",
+    "ai.onnx.ml": "classical machine learning is not supported: export the neural network alone",
+    "ai.onnx.contrib": "leave out the pre- and post-processing of onnxruntime-extensions",
+    "aten": "re-export with torch.onnx.export(dynamo=True), which writes standard operators",
+    "org.pytorch.aten": "re-export with torch.onnx.export(dynamo=True), which writes standard operators",
+}
+"""Domains, or how they begin → the way back to standard operators."""
+RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+STRINGS = ("StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", "TfIdfVectorizer")
+
+
+def importer_of(domain: str, op: str) -> Importer | None:
+    """None for an operator that has none."""
+    return DOMAINS.get(domain, {}).get(op)

@@ -1,0 +1,95 @@
+"""VDLA as a backend of the ONNX project's test suite: `onnx.backend.base.Backend`, on the CPU target.
+
+    import onnx, vdla.onnx_backend
+    y, = vdla.onnx_backend.run_model(onnx.load("model.onnx"), [x])
+
+Shapes are static here. A model whose shapes, axes or branches depend on the *values* of some inputs is compiled when it is run,
+for the values it is given, and again when those change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.backend.base import Backend, BackendRep, Device, DeviceType
+
+from vdla.compiler.driver import build_model
+from vdla.compiler.frontend.node import UnknownValue
+from vdla.compiler.frontend.onnx_import import import_onnx
+from vdla.compiler.graph.pipeline import optimise
+from vdla.compiler.targets import BuildOptions
+from vdla.errors import ModelError, ModelProblems
+from vdla.runtime.module import Module
+
+
+class VdlaRep(BackendRep):
+    """A model ready to run. fused: operators share kernels, else each node is one of its own."""
+
+    def __init__(self, model: onnx.ModelProto, fused: bool) -> None:
+        self.model, self.fused = model, fused
+        stored = {tensor.name for tensor in model.graph.initializer}
+        self.names = [info.name for info in model.graph.input if info.name not in stored]
+        self.outputs = [info.name for info in model.graph.output]
+        self.modules: dict[tuple[Any, ...], Module] = {}
+        self.bound: dict[tuple[Any, ...], tuple[str, ...]] = {}  # shapes of the inputs → those whose values must be known
+
+    def run(self, inputs: Sequence[Any] | Mapping[str, Any], **kwargs: Any) -> tuple[np.ndarray, ...]:
+        """The outputs in the model's order. Raises `ModelError` for what is not supported, `RunError` for wrong inputs."""
+        given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(self.names, inputs, strict=False))
+        arrays = {name: array_of(value) for name, value in given.items()}
+        module = self.compiled_for(arrays)
+        found = module.run({name: arrays[name] for name in module.model.inputs}, timing=False).outputs
+        return tuple(found[name] for name in self.outputs)
+
+    def compiled_for(self, arrays: Mapping[str, np.ndarray]) -> Module:
+        """The module for the shapes of these inputs, and for the values of those that shapes or branches depend on."""
+        shapes = tuple((name, x.shape) for name, x in arrays.items())
+        bound = self.bound.get(shapes, ())
+        while True:
+            key = shapes, tuple((name, arrays[name].tobytes()) for name in bound)
+            if key in self.modules:
+                return self.modules[key]
+            try:
+                self.modules[key] = self.compiled(arrays, bound)
+            except (UnknownValue, ModelProblems) as error:
+                unknown = set(error.inputs) - set(bound)
+                if not unknown:
+                    raise
+                self.bound[shapes] = bound = (*bound, *sorted(unknown))
+
+    def compiled(self, arrays: Mapping[str, np.ndarray], bound: Sequence[str]) -> Module:
+        shapes = {name: x.shape for name, x in arrays.items()}
+        graph = optimise(import_onnx(self.model, shapes, bind={name: arrays[name] for name in bound}))
+        return Module(build_model(graph, None, BuildOptions(targets=("cpu",), fuse=self.fused), graph))
+
+
+def array_of(value: Any) -> np.ndarray:
+    """The suite gives types that NumPy lacks as ONNX's own tensors."""
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
+
+
+class VdlaBackend(Backend):
+    """The class the suite asks for."""
+
+    @classmethod
+    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", *, fused: bool = True, **kwargs: Any) -> VdlaRep:
+        """Check `model` and make it ready. Raises `ModelError` when it is not a valid model."""
+        try:
+            onnx.checker.check_model(model)
+        except onnx.checker.ValidationError as error:
+            raise ModelError("not a valid ONNX model", where=model.graph.name, found=str(error)) from None
+        return VdlaRep(model, fused)
+
+    @classmethod
+    def supports_device(cls, device: str) -> bool:
+        return Device(device).type == DeviceType.CPU
+
+
+prepare = VdlaBackend.prepare
+run_model = VdlaBackend.run_model
+run_node = VdlaBackend.run_node
+supports_device = VdlaBackend.supports_device

@@ -14,6 +14,7 @@ from vdla.compiler.frontend import (
     pooling,
     quantisation,
     sequences,
+    signal,
 )
 from vdla.compiler.frontend.node import Importer
 
@@ -28,6 +29,7 @@ IMPORTERS: dict[str, Importer] = {
     **movement.IMPORTERS,
     **quantisation.IMPORTERS,
     **sequences.IMPORTERS,
+    **signal.IMPORTERS,
 }
 DOMAINS: dict[str, dict[str, Importer]] = {"": IMPORTERS, "com.microsoft": microsoft.IMPORTERS}
 REMEDIES = {

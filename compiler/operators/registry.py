@@ -20,6 +20,7 @@ from vdla.compiler.operators import (
     pooling,
     quantised,
     reduction,
+    signal,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -27,7 +28,8 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, layout, quantised
+    unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, signal, layout,
+    quantised
 )  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}

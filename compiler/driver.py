@@ -14,8 +14,13 @@ from vdla.compiler.targets.placement import place_and_partition
 from vdla.design import Design
 
 
-def build_model(quantised: Graph, design: Design, options: BuildOptions, float_graph: Graph | None = None) -> CompiledModel:
-    """Compile `quantised` for `design`. Raises `CompileError` when a layer cannot be lowered, or a target is not known."""
+def build_model(
+    quantised: Graph, design: Design | None, options: BuildOptions, float_graph: Graph | None = None
+) -> CompiledModel:
+    """Compile `quantised` for `design`, which targets with programs need. A float graph is compiled too: the host runs it.
+
+    Raises `CompileError` when a layer cannot be lowered, a target is not known or a design is missing.
+    """
     begun = time.perf_counter()
     backends = [*(backend_of(name) for name in options.targets if name != host().name), host()]
     graph = quantised

@@ -12,6 +12,7 @@ from vdla.compiler.targets.backend import (
     StepResult,
     Verdict,
     backend_of,
+    have_programs,
     host,
     register,
     registered,
@@ -19,8 +20,8 @@ from vdla.compiler.targets.backend import (
 )
 
 __all__ = [
-    "Backend", "Bound", "BuildOptions", "Placed", "Run", "Runner", "Step", "StepResult", "Verdict", "backend_of", "host",
-    "register", "registered", "target_names",
+    "Backend", "Bound", "BuildOptions", "Placed", "Run", "Runner", "Step", "StepResult", "Verdict", "backend_of",
+    "have_programs", "host", "register", "registered", "target_names",
 ]  # fmt: skip
 
 for _backend in (vdla.BACKEND, cpu.BACKEND):

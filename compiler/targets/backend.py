@@ -9,7 +9,7 @@ what runs the programs of one target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,12 +68,13 @@ class BuildOptions:
     """latency_hiding: double-buffer tiles so that loads, computation and stores overlap.
 
     targets: where operators may run, the preferred first; the host takes what they refuse. configs: the configuration of a
-    kernel by its workload, in place of the default.
+    kernel by its workload, in place of the default. fuse: on the host, operators share kernels; else each node is one.
     """
 
     latency_hiding: bool = True
     targets: tuple[str, ...] = ("vdla",)
     configs: Configs = field(default_factory=dict)
+    fuse: bool = True
     dump: Dump | None = None
 
 
@@ -82,12 +83,13 @@ class Placed:
     """A network with every node on a target, as `Backend.build` sees it.
 
     graph: before layout operators, with the model's own tensors. laid_out: with them, in execution order; runs are its nodes.
+    design: None when no target has programs.
     """
 
     graph: Graph
     laid_out: Graph
     runs: tuple[Run, ...]
-    design: Design
+    design: Design | None
     options: BuildOptions
 
 
@@ -105,18 +107,21 @@ Runner = Callable[[Mapping[str, np.ndarray], bool, Observe | None], StepResult]
 
 @dataclass(frozen=True)
 class Bound:
-    """What a step is bound to before it runs. quantised: whose tensors observers know; placed: with layout operators."""
+    """What a step is bound to before it runs. quantised: whose tensors observers know; placed: with layout operators.
+
+    device: None when no target has programs.
+    """
 
     quantised: Graph
     placed: Graph
-    device: Device
+    device: Device | None
 
 
-def _unchanged(graph: Graph, design: Design) -> Graph:
+def _unchanged(graph: Graph, design: Design | None) -> Graph:
     return graph
 
 
-def _as_they_are(graph: Graph, runs: Sequence[Run], design: Design) -> tuple[Graph, list[Run]]:
+def _as_they_are(graph: Graph, runs: Sequence[Run], design: Design | None) -> tuple[Graph, list[Run]]:
     return graph, list(runs)
 
 
@@ -126,7 +131,7 @@ def _nothing(*_: object) -> tuple[()]:
 
 @dataclass(frozen=True)
 class Backend:
-    """One target.
+    """One target. Every function is given the design, which is None where no target has programs.
 
     refusal(node, graph, design): why it cannot run the node; empty when it can. Looks at types and constants only.
     build(placed): once for a network; what that returns makes the steps of each of the target's runs.
@@ -143,18 +148,18 @@ class Backend:
     save(step), load(step, facts): what a file keeps of `work`, as JSON, and a step with it restored.
     template_of(workload): how this target builds a kernel (`ops.configuration.Template`).
     passes: lowering passes of its own, names and functions, behind those that all targets share.
-    has_programs: its steps are programs, which a device runs and times.
+    has_programs: its steps are programs of a design, which a device runs and times; it computes with integers.
     is_host: where operators end up that nothing else takes.
     """
 
     name: str
-    refusal: Callable[[Node, Graph, Design], str]
+    refusal: Callable[[Node, Graph, Design | None], str]
     build: Callable[[Placed], Callable[[Run], list[Step]]]
     runner: Callable[[Step, Bound], Runner]
-    rewrite: Callable[[Graph, Design], Graph] = _unchanged
-    judge: Callable[[Graph, Design], Judge] | None = None
+    rewrite: Callable[[Graph, Design | None], Graph] = _unchanged
+    judge: Callable[[Graph, Design | None], Judge] | None = None
     idle: Callable[[Sequence[Node], Graph], bool] = lambda nodes, graph: False
-    layout: Callable[[Graph, Sequence[Run], Design], tuple[Graph, list[Run]]] = _as_they_are
+    layout: Callable[[Graph, Sequence[Run], Design | None], tuple[Graph, list[Run]]] = _as_they_are
     check: Callable[[Step, Graph, Graph, set[str]], None] = lambda step, quantised, placed, known: None
     constants: Callable[[Step], Sequence[str]] = _nothing
     save: Callable[[Step], Mapping[str, Any]] = lambda step: {}
@@ -164,7 +169,7 @@ class Backend:
     has_programs: bool = False
     is_host: bool = False
 
-    def judge_for(self, graph: Graph, design: Design) -> Judge:
+    def judge_for(self, graph: Graph, design: Design | None) -> Judge:
         """What decides which nodes of `graph` the target takes."""
         if self.judge is not None:
             return self.judge(graph, design)
@@ -204,6 +209,11 @@ def backend_of(name: str) -> Backend:
     if name not in _backends:
         raise CompileError("no such target", found=name, expected=" or ".join(_backends))
     return _backends[name]
+
+
+def have_programs(targets: Iterable[str]) -> bool:
+    """Whether a model for these targets is quantised, and built for a design. Raises `CompileError` for one there is not."""
+    return any(backend.has_programs for backend in [backend_of(name) for name in targets])
 
 
 def host() -> Backend:

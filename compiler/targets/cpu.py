@@ -19,13 +19,15 @@ from vdla.errors import RunError
 NAME = "cpu"
 
 
-def refusal(node: Node, graph: Graph, design: Design) -> str:
+def refusal(node: Node, graph: Graph, design: Design | None) -> str:
     """The host takes every operator there is."""
     return ""
 
 
 def build(placed: Placed) -> Callable[[Run], list[Step]]:
-    """All of the host's operators fused, each group where its last node runs."""
+    """All of the host's operators fused, if they are to be, each group where its last node runs."""
+    if not placed.options.fuse:
+        return lambda run: [step_of(FusionGroup((node,)), placed) for node in run.nodes]
     on_host = {node.name for run in placed.runs if run.target == NAME for node in run.nodes}
     groups = {group.nodes[-1].name: group for group in fuse(placed.laid_out, lambda node: node.name in on_host)}
     return lambda run: [step_of(groups[node.name], placed) for node in run.nodes if node.name in groups]

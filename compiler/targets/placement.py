@@ -21,7 +21,7 @@ class Placement:
     reasons: Mapping[str, str]
 
 
-def place_and_partition(graph: Graph, backends: Sequence[Backend], design: Design) -> tuple[Placement, list[Run]]:
+def place_and_partition(graph: Graph, backends: Sequence[Backend], design: Design | None) -> tuple[Placement, list[Run]]:
     """Placement and runs. backends: the preferred first, the host last, which is given what the others refuse.
 
     A run that would leave its target nothing to do goes to the host.
@@ -38,7 +38,9 @@ def place_and_partition(graph: Graph, backends: Sequence[Backend], design: Desig
         homeless |= idle
 
 
-def place(graph: Graph, preferred: Sequence[Backend], host: Backend, design: Design, idle: Collection[str] = ()) -> Placement:
+def place(
+    graph: Graph, preferred: Sequence[Backend], host: Backend, design: Design | None, idle: Collection[str] = ()
+) -> Placement:
     """Each node on the first target that takes it, else on the host; those named in `idle` on the host whoever takes them."""
     targets: dict[str, str] = {}
     reasons: dict[str, str] = {}

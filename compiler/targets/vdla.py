@@ -15,30 +15,37 @@ from vdla.compiler.targets.backend import Backend, Bound, Judge, Observe, Placed
 from vdla.compiler.targets.vdla_layout import insert_layout_operators, quantised_name
 from vdla.compiler.targets.vdla_views import judge_with_views, only_views
 from vdla.design import Design
-from vdla.errors import RunError
+from vdla.errors import CompileError, RunError
 from vdla.isa.program import LayerSpan, Slot
 
 NAME = "vdla"
 
 
-def refusal(node: Node, graph: Graph, design: Design) -> str:
+def needed(design: Design | None) -> Design:
+    """Raises `CompileError` when there is none to build for."""
+    if design is None:
+        raise CompileError("the accelerator needs a design", hint='a design\'s name or file, or targets=("cpu",)')
+    return design
+
+
+def refusal(node: Node, graph: Graph, design: Design | None) -> str:
     from vdla.compiler.ops.vdla import layers  # schedules and tensor expressions: not for who only runs a program
 
-    return layers.refusal(node, graph, design)
+    return layers.refusal(node, graph, needed(design))
 
 
-def rewrite(graph: Graph, design: Design) -> Graph:
+def rewrite(graph: Graph, design: Design | None) -> Graph:
     """Dense layers behind a flatten as convolutions, and first layers of few channels folded."""
     flattened = flatten_to_convolution(graph, lambda node, around: not refusal(node, around, design))
-    return fold_first_layers(flattened, design)
+    return fold_first_layers(flattened, needed(design))
 
 
-def judge(graph: Graph, design: Design) -> Judge:
+def judge(graph: Graph, design: Design | None) -> Judge:
     return judge_with_views(graph, lambda node: refusal(node, graph, design))
 
 
-def layout(graph: Graph, runs: Sequence[Run], design: Design) -> tuple[Graph, list[Run]]:
-    return insert_layout_operators(graph, runs, design, NAME, host().name)
+def layout(graph: Graph, runs: Sequence[Run], design: Design | None) -> tuple[Graph, list[Run]]:
+    return insert_layout_operators(graph, runs, needed(design), NAME, host().name)
 
 
 def build(placed: Placed) -> Callable[[Run], list[Step]]:
@@ -46,11 +53,11 @@ def build(placed: Placed) -> Callable[[Run], list[Step]]:
     from vdla.compiler.program import build_program
 
     originals = {node.name: node for node in placed.graph.nodes}
-    options = placed.options
+    design, options = needed(placed.design), placed.options
 
     def steps(run: Run) -> list[Step]:
         nodes = [originals[node.name] for node in run.nodes]
-        program = build_program(nodes, placed.graph, placed.design, options.latency_hiding, options.dump, options.configs)
+        program = build_program(nodes, placed.graph, design, options.latency_hiding, options.dump, options.configs)
         return [Step(NAME, run.nodes[0].name, run.nodes, program)]
 
     return steps
@@ -86,8 +93,9 @@ def _check_slot(step: Step, slot: Slot, tensor: TensorType | None) -> None:
 
 
 def runner(step: Step, bound: Bound) -> Runner:
-    program, quantised = step.program, bound.quantised
+    program, quantised, device = step.program, bound.quantised, bound.device
     assert program is not None
+    assert device is not None
 
     def run(values: Mapping[str, np.ndarray], timing: bool, observe: Observe | None) -> StepResult:
         def show(slot: Slot, packed: np.ndarray) -> None:
@@ -102,7 +110,7 @@ def runner(step: Step, bound: Bound) -> Runner:
         inputs = {slot.name: values[slot.name] for slot in program.inputs}
         for slot in program.inputs:
             show(slot, inputs[slot.name])
-        result = bound.device.run(program, inputs, timing=timing, observe=after_layer if observe else None)
+        result = device.run(program, inputs, timing=timing, observe=after_layer if observe else None)
         return StepResult(result.outputs, result.profile)
 
     return run

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from vdla.compiler.driver import build_model
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.graph import Graph
@@ -15,7 +17,7 @@ from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.configuration import Configs
 from vdla.compiler.quantise.qdq import from_qdq, has_qdq
 from vdla.compiler.quantise.quantise import quantise
-from vdla.compiler.targets import BuildOptions
+from vdla.compiler.targets import BuildOptions, have_programs
 from vdla.design import Design
 from vdla.design_file import load_design
 from vdla.files import write_file
@@ -26,21 +28,35 @@ from vdla.runtime.program_file import module_to_bytes, read_module
 from vdla.zoo import build, sample_inputs, zoo_models
 
 OnStage = Callable[[str], None]
+DEFAULT_DESIGN = "pynq_z1"
+"""What a model is compiled for when nothing is said."""
 
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """batch: images in a zoo model. input_shapes: for dynamic inputs of a file. calibration: one input dict a sample, or
-    None to generate from `seed`. dump_ir: a folder for every stage's text. targets, configs: see `BuildOptions`."""
+    """batch: images in a zoo model. input_shapes: for dynamic inputs of a file; dims: by name of the dimension, for every one
+    that the shapes leave open; bind: inputs that become constants. calibration: one input dict a sample, or None to generate
+    from `seed`. dump_ir: a folder for every stage's text. targets, configs, fuse: see `BuildOptions`.
+
+    The model is quantised when one of the targets has programs; else it is compiled as it is, and for no design.
+    """
 
     batch: int = 1
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    dims: Mapping[str, int] = field(default_factory=dict)
+    bind: Mapping[str, np.ndarray] = field(default_factory=dict)
     calibration: Sequence[Inputs] | None = None
     seed: int = 0
     latency_hiding: bool = True
     dump_ir: Path | None = None
     targets: tuple[str, ...] = ("vdla",)
     configs: Configs = field(default_factory=dict)
+    fuse: bool = True
+
+    @property
+    def for_design(self) -> bool:
+        """Whether a design has a part in it. Raises `CompileError` for a target that there is not."""
+        return have_programs(self.targets)
 
 
 def model_name(model: object) -> str:
@@ -79,7 +95,8 @@ def calibration_inputs(model: object, graph: Graph, options: CompileOptions) -> 
 class Prepared:
     """A model imported, simplified and quantised: all that does not depend on a design. Built for as many as one likes.
 
-    model: as given. float_graph: for the error against float. quantised: what is compiled. seconds: what it took.
+    model: as given. float_graph: for the error against float. quantised: what is compiled; the float graph itself where no
+    target has programs. seconds: what it took.
     """
 
     model: object
@@ -104,7 +121,10 @@ def prepare(
     options = options or CompileOptions()
     begun = time.perf_counter()
     on_stage("importing the model")
+    for_design = options.for_design
     float_graph = optimise(import_model(model, options), dump=dump)
+    if not for_design:
+        return Prepared(model, float_graph, float_graph, time.perf_counter() - begun)
     on_stage("quantising")
     if has_qdq(float_graph):
         quantised = from_qdq(float_graph)
@@ -115,22 +135,28 @@ def prepare(
 
 
 def compile_to_model(
-    model: object, design: str | Path | Design, options: CompileOptions | None = None, *, on_stage: OnStage = lambda stage: None
+    model: object,
+    design: str | Path | Design | None = None,
+    options: CompileOptions | None = None,
+    *,
+    on_stage: OnStage = lambda stage: None,
 ) -> CompiledModel:
-    """Prepare `model`, unless it is `Prepared` already, and build it for `design`.
+    """Prepare `model`, unless it is `Prepared` already, and build it for `design` (DEFAULT_DESIGN when None); for none where no
+    target has programs.
 
     Raises what `prepare` does, `DesignError` and `CompileError`.
     """
     options = options or CompileOptions()
-    loaded = load_design(design)  # before long work is done for it
+    loaded = design_for(design, options)  # before long work is done for it
     begun = time.perf_counter()
     dumper = Dumper(options.dump_ir)
     prepared = prepare(model, options, on_stage=on_stage, dump=dumper.graph)
-    on_stage(f"compiling for {loaded.name}")
+    on_stage(f"compiling for {loaded.name if loaded else 'the CPU'}")
     build_options = BuildOptions(
         latency_hiding=options.latency_hiding,
         targets=options.targets,
         configs=options.configs,
+        fuse=options.fuse,
         dump=dumper.kernel if options.dump_ir else None,
     )
     compiled = build_model(prepared.quantised, loaded, build_options, prepared.float_graph)
@@ -138,20 +164,40 @@ def compile_to_model(
     return replace(compiled, seconds={"compile_s": time.perf_counter() - begun})
 
 
+def design_for(design: str | Path | Design | None, options: CompileOptions) -> Design | None:
+    """The design to build for. Raises `DesignError` when it cannot be read, `CompileError` for an unknown target."""
+    if design is None and not options.for_design:
+        return None
+    return load_design(DEFAULT_DESIGN if design is None else design)
+
+
 def compile(  # noqa: A001 - the public name, as in torch.compile
-    model: object, design: str | Path | Design = "pynq_z1", options: CompileOptions | None = None, *, sanitize: bool = False
+    model: object,
+    design: str | Path | Design | None = None,
+    options: CompileOptions | None = None,
+    *,
+    targets: tuple[str, ...] | None = None,
+    sanitize: bool = False,
 ) -> Module:
-    """Compile `model` for `design` and bind it to the simulator. Errors are those of `compile_to_model`.
+    """Compile `model` for `design` (DEFAULT_DESIGN when None) and bind it to the simulator; targets: in place of the options'.
+    For ("cpu",) the float model runs on this machine, without design, quantisation or simulator.
+
+    Errors are those of `compile_to_model`.
 
     module = vdla.compile("model.onnx", "pynq_z1")
     outputs = module.run({"x": x}).outputs
     """
-    return simulated(compile_to_model(model, design, options), sanitize=sanitize)
+    options = options or CompileOptions()
+    if targets is not None:
+        options = replace(options, targets=targets)
+    return bound(compile_to_model(model, design, options), sanitize=sanitize)
 
 
-def simulated(model: CompiledModel, *, sanitize: bool = False) -> Module:
-    """A compiled model on the simulator of its design."""
-    from vdla.sim.device import Simulator
+def bound(model: CompiledModel, *, sanitize: bool = False) -> Module:
+    """A compiled model on the simulator of its design; one of the host alone on nothing more."""
+    if model.built_for is None:
+        return Module(model)
+    from vdla.sim.device import Simulator  # Numba
 
     return Module(model, Simulator(model.design, sanitize=sanitize))
 
@@ -162,5 +208,5 @@ def save(model: CompiledModel, path: Path | str) -> Path:
 
 
 def load(path: Path | str) -> Module:
-    """A saved module on the simulator of its design. Raises `RunError` when the file is not one or is damaged."""
-    return simulated(read_module(path))
+    """A saved module, bound as by `compile`. Raises `RunError` when the file is not one or is damaged."""
+    return bound(read_module(path))

@@ -17,7 +17,7 @@ from vdla.compiler.model import CompiledModel
 from vdla.compiler.operators.registry import OPERATORS
 from vdla.compiler.targets.vdla_layout import quantised_name
 from vdla.design import Design
-from vdla.flows.compilation import CompileOptions, Prepared, compile_to_model, model_name, simulated
+from vdla.flows.compilation import CompileOptions, Prepared, bound, compile_to_model, model_name
 from vdla.flows.inputs import Inputs, generated_inputs
 from vdla.flows.provenance import graph_hash
 from vdla.report.run_report import RunReport, layer_reports, network_bound, totals
@@ -42,7 +42,7 @@ class Run:
 
 def run_model(
     model: object,
-    design: str | Path | Design = "pynq_z1",
+    design: str | Path | Design | None = None,
     options: CompileOptions | None = None,
     *,
     inputs: Inputs | None = None,
@@ -54,7 +54,7 @@ def run_model(
     """
     options = options or CompileOptions()
     compiled = compile_to_model(model, design, options, on_stage=on_stage)
-    module = simulated(compiled)
+    module = bound(compiled)
     inputs = inputs or default_inputs(model, compiled, options)
 
     on_stage("simulating")

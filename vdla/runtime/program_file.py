@@ -36,7 +36,7 @@ def program_to_bytes(program: Program) -> bytes:
 def module_to_bytes(model: CompiledModel) -> bytes:
     writer = Writer()
     manifest = {
-        "design": model.design.to_dict(),
+        "design": None if model.built_for is None else model.design.to_dict(),
         "quantised": graph_manifest(model.quantised, (), writer),
         "placed": graph_manifest(model.placed, model.run_constants, writer),
         "placement": {"targets": dict(model.placement.targets), "reasons": dict(model.placement.reasons)},
@@ -73,7 +73,7 @@ def _programs(reader: Reader) -> list[Program]:
 def _module(reader: Reader) -> CompiledModel:
     reader.expect(MODULE)
     m = reader.manifest
-    design = stored_design(m["design"], str(reader.path))
+    design = None if m["design"] is None else stored_design(m["design"], str(reader.path))
     placed = graph_from(m["placed"], reader)
     nodes = {node.name: node for node in placed.nodes}
     steps = tuple(_step(s, nodes, reader) for s in m["steps"])

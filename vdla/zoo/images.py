@@ -12,15 +12,19 @@ OCTAVES = {4: 1.0, 8: 0.7, 16: 0.5, 32: 0.35, 64: 0.25, 128: 0.15}  # grid point
 
 
 def photographs(count: int, seed: int, size: int = 224) -> np.ndarray:
-    """float32[count, 3, size, size]: brightness in [0, 1], less ImageNet's mean, over its deviation. Colours are correlated."""
+    """float32[count, 3, size, size]: brightness in [0, 1], less ImageNet's mean, over its deviation."""
+    return ((brightness(count, seed, size) - MEAN) / DEVIATION).astype(np.float32)
+
+
+def brightness(count: int, seed: int, size: int = 224) -> np.ndarray:
+    """float32[count, 3, size, size] in [0, 1]. Colours are correlated."""
     bits = stream(seed, "photographs")
     light = np.zeros((count, 3, size, size), np.float32)
     for points, strength in OCTAVES.items():
         weights = interpolation(size, points)
         noise = 0.8 * gaussian(bits, (count, 1, points, points)) + 0.6 * gaussian(bits, (count, 3, points, points))
         light += np.float32(strength) * (weights @ noise.astype(np.float32) @ weights.T)
-    brightness = 1 / (1 + np.exp(-light))
-    return ((brightness - MEAN) / DEVIATION).astype(np.float32)
+    return (1 / (1 + np.exp(-light))).astype(np.float32)
 
 
 def interpolation(size: int, points: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""BatchNormalization, LRN, Softmax, ReduceMean."""
+"""BatchNormalization, LRN, Softmax."""
 
 from __future__ import annotations
 
@@ -49,14 +49,4 @@ def emit_softmax(builder: GraphBuilder, node: OnnxNode, x: Value, opset: int) ->
     return builder.emit("reshape", [builder.emit("softmax", [flat], axis=1)], suffix="restore", shape=x.shape)
 
 
-def reduce_mean(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0)
-    rank = len(x.shape)
-    axes = node.axes(18, rank)
-    keepdims = node.int_("keepdims", 1) != 0
-    if not axes and node.int_("noop_with_empty_axes", 0):
-        return x
-    return builder.emit("reduce_mean", [x], axes=axes or tuple(range(rank)), keepdims=keepdims)
-
-
-IMPORTERS = {"BatchNormalization": batch_normalization, "LRN": lrn, "Softmax": softmax, "ReduceMean": reduce_mean}
+IMPORTERS = {"BatchNormalization": batch_normalization, "LRN": lrn, "Softmax": softmax}

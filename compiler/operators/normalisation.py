@@ -12,6 +12,7 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Expr
 from vdla.compiler.operators.attribute import integer, real
 from vdla.compiler.operators.definition import Attributes, Definition, Types, inside, placeholders, required
+from vdla.compiler.operators.elementwise import number
 from vdla.compiler.operators.operator import IMAGE, MAX_RANK, Fusion, Input, Operator
 from vdla.compiler.operators.shapes import axis_in, present, same
 
@@ -20,7 +21,7 @@ def define_batch_norm(types: Types, a: Attributes) -> Definition:
     """(x - mean) · gamma / √(variance + epsilon) + beta along axis 1: one multiply and one add for each element."""
     x, gamma, beta, mean, variance = required(*placeholders(types, "x", "gamma", "beta", "mean", "variance"))
     channels = gamma.shape
-    factor = te.compute(channels, lambda c: gamma[c] * te.rsqrt(variance[c] + te.const(a["epsilon"], "float32")), "factor")
+    factor = te.compute(channels, lambda c: gamma[c] * te.rsqrt(variance[c] + te.const(a["epsilon"], x.dtype)), "factor")
     element = lambda *at: (x[at] - mean[at[1]]) * factor[at[1]] + beta[at[1]]  # noqa: E731
     return Definition((x, gamma, beta, mean, variance), (te.compute(x.shape, element, "y"),))
 
@@ -30,7 +31,7 @@ def batch_norm(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     x = inputs[0]
     along = (1, -1) + (1,) * (x.ndim - 2)
     gamma, beta, mean, variance = (p.reshape(along) for p in inputs[1:])
-    return (x - mean) * (gamma / np.sqrt(variance + np.float32(a["epsilon"]))) + beta
+    return (x - mean) * (gamma / np.sqrt(variance + number(x, a["epsilon"]))) + beta
 
 
 def infer_softmax(types: Types, a: Attributes) -> tuple[TensorType, ...]:
@@ -69,7 +70,7 @@ def define_lrn(types: Types, a: Attributes) -> Definition:
         return te.sum(inside([(c + k, channels, before, size - 1 - before)], neighbour * neighbour, 0), k)
 
     total = te.compute(x.shape, squares, "total", axes=("n", "c", *(f"s{i}" for i in range(len(x.shape) - 2))))
-    scale, bias = te.const(a["alpha"] / size, "float32"), te.const(a["bias"], "float32")
+    scale, bias = te.const(a["alpha"] / size, x.dtype), te.const(a["bias"], x.dtype)
     return Definition((x,), (te.compute(x.shape, lambda *at: x[at] / raised(bias + scale * total[at], a["beta"]), "y"),))
 
 
@@ -87,7 +88,7 @@ def lrn(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
     squares = np.pad(x * x, ((0, 0), (before, after), (0, 0), (0, 0)))
     total = sum(squares[:, i : i + x.shape[1]] for i in range(size))
-    return x / (np.float32(a["bias"]) + np.float32(a["alpha"] / size) * total) ** np.float32(a["beta"])
+    return x / (number(x, a["bias"]) + number(x, a["alpha"] / size) * total) ** number(x, a["beta"])
 
 
 FAMILY = (
@@ -95,7 +96,7 @@ FAMILY = (
         name="batch_norm",
         inputs=(
             Input("x", rank=(2, MAX_RANK)),
-            *(Input(name, channels=("x", 1)) for name in ("gamma", "beta", "mean", "variance")),
+            *(Input(name, like="x", channels=("x", 1)) for name in ("gamma", "beta", "mean", "variance")),
         ),
         attributes={"epsilon": real(1e-5, low=0)},
         infer=same,

@@ -11,16 +11,22 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.operators import (
     activations,
     binary,
+    bits,
     comparison,
+    conversion,
     convolution,
     dense,
+    indexing,
     layout,
     movement,
     normalisation,
     pooling,
     quantised,
     reduction,
+    regions,
+    resampling,
     signal,
+    slicing,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -28,9 +34,26 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, signal, layout,
-    quantised
-)  # fmt: skip
+    activations,
+    binary,
+    bits,
+    comparison,
+    conversion,
+    convolution,
+    dense,
+    indexing,
+    layout,
+    movement,
+    normalisation,
+    pooling,
+    quantised,
+    reduction,
+    regions,
+    resampling,
+    signal,
+    slicing,
+    unary,
+)
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}
 

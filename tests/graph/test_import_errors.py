@@ -75,8 +75,8 @@ REFUSALS = {
     ),
     "attribute type": ([node("Conv", "x w", strides=2.0)], "attribute strides of Conv has the wrong type"),
     "pad mode": (
-        [node("Pad", "x p", mode="reflect")],
-        "unsupported attribute mode of Pad; found 'reflect'; expected 'constant'",
+        [node("Pad", "x p", mode="mirror")],
+        "unknown mode of Pad; found 'mirror'; expected constant, reflect, edge or wrap",
     ),
     "stride": ([node("Conv", "x w", strides=[0, 1])], "strides of Conv is not two positive numbers; found (0, 1)"),
     "pads": ([node("Conv", "x w", pads=[1, 1])], "pads of Conv are not four non-negative numbers; found (1, 1)"),

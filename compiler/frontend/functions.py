@@ -9,6 +9,7 @@ import onnx
 from onnx import defs, helper
 
 from vdla.compiler.frontend.values import Anything, Value
+from vdla.compiler.frontend.values import Sequence as Several
 
 Attributes = dict[str, onnx.AttributeProto]
 
@@ -52,6 +53,8 @@ def standard_function(node: onnx.NodeProto, domain: str, opset: int, inputs: Seq
         add_defaults(function, schema)
         return function
     if not schema.has_context_dependent_function:
+        return None
+    if any(isinstance(value, Several) for value in inputs):  # onnx's own code does not survive these
         return None
     types = [type_of(value) for value in inputs]
     version = max((v for v in schema.context_dependent_function_opset_versions if v <= opset), default=opset)

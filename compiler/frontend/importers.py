@@ -15,6 +15,7 @@ from vdla.compiler.frontend import (
     normalisation,
     pooling,
     quantisation,
+    recurrent,
     reduction,
     resize,
     sampling,
@@ -40,6 +41,7 @@ IMPORTERS: dict[str, Importer] = {
     **resize.IMPORTERS,
     **sampling.IMPORTERS,
     **quantisation.IMPORTERS,
+    **recurrent.IMPORTERS,
     **sequences.IMPORTERS,
     **signal.IMPORTERS,
 }

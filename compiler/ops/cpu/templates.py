@@ -5,7 +5,7 @@ from __future__ import annotations
 from vdla.compiler.backends.llvm import Target
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.ops.configuration import Config
-from vdla.compiler.ops.cpu import convolution, matrices, packing, separate, window
+from vdla.compiler.ops.cpu import convolution, matrices, packing, recurrence, separate, window
 from vdla.compiler.ops.cpu.expressions import Composition
 from vdla.compiler.ops.cpu.template import CpuTemplate
 from vdla.compiler.ops.cpu.workload import Workload
@@ -17,6 +17,7 @@ TEMPLATES: dict[str, CpuTemplate] = {
     "matmul": matrices.MATMUL,
     **dict.fromkeys(("max_pool2d", "avg_pool2d", "qmax_pool2d", "qavg_pool2d"), window.TEMPLATE),
     "pack_nchwc": packing.TEMPLATE,
+    **dict.fromkeys(("rnn", "gru", "lstm"), recurrence.TEMPLATE),
 }
 """By the anchor's operator; of all others, each stage is scheduled by itself."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.loops import counted_loop
 from vdla.compiler.frontend.node import OnnxNode
 from vdla.compiler.frontend.reader import Failed
 from vdla.compiler.frontend.values import Anything, Value
@@ -62,8 +63,12 @@ def loop(builder: GraphBuilder, node: OnnxNode) -> tuple[Anything, ...]:
     """
     body = node.graph("body")
     most = int(node.number(0, "the trip count")) if node.has(0) else None
-    going: Anything = node.inputs[1] if node.has(1) else builder.constant(np.array(True))
+    going: Anything = builder.constant(node.array(1, "the condition") if node.has(1) else np.array(True))
     carried = list(node.inputs[2:])
+    if most is not None and known_condition(node, going):
+        tensors = [value for value in carried if isinstance(value, Value)]
+        if len(tensors) == len(carried) and (real := counted_loop(builder, node, most, tensors)) is not None:
+            return real
     slices: list[list[Value]] = [[] for _ in range(len(body.output) - 1 - len(carried))]
     turn = 0
     while (most is None or turn < most) and known_condition(node, going):

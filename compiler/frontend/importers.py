@@ -10,6 +10,7 @@ from vdla.compiler.frontend import (
     einsum,
     elementwise,
     indexing,
+    loops,
     microsoft,
     movement,
     normalisation,
@@ -28,6 +29,7 @@ from vdla.compiler.frontend.node import Importer
 IMPORTERS: dict[str, Importer] = {
     **constants.IMPORTERS,
     **control_flow.IMPORTERS,
+    **loops.IMPORTERS,
     **convolution.IMPORTERS,
     **dense.IMPORTERS,
     **elementwise.IMPORTERS,

@@ -32,6 +32,7 @@ from vdla.compiler.operators import (
 )
 from vdla.compiler.operators.definition import Attributes, Types
 from vdla.compiler.operators.operator import Operator, check_inputs, complete_attributes
+from vdla.compiler.operators.scan import scan
 from vdla.errors import ModelError
 
 FAMILIES = (
@@ -65,6 +66,9 @@ def operator_of(op: str) -> Operator:
     if op not in OPERATORS:
         raise ModelError("unknown operator", found=op, expected=", ".join(sorted(OPERATORS)))
     return OPERATORS[op]
+
+
+OPERATORS["scan"] = scan(operator_of)  # its body has operators from here, so it is made when they are there
 
 
 def with_defaults(op: str, attributes: Attributes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vdla.compiler.frontend import (
+    attention,
     constants,
     control_flow,
     convolution,
@@ -11,6 +12,7 @@ from vdla.compiler.frontend import (
     elementwise,
     indexing,
     loops,
+    losses,
     microsoft,
     movement,
     normalisation,
@@ -27,12 +29,14 @@ from vdla.compiler.frontend import (
 from vdla.compiler.frontend.node import Importer
 
 IMPORTERS: dict[str, Importer] = {
+    **attention.IMPORTERS,
     **constants.IMPORTERS,
     **control_flow.IMPORTERS,
     **loops.IMPORTERS,
     **convolution.IMPORTERS,
     **dense.IMPORTERS,
     **elementwise.IMPORTERS,
+    **losses.IMPORTERS,
     **pooling.IMPORTERS,
     **normalisation.IMPORTERS,
     **movement.IMPORTERS,

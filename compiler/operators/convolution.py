@@ -1,4 +1,4 @@
-"""Convolution of floats."""
+"""Convolution of images, in floating point."""
 
 from __future__ import annotations
 

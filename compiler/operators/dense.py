@@ -1,4 +1,4 @@
-"""Matrix products of floats: by constant weights (dense) and of two tensors (matmul)."""
+"""Matrix products: by constant weights (dense) and of two tensors (matmul)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vdla.compiler import te
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Expr
 from vdla.compiler.operators.definition import Attributes, Definition, Types, broadcast_index, placeholders, required
-from vdla.compiler.operators.operator import MAX_RANK, Fusion, Input, Operator
+from vdla.compiler.operators.operator import MAX_RANK, NUMBER, Fusion, Input, Operator
 from vdla.compiler.operators.products import dot_products
 from vdla.compiler.operators.shapes import broadcast_shape, present
 from vdla.errors import ModelError
@@ -77,7 +77,7 @@ FAMILY = (
     ),
     Operator(
         name="matmul",
-        inputs=(Input("a", rank=(2, MAX_RANK)), Input("b", like="a", rank=(2, MAX_RANK))),
+        inputs=(Input("a", NUMBER, rank=(2, MAX_RANK)), Input("b", NUMBER, like="a", rank=(2, MAX_RANK))),
         infer=infer_matmul,
         define=define_matmul,
         kernel=lambda inputs, a: np.matmul(inputs[0], inputs[1]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -183,7 +183,10 @@ def gate_inputs(builder: GraphBuilder, layer: Layer, direction: int, held_back: 
             none = builder.constant(np.zeros(last.shape, last.type.numpy_dtype))
             of_state = builder.emit("concat", [kept, none], suffix="bias", axis=0)
         bias = builder.emit("add", [of_input, of_state], suffix="bias")
-    return builder.emit("dense", [layer.x, weights, bias], suffix="gates")
+    *batch, size = layer.x.shape
+    rows = builder.emit("reshape", [layer.x], suffix="rows", shape=(prod(batch), size))  # many rows share each weight
+    gates = builder.emit("dense", [rows, weights, bias], suffix="gates")
+    return builder.emit("reshape", [gates], suffix="gates", shape=(*batch, gates.shape[1]))
 
 
 def directions(

@@ -15,7 +15,7 @@ from vdla.compiler.ops.cpu.workload import Workload
 from vdla.compiler.schedule import Schedule
 from vdla.element_types import ELEMENT_TYPES
 
-WORTH_SHARING = 1 << 22
+WORTH_SHARING = 1 << 23
 """Bytes of weights in a step from which on two threads are faster than one: handing work over takes some 50 µs."""
 
 

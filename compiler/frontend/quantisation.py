@@ -15,12 +15,13 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.frontend.builder import GraphBuilder
-from vdla.compiler.frontend.convolution import emit_conv2d
+from vdla.compiler.frontend.convolution import emit_convolution
 from vdla.compiler.frontend.dense import product
 from vdla.compiler.frontend.inputs import element_type
 from vdla.compiler.frontend.node import OnnxNode
 from vdla.compiler.frontend.slicing import emit_slice
 from vdla.compiler.frontend.values import Value
+from vdla.compiler.frontend.window import maps
 from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
@@ -74,14 +75,14 @@ def quantize_linear(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def qlinear_conv(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """dequantize both, conv2d, quantize; the bias is in units of x's scale times w's."""
-    x = dequantize(builder, node, node.input(0, NARROW), (1, 2), 1, suffix="dequantize_x")
+    """dequantize both, convolve, quantize; the bias is in units of x's scale times w's."""
+    x = dequantize(builder, node, maps(node, 0, NARROW), (1, 2), 1, suffix="dequantize_x")
     w = dequantize(builder, node, node.input(3, NARROW), (4, 5), 0, suffix="dequantize_w")
     bias = None
     if node.has(8):
         unit = scale_of(node, 1).astype(np.float64) * scale_of(node, 4).astype(np.float64)
         bias = builder.constant((node.array(8, "bias") * unit.ravel()).astype(np.float32), builder.fresh(f"{node.name}.bias"))
-    y = emit_conv2d(builder, node, x, w, bias)
+    y = emit_convolution(builder, node, x, w, bias)
     return quantize(builder, node, y, (6, 7), output_dtype(node, 7, 0), 1, suffix="quantize")
 
 

@@ -34,10 +34,7 @@ class VdlaRep(BackendRep):
         stored = {tensor.name for tensor in model.graph.initializer}
         self.names = [info.name for info in model.graph.input if info.name not in stored]
         self.outputs = [info.name for info in model.graph.output]
-        types = {info.name: info.type for info in model.graph.input}
-        self.optional = {
-            n for n, t in types.items() if t.HasField("optional_type") and not is_sequence(t.optional_type.elem_type)
-        }
+        self.optional = {info.name for info in model.graph.input if is_optional_tensor(info.type)}
         self.modules: dict[tuple[Any, ...], Module] = {}
         self.bound: dict[tuple[Any, ...], tuple[str, ...]] = {}  # shapes of the inputs → those whose values must be known
 

@@ -17,7 +17,7 @@ Shapes = Mapping[str, Shape | Sequence[Shape] | None]
 
 @dataclass
 class Inputs:
-    """tensors: what the model declares, taken apart. shapes: those given, of these. parts: the tensors of what is none itself."""
+    """tensors: what the model declares, taken apart. shapes: those given, of these. parts: those of what is no tensor."""
 
     tensors: list[onnx.ValueInfoProto] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)

@@ -27,8 +27,8 @@ def import_onnx(
 ) -> Graph:
     """The model as a Graph, tensors keeping the model's names.
 
-    source: a path, the file's bytes or a `ModelProto`. input_shapes: sizes for dimensions that the model leaves open, by input; of
-    a sequence a shape for each of its tensors, which become inputs x[0], x[1], … as do those of an output that is one.
+    source: a path, the file's bytes or a `ModelProto`. input_shapes: sizes for dimensions that the model leaves open, by input;
+    of a sequence a shape for each of its tensors, which become inputs x[0], x[1], … as do those of an output that is one.
     dims: sizes by the dimension's name. bind: the value of an input that becomes a constant; what shapes, axes and branches
     depend on must be known here. Whatever is computed from constants alone leaves no node.
 

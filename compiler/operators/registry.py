@@ -26,6 +26,7 @@ from vdla.compiler.operators import (
     pooling,
     pooling_nd,
     quantised,
+    recurrent,
     reduction,
     regions,
     resampling,
@@ -38,6 +39,7 @@ from vdla.compiler.operators import (
 )
 from vdla.compiler.operators.definition import Attributes, Types
 from vdla.compiler.operators.operator import Operator, check_inputs, complete_attributes
+from vdla.compiler.operators.scan import scan
 from vdla.errors import ModelError
 
 FAMILIES = (
@@ -58,6 +60,7 @@ FAMILIES = (
     pooling,
     pooling_nd,
     quantised,
+    recurrent,
     reduction,
     regions,
     resampling,
@@ -77,6 +80,9 @@ def operator_of(op: str) -> Operator:
     if op not in OPERATORS:
         raise ModelError("unknown operator", found=op, expected=", ".join(sorted(OPERATORS)))
     return OPERATORS[op]
+
+
+OPERATORS["scan"] = scan(operator_of)  # its body has operators from here, so it is made when they are there
 
 
 def with_defaults(op: str, attributes: Attributes) -> dict[str, Any]:

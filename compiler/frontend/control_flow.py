@@ -11,7 +11,7 @@ from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.loops import counted_loop
 from vdla.compiler.frontend.node import OnnxNode
 from vdla.compiler.frontend.reader import Failed
-from vdla.compiler.frontend.values import Anything, Value
+from vdla.compiler.frontend.values import Anything, Sequence, Value
 from vdla.errors import ModelError
 
 MOST_TURNS = 4096

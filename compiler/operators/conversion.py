@@ -126,8 +126,8 @@ def define_bit_cast(types: Types, a: Attributes) -> Definition:
 
 def bit_cast(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     (x,) = inputs
-    bits = np.ascontiguousarray(x).view(f"uint{8 * x.dtype.itemsize}")
-    return bits != 0 if a["to"] == "bool" else bits.view(numpy_dtype(a["to"])).reshape(x.shape)
+    bits = np.asarray(x, order="C").view(f"uint{8 * x.dtype.itemsize}")
+    return bits != 0 if a["to"] == "bool" else bits.view(numpy_dtype(a["to"]))
 
 
 FAMILY = (

@@ -28,7 +28,9 @@ from vdla.compiler.operators import (
     reduction,
     regions,
     resampling,
+    row_normalisation,
     slicing,
+    transposed_convolution,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -55,7 +57,9 @@ FAMILIES = (
     reduction,
     regions,
     resampling,
+    row_normalisation,
     slicing,
+    transposed_convolution,
     unary,
 )
 

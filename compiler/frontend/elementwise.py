@@ -35,14 +35,15 @@ class Direct:
     renamed: Mapping[str, str] = field(default_factory=dict)
 
     def attributes(self, node: OnnxNode) -> dict[str, Any]:
-        """Read as what their defaults are."""
+        """Read as what their defaults are; ONNX's numbers are float32, those it leaves out too."""
         read: dict[str, Any] = {}
         for name, attribute in OPERATORS[self.op].attributes.items():
             theirs, default = self.renamed.get(name, name), attribute.default
             if isinstance(default, bool):
                 read[name] = node.int_(theirs, int(default)) != 0
             else:
-                read[name] = node.string(theirs, default) if isinstance(default, str) else node.float_(theirs, default)
+                text = isinstance(default, str)
+                read[name] = node.string(theirs, default) if text else node.float_(theirs, float(np.float32(default)))
         return read
 
     def emit(self, builder: GraphBuilder, node: OnnxNode) -> Value:
@@ -143,8 +144,8 @@ def mean(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def mod(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """Of floats the remainder must have the sign of the dividend, says ONNX."""
-    if node.has(0) and ELEMENT_TYPES[node.input(0, NUMBER).dtype].is_float:
+    """Until opset 28 the remainder of floats must have the sign of the dividend, says ONNX."""
+    if node.opset < 28 and node.has(0) and ELEMENT_TYPES[node.input(0, NUMBER).dtype].is_float:
         node.require("fmod", node.int_("fmod", 0), 1)
     return Direct("mod").emit(builder, node)
 
@@ -240,13 +241,16 @@ def bit_shift(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.emit("bit_shift", [x, node.input(1, (x.dtype,))], direction=node.string("direction", "").lower())
 
 
-def dropout(builder: GraphBuilder, node: OnnxNode) -> Anything:
-    """Nothing at inference, which is all there is here."""
+def dropout(builder: GraphBuilder, node: OnnxNode) -> Anything | tuple[Anything, ...]:
+    """Nothing at inference, which is all there is here; the mask, true where an element stays, from opset 10 on."""
     node.float_("ratio", 0.5)
     node.int_("seed", 0)
     if node.has(2) and node.array(2, "training_mode").any():
         raise ModelError("Dropout in training mode is not supported", hint="export the model for inference")
-    return identity(builder, node)
+    x = identity(builder, node)
+    if node.opset < 10 or not node.wanted(1):
+        return x
+    return x, builder.constant(np.broadcast_to(np.array(True), node.input(0, ANY).shape))
 
 
 IMPORTERS = {

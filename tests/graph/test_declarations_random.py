@@ -17,8 +17,8 @@ from vdla.errors import ModelError
 
 VALUES: list[Any] = [
     -129, -3, -1, 0, 1, 2, 3, 5, 0.5, -1.5, True, False, "columns", "window", "tanh", "edge", "linear", "zeros", "float32",
-    "bfloat16", "uint8", "int4", "left", "x", None, (), (0,), (1,), (0, 1), (1, 0), (1, 1), (2, 3), (3, 2), (2, 1, 1), (0, 0, 0, 0),
-    (1, 1, 1, 1), (0, 1, 2, 3), (2, 1, 3, 2), (-1, 0, 0, 0), (1, 2, 3, 4), [1, 1], (0.5, 2.0),
+    "bfloat16", "uint8", "int4", "left", "x", None, (), (0,), (1,), (0, 1), (1, 0), (1, 1), (2, 3), (3, 2), (2, 1, 1),
+    (0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 2, 3), (2, 1, 3, 2), (-1, 0, 0, 0), (1, 2, 3, 4), [1, 1], (0.5, 2.0),
 ]  # fmt: skip
 
 
@@ -74,8 +74,9 @@ def data(rng: np.random.Generator, t: TensorType) -> np.ndarray:
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.name)
 def test_refused_or_computed_as_inferred(operator: Operator) -> None:
-    accepted = 0
-    for seed in range(150):
+    accepted = seed = 0
+    while seed < 150 or (not accepted and seed < 3000):
+        seed += 1
         rng = np.random.default_rng([seed, *operator.name.encode()])
         types = random_inputs(rng, operator)
         attributes = random_attributes(rng, operator, types)

@@ -15,7 +15,7 @@ from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.inputs import element_type
 from vdla.compiler.frontend.node import ANY, OnnxNode
 from vdla.compiler.frontend.values import Anything, Value
-from vdla.compiler.operators.conversion import SCALE
+from vdla.compiler.operators.conversion import LARGEST, SCALE
 from vdla.compiler.operators.operator import FLOAT, INTEGER, NUMBER
 from vdla.compiler.operators.registry import OPERATORS
 from vdla.element_types import ELEMENT_TYPES
@@ -222,8 +222,10 @@ def cast_like(builder: GraphBuilder, node: OnnxNode) -> Value:
 def cast_to(builder: GraphBuilder, node: OnnxNode, dtype: str) -> Value:
     """saturate and round_mode are about 8-bit floats alone. Raises `ModelError` for what ONNX and its reference differ in."""
     x, saturate, mode = node.input(0, ANY), node.int_("saturate", 1) != 0, node.string("round_mode", "up")
-    if dtype != SCALE or x.dtype == SCALE:
-        return x if x.dtype == dtype else builder.emit("cast", [x], to=dtype, saturate=saturate)
+    if x.dtype == dtype and not (saturate and dtype in LARGEST):  # which makes infinity the largest value
+        return x
+    if dtype != SCALE:
+        return builder.emit("cast", [x], to=dtype, saturate=saturate)
     node.require("saturate", int(saturate), 1)
     node.require("round_mode", mode, "up")
     wide = x if x.dtype in FLOAT else builder.converted(x, "float32")
@@ -245,7 +247,7 @@ def dropout(builder: GraphBuilder, node: OnnxNode) -> Anything | tuple[Anything,
     """Nothing at inference, which is all there is here; the mask, true where an element stays, from opset 10 on."""
     node.float_("ratio", 0.5)
     node.int_("seed", 0)
-    if node.has(2) and node.array(2, "training_mode").any():
+    if node.has(2) and node.array(2, "training_mode").any() and node.number(1, "ratio", 0.5) != 0:
         raise ModelError("Dropout in training mode is not supported", hint="export the model for inference")
     x = identity(builder, node)
     if node.opset < 10 or not node.wanted(1):

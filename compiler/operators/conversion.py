@@ -37,7 +37,7 @@ def define_cast(types: Types, a: Attributes) -> Definition:
     saturate: they become the largest, infinity too; else infinity, or NaN where there is none. NaN is NaN either way.
     """
     (x,) = required(*placeholders(types, "x"))
-    limit = LARGEST.get(a["to"]) if a["saturate"] and x.dtype not in ("bool", a["to"]) else None
+    limit = LARGEST.get(a["to"]) if a["saturate"] and x.dtype != "bool" else None
 
     def element(*at: Expr) -> Expr:
         value = x[at]
@@ -52,7 +52,7 @@ def define_cast(types: Types, a: Attributes) -> Definition:
 def cast(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     (x,) = inputs
     source, target = ELEMENT_TYPES[str(x.dtype)], ELEMENT_TYPES[a["to"]]
-    if source == target:
+    if source == target and not (a["saturate"] and a["to"] in LARGEST):
         return x.copy()
     if a["to"] == "bool":
         return np.not_equal(x, np.zeros((), x.dtype))

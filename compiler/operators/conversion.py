@@ -40,7 +40,7 @@ def define_cast(types: Types, a: Attributes) -> Definition:
     limit = LARGEST.get(a["to"]) if a["saturate"] and x.dtype != "bool" else None
 
     def element(*at: Expr) -> Expr:
-        value = x[at]
+        value: Expr = x[at]
         if limit is not None:
             wide = value if value.dtype in FLOAT else te.cast(value, "float32")
             value = te.minimum(te.const(limit, wide.dtype), te.maximum(te.const(-limit, wide.dtype), wide))  # NaN passes

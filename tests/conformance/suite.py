@@ -62,7 +62,8 @@ def model_and_data(kind: str, name: str) -> tuple[onnx.ModelProto, Iterator[tupl
         return light_case(name)
     case = next(case for case in loaded(kind) if case.name == name)
     if case.model is not None:
-        return case.model, iter([(list(i), list(o)) for i, o in case.data_sets]), case.rtol, case.atol
+        data = [([*map(array_of, inputs)], [*map(array_of, outputs)]) for inputs, outputs in case.data_sets]
+        return case.model, iter(data), case.rtol, case.atol
     model = onnx.load(os.path.join(case.model_dir, "model.onnx"))
     return model, stored_data(Path(case.model_dir), model), case.rtol, case.atol
 
@@ -100,6 +101,11 @@ def stored_data(folder: Path, model: onnx.ModelProto) -> Iterator[tuple[list[Any
             for what, infos in (("input", model.graph.input), ("output", model.graph.output))
         ]
         yield [x for x in read[0] if x is not None], [x for x in read[1] if x is not None]
+
+
+def array_of(value: Any) -> Any:
+    """Of types that NumPy lacks the suite has messages."""
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
 def read_proto(path: Path, kind: onnx.TypeProto) -> Any:

@@ -11,6 +11,7 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.operators import (
     activations,
     binary,
+    columns,
     comparison,
     convolution,
     dense,
@@ -32,7 +33,7 @@ from vdla.errors import ModelError
 
 FAMILIES = (
     unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, slicing, indexing,
-    resampling, regions, layout, quantised,
+    resampling, regions, columns, layout, quantised,
 )  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}

@@ -172,6 +172,19 @@ def some_regions(rng: Random) -> Case:
     return "roi_align", [x, rois, rng.integers(0, x.shape[0], 5)], a
 
 
+def some_columns(rng: Random) -> Case:
+    rank = int(rng.integers(1, 4))
+    block, strides, dilations = (tuple(int(n) for n in rng.integers(1, 4, rank)) for _ in range(3))
+    around, counts = rng.integers(0, 2, 2 * rank), rng.integers(1, 4, rank)
+    reach = [int((counts[d] - 1) * strides[d] + dilations[d] * (block[d] - 1) + 1) for d in range(rank)]
+    image = [n - int(around[d] + around[d + rank]) for d, n in enumerate(reach)]
+    if min(image) < 1:
+        return some_columns(rng)
+    x = array(rng, (2, 2 * int(np.prod(block)), int(np.prod(counts))), NUMBER)
+    a = {"image": tuple(image), "block": block, "strides": strides, "pads": tuple(map(int, around)), "dilations": dilations}
+    return "columns_to_image", [x], a
+
+
 CASES: dict[str, Callable[[Random], Case]] = {
     name.removeprefix("some_"): make for name, make in list(globals().items()) if name.startswith("some_")
 }

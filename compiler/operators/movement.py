@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,12 @@ def infer_pad(types: Types, a: Attributes) -> tuple[TensorType, ...]:
 
 def holds(dtype: str, value: float) -> bool:
     """Whether a tensor may have the element `value`."""
-    element = ELEMENT_TYPES[dtype]
     if dtype == "float8_e8m0fnu":  # powers of two alone
         return value > 0
-    return element.is_float or (element.range[0] <= value <= element.range[1] and value == int(value))
+    if ELEMENT_TYPES[dtype].is_float:
+        return dtype != "float4_e2m1fn" or isfinite(value)
+    low, high = ELEMENT_TYPES[dtype].range
+    return low <= value <= high and value == int(value)
 
 
 def infer_concat(types: Types, a: Attributes) -> tuple[TensorType, ...]:

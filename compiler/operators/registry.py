@@ -11,20 +11,30 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.operators import (
     activations,
     binary,
+    bits,
     columns,
     comparison,
+    conversion,
     convolution,
+    convolution_nd,
+    deformable_convolution,
     dense,
     indexing,
     layout,
+    losses,
     movement,
     normalisation,
     pooling,
+    pooling_nd,
     quantised,
     reduction,
     regions,
     resampling,
+    rotary,
+    row_normalisation,
+    signal,
     slicing,
+    transposed_convolution,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -32,9 +42,34 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, slicing, indexing,
-    resampling, regions, columns, layout, quantised,
-)  # fmt: skip
+    activations,
+    binary,
+    bits,
+    columns,
+    comparison,
+    conversion,
+    convolution,
+    convolution_nd,
+    deformable_convolution,
+    dense,
+    indexing,
+    layout,
+    losses,
+    movement,
+    normalisation,
+    pooling,
+    pooling_nd,
+    quantised,
+    reduction,
+    regions,
+    resampling,
+    rotary,
+    row_normalisation,
+    signal,
+    slicing,
+    transposed_convolution,
+    unary,
+)
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}
 

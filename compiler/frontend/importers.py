@@ -20,9 +20,11 @@ from vdla.compiler.frontend import (
     reduction,
     resize,
     sampling,
+    scatter,
     sequences,
     signal,
     slicing,
+    sorting,
 )
 from vdla.compiler.frontend.node import Importer
 
@@ -43,6 +45,8 @@ IMPORTERS: dict[str, Importer] = {
     **einsum.IMPORTERS,
     **resize.IMPORTERS,
     **sampling.IMPORTERS,
+    **scatter.IMPORTERS,
+    **sorting.IMPORTERS,
     **quantisation.IMPORTERS,
     **sequences.IMPORTERS,
     **signal.IMPORTERS,

@@ -32,8 +32,10 @@ from vdla.compiler.operators import (
     resampling,
     rotary,
     row_normalisation,
+    scatter,
     signal,
     slicing,
+    sorting,
     transposed_convolution,
     unary,
 )
@@ -65,8 +67,10 @@ FAMILIES = (
     resampling,
     rotary,
     row_normalisation,
+    scatter,
     signal,
     slicing,
+    sorting,
     transposed_convolution,
     unary,
 )

@@ -185,6 +185,40 @@ def some_columns(rng: Random) -> Case:
     return "columns_to_image", [x], a
 
 
+def some_scatter(rng: Random) -> Case:
+    """Narrow integers wrap."""
+    reduction = str(rng.choice(["none", "none", "add", "mul", "max", "min"]))
+    x = array(rng, shape_of(rng), ANY if reduction == "none" else NUMBER)
+    if rng.random() < 0.5:
+        axis = int(rng.integers(-x.ndim, x.ndim))
+        length = int(rng.integers(1, x.shape[axis] + 1 if reduction == "none" else 9))
+        shape = tuple(length if d == axis % x.ndim else int(rng.integers(1, n + 1)) for d, n in enumerate(x.shape))
+        indices = indices_into(rng, x.shape[axis], shape)
+        if reduction == "none":  # of several values in one place ONNX says nothing
+            indices = rng.random((*shape[: axis % x.ndim], x.shape[axis], *shape[axis % x.ndim + 1 :])).argsort(axis % x.ndim)
+            indices = np.take(indices, np.arange(length), axis % x.ndim)
+        return "scatter_elements", [x, indices, array(rng, shape, (str(x.dtype),))], {"axis": axis, "reduction": reduction}
+    depth = int(rng.integers(1, x.ndim + 1))
+    indices = tuples_into(rng, x.shape[:depth], shape_of(rng, 0, 2))
+    return (
+        "scatter_nd",
+        [x, indices, array(rng, (*indices.shape[:-1], *x.shape[depth:]), (str(x.dtype),))],
+        {"reduction": reduction},
+    )
+
+
+def some_top_k(rng: Random) -> Case:
+    x = number(rng, shape_of(rng, most=12))
+    axis = int(rng.integers(-x.ndim, x.ndim))
+    return "top_k", [x], {"k": int(rng.integers(1, x.shape[axis] + 1)), "axis": axis, "largest": bool(rng.integers(2))}
+
+
+def some_running(rng: Random) -> Case:
+    op, x = str(rng.choice(["cumulative_sum", "cumulative_product"])), array(rng, shape_of(rng), NUMBER)
+    a = {"axis": int(rng.integers(-x.ndim, x.ndim)), "exclusive": bool(rng.integers(2)), "reverse": bool(rng.integers(2))}
+    return op, [x], a
+
+
 CASES: dict[str, Callable[[Random], Case]] = {
     name.removeprefix("some_"): make for name, make in list(globals().items()) if name.startswith("some_")
 }

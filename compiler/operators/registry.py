@@ -19,6 +19,7 @@ from vdla.compiler.operators import (
     convolution_nd,
     deformable_convolution,
     dense,
+    determinant,
     indexing,
     layout,
     losses,
@@ -36,6 +37,7 @@ from vdla.compiler.operators import (
     signal,
     slicing,
     sorting,
+    suppression,
     transposed_convolution,
     unary,
 )
@@ -54,6 +56,7 @@ FAMILIES = (
     convolution_nd,
     deformable_convolution,
     dense,
+    determinant,
     indexing,
     layout,
     losses,
@@ -71,6 +74,7 @@ FAMILIES = (
     signal,
     slicing,
     sorting,
+    suppression,
     transposed_convolution,
     unary,
 )

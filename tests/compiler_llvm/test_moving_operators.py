@@ -219,6 +219,23 @@ def some_running(rng: Random) -> Case:
     return op, [x], a
 
 
+def some_determinant(rng: Random) -> Case:
+    """Singular now and then."""
+    n = int(rng.integers(1, 6))
+    x = rng.integers(-3, 4, (*shape_of(rng, 0, 2, 3), n, n)).astype(str(rng.choice(FLOAT)))
+    return "determinant", [x], {}
+
+
+def some_suppression(rng: Random) -> Case:
+    """Few different coordinates and scores: equal ones, and boxes of no area."""
+    batches, classes, count = (int(n) for n in rng.integers(1, (3, 3, 12)))
+    dtype = str(rng.choice(FLOAT))
+    boxes = (rng.integers(0, 9, (batches, count, 4)) / 4).astype(dtype)
+    scores = (rng.integers(0, 9, (batches, classes, count)) / 8).astype(dtype)
+    a = {"most": int(rng.integers(1, 9)), "overlap": float(rng.choice([0.0, 0.3, 0.6])), "scored": bool(rng.integers(2))}
+    return "non_max_suppression", [boxes, scores], {**a, "score": 0.25, "centred": bool(rng.integers(2))}
+
+
 CASES: dict[str, Callable[[Random], Case]] = {
     name.removeprefix("some_"): make for name, make in list(globals().items()) if name.startswith("some_")
 }

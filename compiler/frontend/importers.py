@@ -8,6 +8,7 @@ from vdla.compiler.frontend import (
     control_flow,
     convolution,
     dense,
+    detection,
     einsum,
     elementwise,
     indexing,
@@ -22,9 +23,11 @@ from vdla.compiler.frontend import (
     reduction,
     resize,
     sampling,
+    scatter,
     sequences,
     signal,
     slicing,
+    sorting,
 )
 from vdla.compiler.frontend.node import Importer
 
@@ -46,6 +49,9 @@ IMPORTERS: dict[str, Importer] = {
     **einsum.IMPORTERS,
     **resize.IMPORTERS,
     **sampling.IMPORTERS,
+    **detection.IMPORTERS,
+    **scatter.IMPORTERS,
+    **sorting.IMPORTERS,
     **quantisation.IMPORTERS,
     **recurrent.IMPORTERS,
     **sequences.IMPORTERS,

@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 from vdla.compiler.frontend import (
+    attention,
     constants,
     control_flow,
     convolution,
     dense,
+    einsum,
     elementwise,
+    indexing,
+    losses,
     microsoft,
     movement,
     normalisation,
     pooling,
     quantisation,
+    reduction,
+    resize,
+    sampling,
     sequences,
+    signal,
+    slicing,
 )
 from vdla.compiler.frontend.node import Importer
 
 IMPORTERS: dict[str, Importer] = {
+    **attention.IMPORTERS,
     **constants.IMPORTERS,
     **control_flow.IMPORTERS,
     **convolution.IMPORTERS,
     **dense.IMPORTERS,
     **elementwise.IMPORTERS,
+    **losses.IMPORTERS,
     **pooling.IMPORTERS,
     **normalisation.IMPORTERS,
     **movement.IMPORTERS,
+    **slicing.IMPORTERS,
+    **indexing.IMPORTERS,
+    **reduction.IMPORTERS,
+    **einsum.IMPORTERS,
+    **resize.IMPORTERS,
+    **sampling.IMPORTERS,
     **quantisation.IMPORTERS,
     **sequences.IMPORTERS,
+    **signal.IMPORTERS,
 }
 DOMAINS: dict[str, dict[str, Importer]] = {"": IMPORTERS, "com.microsoft": microsoft.IMPORTERS}
 REMEDIES = {

@@ -6,6 +6,7 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.rewrite import Change, Context, Rules, joined, rewrite
+from vdla.compiler.operators.operator import FLOAT
 from vdla.compiler.operators.registry import OPERATORS
 
 FLOAT_LIMIT = float(np.finfo(np.float32).max)
@@ -148,8 +149,9 @@ def map_padding(context: Context, node: Node) -> tuple[Node, tuple[int, ...], fl
 
 
 def is_non_negative(context: Context, tensor: str) -> bool:
+    """Of floats: the least integer has no magnitude."""
     node = context.producer.get(tensor)
-    if node is None:
+    if node is None or context.type_of(tensor).dtype not in FLOAT:
         return False
     operator = OPERATORS[node.op]
     return operator.non_negative or (operator.clips is not None and operator.clips(context.attributes(node))[0] >= 0)
@@ -161,9 +163,9 @@ def empty_pad(context: Context, node: Node) -> Change:
 
 
 def clip_as_relu(context: Context, node: Node) -> Change:
-    """clip(x, 0, ∞) → relu(x); clip(x, -∞, ∞) → x"""
+    """clip(x, 0, ∞) → relu(x); clip(x, -∞, ∞) → x; of float32, whose largest value is no bound either"""
     a = context.attributes(node)
-    if a["high"] < FLOAT_LIMIT:
+    if a["high"] < FLOAT_LIMIT or context.type_of(node.inputs[0]).dtype != "float32":
         return None
     if a["low"] <= -FLOAT_LIMIT:
         return node.inputs[0]

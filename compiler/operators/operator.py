@@ -15,16 +15,22 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.ir.element_types import DTYPES, FLOATS, INTEGERS
 from vdla.compiler.operators.attribute import Attribute
 from vdla.compiler.operators.definition import Attributes, Definition, Types
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
-FLOAT = ("float32",)
+FLOAT = FLOATS
+"""Other floats are computed in float32: whatever emits an operator casts them there and back."""
 INT8 = ("int8",)
 INT32 = ("int32",)
 BOOL = ("bool",)
-NUMBER = ("float32", "int32", "int64")
-ANY = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")
+INTEGER = INTEGERS
+NUMBER = (*FLOAT, *INTEGER)
+SIGNED = tuple(name for name in NUMBER if ELEMENT_TYPES[name].signed)
+ANY = DTYPES
+"""Of what elements are only moved about, chosen or converted."""
 MAX_RANK = 64
 ANY_RANK = (0, MAX_RANK)
 IMAGE = (4, 4)

@@ -11,15 +11,29 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.operators import (
     activations,
     binary,
+    bits,
     comparison,
+    conversion,
     convolution,
+    convolution_nd,
+    deformable_convolution,
     dense,
+    indexing,
     layout,
+    losses,
     movement,
     normalisation,
     pooling,
+    pooling_nd,
     quantised,
     reduction,
+    regions,
+    resampling,
+    rotary,
+    row_normalisation,
+    signal,
+    slicing,
+    transposed_convolution,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
@@ -27,8 +41,33 @@ from vdla.compiler.operators.operator import Operator, check_inputs, complete_at
 from vdla.errors import ModelError
 
 FAMILIES = (
-    unary, activations, binary, comparison, convolution, dense, pooling, reduction, normalisation, movement, layout, quantised
-)  # fmt: skip
+    activations,
+    binary,
+    bits,
+    comparison,
+    conversion,
+    convolution,
+    convolution_nd,
+    deformable_convolution,
+    dense,
+    indexing,
+    layout,
+    losses,
+    movement,
+    normalisation,
+    pooling,
+    pooling_nd,
+    quantised,
+    reduction,
+    regions,
+    resampling,
+    rotary,
+    row_normalisation,
+    signal,
+    slicing,
+    transposed_convolution,
+    unary,
+)
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for family in FAMILIES for operator in family.FAMILY}
 

@@ -128,6 +128,18 @@ def transposed_extent(node: OnnxNode, size: Sizes, strides: Sizes, whole: Sizes)
     return tuple(t // 2 if auto_pad == "SAME_UPPER" else t - t // 2 for t in total), output
 
 
+def deform_conv(builder: GraphBuilder, node: OnnxNode) -> Value:
+    x, w, offset = (node.input(i, FLOAT) for i in range(3))
+    if len(x.shape) != IMAGE:
+        raise ModelError("DeformConv is supported in two dimensions only", found=x.shape, expected="(N, C, H, W)")
+    window, groups = conv_attributes(node, w, x.shape[2:])
+    shared = node.int_("offset_group", 1)
+    if shared < 1:
+        raise ModelError("offset_group of DeformConv is not positive", found=shared)
+    operands = [x, w, offset, node.optional(3, FLOAT), node.optional(4, FLOAT)]
+    return builder.emit("deform_conv2d", operands, groups=groups, offset_groups=shared, **window.attributes())
+
+
 def causal_conv(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     """A depthwise convolution along a line, over what came before and the input: that is the next call's state."""
     x, w, bias, past = node.input(0, FLOAT), node.input(1, FLOAT), node.optional(2, FLOAT), node.optional(3, FLOAT)
@@ -167,4 +179,5 @@ IMPORTERS = {
     "ConvInteger": conv_integer,
     "ConvTranspose": conv_transpose,
     "CausalConvWithState": causal_conv,
+    "DeformConv": deform_conv,
 }

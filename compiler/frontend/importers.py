@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vdla.compiler.frontend import (
+    attention,
     constants,
     control_flow,
     convolution,
@@ -10,6 +11,7 @@ from vdla.compiler.frontend import (
     einsum,
     elementwise,
     indexing,
+    losses,
     microsoft,
     movement,
     normalisation,
@@ -19,16 +21,19 @@ from vdla.compiler.frontend import (
     resize,
     sampling,
     sequences,
+    signal,
     slicing,
 )
 from vdla.compiler.frontend.node import Importer
 
 IMPORTERS: dict[str, Importer] = {
+    **attention.IMPORTERS,
     **constants.IMPORTERS,
     **control_flow.IMPORTERS,
     **convolution.IMPORTERS,
     **dense.IMPORTERS,
     **elementwise.IMPORTERS,
+    **losses.IMPORTERS,
     **pooling.IMPORTERS,
     **normalisation.IMPORTERS,
     **movement.IMPORTERS,
@@ -40,6 +45,7 @@ IMPORTERS: dict[str, Importer] = {
     **sampling.IMPORTERS,
     **quantisation.IMPORTERS,
     **sequences.IMPORTERS,
+    **signal.IMPORTERS,
 }
 DOMAINS: dict[str, dict[str, Importer]] = {"": IMPORTERS, "com.microsoft": microsoft.IMPORTERS}
 REMEDIES = {

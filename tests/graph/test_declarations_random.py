@@ -16,8 +16,8 @@ from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaul
 from vdla.errors import ModelError
 
 VALUES: list[Any] = [
-    -129, -3, -1, 0, 1, 2, 3, 5, 0.5, -1.5, True, False, "columns", "window", "tanh", "edge", "linear", "float32", "bfloat16",
-    "uint8", "int4", "left", "x", None, (), (0,), (1,), (0, 1), (1, 0), (1, 1), (2, 3), (3, 2), (2, 1, 1), (0, 0, 0, 0),
+    -129, -3, -1, 0, 1, 2, 3, 5, 0.5, -1.5, True, False, "columns", "window", "tanh", "edge", "linear", "zeros", "float32",
+    "bfloat16", "uint8", "int4", "left", "x", None, (), (0,), (1,), (0, 1), (1, 0), (1, 1), (2, 3), (3, 2), (2, 1, 1), (0, 0, 0, 0),
     (1, 1, 1, 1), (0, 1, 2, 3), (2, 1, 3, 2), (-1, 0, 0, 0), (1, 2, 3, 4), [1, 1], (0.5, 2.0),
 ]  # fmt: skip
 

@@ -16,7 +16,7 @@ TEMPLATES: dict[str, CpuTemplate] = {
     **dict.fromkeys(("conv2d", "qconv2d"), convolution.TEMPLATE),
     **dict.fromkeys(("dense", "qdense"), matrices.DENSE),
     "matmul": matrices.MATMUL,
-    **dict.fromkeys(("conv", "conv_transpose"), sums.TEMPLATE),
+    **dict.fromkeys(("conv", "conv_transpose", "deform_conv2d"), sums.TEMPLATE),
     **dict.fromkeys(("max_pool2d", "avg_pool2d", "qmax_pool2d", "qavg_pool2d"), window.TEMPLATE),
     **dict.fromkeys(("max_pool", "avg_pool", "lp_pool"), window.TEMPLATE),
     **dict.fromkeys(("softmax", *(operator.name for operator in row_normalisation.FAMILY)), rows.TEMPLATE),

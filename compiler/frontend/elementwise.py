@@ -67,6 +67,7 @@ ACTIVATIONS = {
     "Selu": Direct("selu"),
     "PRelu": Direct("prelu"),
     "ThresholdedRelu": Direct("thresholded_relu"),
+    "Shrink": Direct("shrink", {"threshold": "lambd"}),
     "Softplus": Direct("softplus"),
     "Softsign": Direct("softsign"),
     "Mish": Direct("mish"),
@@ -139,6 +140,14 @@ def power(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.emit("pow", [base, builder.converted(node.input(1, NUMBER), base.dtype)])
 
 
+def prelu(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """A slope for each channel that does not broadcast as it stands is one along axis 1, as PyTorch once exported it."""
+    x, slope = node.input(0), node.input(1)
+    if len(slope.shape) == 1 < len(x.shape) and slope.shape[0] not in (1, x.shape[-1]) and slope.shape[0] == x.shape[1]:
+        slope = builder.emit("reshape", [slope], suffix="channels", shape=(*slope.shape, *[1] * (len(x.shape) - 2)))
+    return builder.emit("prelu", [x, slope])
+
+
 def clip(builder: GraphBuilder, node: OnnxNode) -> Value:
     """Bounds are attributes before opset 11, inputs from then on; no upper and a zero lower bound make a relu."""
     if node.opset < 11:
@@ -180,6 +189,7 @@ IMPORTERS = {
     **{name: direct.emit for name, direct in (ACTIVATIONS | FUNCTIONS).items()},
     "Mod": mod,
     "Pow": power,
+    "PRelu": prelu,
     "Clip": clip,
     "Sum": sum_,
     "Identity": identity,

@@ -21,6 +21,7 @@ from vdla.compiler.frontend import (
     resize,
     sampling,
     sequences,
+    signal,
     slicing,
 )
 from vdla.compiler.frontend.node import Importer
@@ -44,6 +45,7 @@ IMPORTERS: dict[str, Importer] = {
     **sampling.IMPORTERS,
     **quantisation.IMPORTERS,
     **sequences.IMPORTERS,
+    **signal.IMPORTERS,
 }
 DOMAINS: dict[str, dict[str, Importer]] = {"": IMPORTERS, "com.microsoft": microsoft.IMPORTERS}
 REMEDIES = {

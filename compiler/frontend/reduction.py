@@ -67,7 +67,7 @@ def extreme(op: str) -> Importer:
     def importer(builder: GraphBuilder, node: OnnxNode) -> Value:
         x = node.input(0, (*NUMBER, "bool"))
         axes, keep = axes_and_keep(node, len(x.shape))
-        numbers = builder.converted(x, "int32") if x.dtype == "bool" else x
+        numbers = builder.converted(x, "uint8") if x.dtype == "bool" else x
         return builder.converted(emit_reduced(builder, op, numbers, axes, keep), x.dtype)
 
     return importer

@@ -60,7 +60,7 @@ def _type_from(m: Mapping[str, Any]) -> TensorType:
 
 def _stored(value: np.ndarray) -> np.ndarray:
     """NumPy's files know NumPy's own types: others are written as their bits."""
-    return value if ELEMENT_TYPES[str(value.dtype)].native else np.ascontiguousarray(value).view(f"uint{8 * value.itemsize}")
+    return value if ELEMENT_TYPES[str(value.dtype)].native else np.asarray(value, order="C").view(f"uint{8 * value.itemsize}")
 
 
 def _restored(stored: np.ndarray, wanted: TensorType | None) -> np.ndarray:

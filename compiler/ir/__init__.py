@@ -11,6 +11,7 @@ from vdla.compiler.ir.nodes import (
     CALLS,
     COMPARISONS,
     FALSE,
+    ITERS,
     LOGICAL,
     LOOP_KINDS,
     SCOPES,
@@ -65,7 +66,7 @@ from vdla.compiler.ir.verify import verify
 
 __all__ = [
     "ARITHMETIC", "Allocate", "Attributes", "Binary", "Block", "Buffer", "CALLS", "COMPARISONS", "Call", "Cast", "Const",
-    "Expr", "FALSE", "For", "Function", "If", "Intrinsic", "Iter", "LOGICAL", "LOOP_KINDS", "Load", "Region", "SCOPES",
+    "Expr", "FALSE", "For", "Function", "ITERS", "If", "Intrinsic", "Iter", "LOGICAL", "LOOP_KINDS", "Load", "Region", "SCOPES",
     "Scalar", "Select", "Seq", "Stmt", "Store", "TRUE", "VDLA_INTRINSICS", "Var", "all_of", "as_expr", "attribute",
     "binary", "bounds", "children", "interpret", "map_expr", "map_stmt", "map_stmt_exprs", "parse", "rebuild",
     "rebuild_stmt", "seq", "stmt_children", "stmt_exprs", "structural_equal", "substitute", "substitute_stmt", "to_text",

@@ -66,6 +66,7 @@ LOOP_KINDS = (
     "thread_y",
     "thread_z",
 )
+ITERS = ("spatial", "reduce", "scan")
 SCOPES = ("global", "local", "shared", "vdla.inp", "vdla.wgt", "vdla.acc")
 
 
@@ -261,7 +262,11 @@ class Allocate(Stmt):
 
 @dataclass(frozen=True, slots=True)
 class Iter:
-    """One axis of a block's domain, 0 … extent-1. kind: "spatial" (each value writes its own elements) or "reduce"."""
+    """One axis of a block's domain, 0 … extent-1, of a kind of ITERS.
+
+    spatial: each value writes its own elements. reduce: every value goes into the same elements, in increasing order where
+    the result depends on it. scan: a step of a recurrence, which reads what the steps before left; always in increasing order.
+    """
 
     var: Var
     extent: int

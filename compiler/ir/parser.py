@@ -9,6 +9,7 @@ from vdla.compiler.ir.lexer import Token, error_at, tokens_of
 from vdla.compiler.ir.nodes import (
     ARITHMETIC,
     CALLS,
+    ITERS,
     LOOP_KINDS,
     SCOPES,
     Allocate,
@@ -222,7 +223,7 @@ class Parser(TokenReader):
         self.advance()
         var = self.binder()
         self.expect("=")
-        kind = self.word("kind of axis", ("spatial", "reduce"))
+        kind = self.word("kind of axis", ITERS)
         self.expect("(")
         extent = self.whole()
         self.expect(",")

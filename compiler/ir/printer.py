@@ -13,7 +13,7 @@
                             y[y.i, y.j] = 0
                         y[y.i, y.j] = y[y.i, y.j] + cast(int32, x[y.i, y.k]) * cast(int32, w[y.j, y.k])
 
-The other statements:
+An axis is spatial, reduce or scan. The other statements:
 
     allocate t: int8[1, 16] in vdla.inp {double_buffer=1}     its body is the rest of the suite
     vdla.load(t[0 +: 1, 0 +: 16], x[i +: 1, 0 +: 16]; pad_value=0) where i < 3

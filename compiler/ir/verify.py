@@ -8,6 +8,7 @@ from dataclasses import replace
 from vdla.compiler.ir.bounds import bounds
 from vdla.compiler.ir.element_types import DTYPES, INTEGERS
 from vdla.compiler.ir.nodes import (
+    ITERS,
     LOOP_KINDS,
     SCOPES,
     Allocate,
@@ -38,7 +39,7 @@ def verify(func: Function, lowered: bool = False) -> None:
     - Variables and buffers are used inside their loop, block or allocation only; inside a block only its own iters.
     - Dtypes agree, indices and conditions are what they should be, kinds, scopes and operations are known.
     - Extents are positive; indices match the rank and, where that can be decided, the shape.
-    - A block's writes follow its spatial iters and no reduce iter; no reduce iter is driven by a concurrent loop.
+    - A block's writes follow its spatial iters and no reduce iter; no reduce or scan iter is driven by a concurrent loop.
 
     lowered: also refuse what lowering removes: blocks, vthread loops, double_buffer, storage_align.
     """
@@ -156,20 +157,20 @@ class Checker(ExpressionChecker):
         self.check_block_inside(block, scope)
 
     def check_binding(self, block: Block, var: Var, kind: str, extent: int, binding: Expr, scope: Scope) -> None:
-        if kind not in ("spatial", "reduce"):
-            raise self.error(f"kind of iter {var.name}", block, kind, "spatial or reduce")
+        if kind not in ITERS:
+            raise self.error(f"kind of iter {var.name}", block, kind, "one of " + ", ".join(ITERS))
         self.declare_var(var, extent, block)
         self.check_expr(binding, block, scope)
         if binding.dtype != var.dtype:
             raise self.error(f"dtype of the binding of {var.name}", block, binding.dtype, var.dtype)
         concurrent = sorted(v.name for v in variables(binding) & scope.concurrent)
-        if kind == "reduce" and concurrent:
+        if kind != "spatial" and concurrent:
             raise self.error(
-                f"reduce iter {var.name} is driven by a concurrent loop",
+                f"{kind} iter {var.name} is driven by a concurrent loop",
                 block,
                 ", ".join(concurrent),
                 "serial or unrolled loops",
-                "rfactor",
+                "rfactor" if kind == "reduce" else "make a loop inside the scan concurrent",
             )
         limits = bounds(binding, scope.ranges)
         if (

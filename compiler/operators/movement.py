@@ -43,6 +43,8 @@ def infer_pad(types: Types, a: Attributes) -> tuple[TensorType, ...]:
 
 def holds(dtype: str, value: float) -> bool:
     """Whether a tensor may have the element `value`."""
+    if dtype == "float8_e8m0fnu":  # powers of two alone
+        return value > 0
     if ELEMENT_TYPES[dtype].is_float:
         return dtype != "float4_e2m1fn" or isfinite(value)
     low, high = ELEMENT_TYPES[dtype].range

@@ -12,7 +12,7 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Const, Expr
 from vdla.compiler.operators.attribute import choice, flag, integer, integers
 from vdla.compiler.operators.definition import Attributes, Definition, Types, broadcast_index, placeholders, required
-from vdla.compiler.operators.movement import movement
+from vdla.compiler.operators.movement import holds, movement
 from vdla.compiler.operators.operator import ANY, MAX_RANK, Fusion, Input, Operator
 from vdla.compiler.operators.shapes import broadcast_shape, present, same
 from vdla.errors import ModelError
@@ -194,7 +194,7 @@ FAMILY: tuple[Operator, ...] = (
     ),
     Operator(
         name="trilu",
-        inputs=(Input("x", ANY, rank=(2, MAX_RANK)),),
+        inputs=(Input("x", tuple(dtype for dtype in ANY if holds(dtype, 0)), rank=(2, MAX_RANK)),),
         attributes={"upper": flag(True), "k": integer(0, low=-(1 << 30), high=1 << 30)},
         infer=same,
         define=define_trilu,

@@ -20,15 +20,14 @@ def place_allocations(func: ir.Function) -> ir.Function:
             for i: block P: P[…] = …   →    for i: block P: P[…] = …
             for i: block C: … P[…] …        for i: block C: … P[…] …
 
-    A buffer stays outside the loops its writers reduce over (it carries a value from one iteration to the next), outside
-    vectorized loops, and, in shared memory, outside the threads that share it.
+    A buffer stays outside the loops its writers reduce over, or scan where it is read before it is written (it carries a value
+    from one iteration to the next), outside vectorized loops, and, in shared memory, outside the threads that share it.
     """
     annotations: dict[ir.Buffer, ir.Attributes] = {}
     body = without_allocations(func.body, annotations)
     uses: dict[ir.Buffer, Path] = {}
-    reads: set[ir.Buffer] = set()
     carried: dict[ir.Buffer, set[ir.Var]] = {}
-    collect(body, (), uses, reads, carried)
+    collect(body, (), uses, carried)
     places: dict[int, list[ir.Buffer]] = {}
     for buffer in annotations:
         if buffer in uses:
@@ -49,28 +48,26 @@ def without_allocations(stmt: ir.Stmt, annotations: dict[ir.Buffer, ir.Attribute
     return stmt if all(a is b for a, b in zip(old, new, strict=True)) else ir.rebuild_stmt(stmt, new)
 
 
-def collect(
-    stmt: ir.Stmt, path: Path, uses: dict[ir.Buffer, Path], reads: set[ir.Buffer], carried: dict[ir.Buffer, set[ir.Var]]
-) -> None:
-    """uses: the loops and sequences around every use of each buffer, in common. carried: loops its writers reduce over."""
+def collect(stmt: ir.Stmt, path: Path, uses: dict[ir.Buffer, Path], carried: dict[ir.Buffer, set[ir.Var]]) -> None:
+    """uses: the loops and sequences around every use of each buffer, in common. carried: loops that it carries a value over."""
     if isinstance(stmt, ir.Block) or not ir.stmt_children(stmt):
         read, written = touched_buffers(stmt)
-        reads |= read - written
+        if isinstance(stmt, ir.Block):
+            for buffer in written:
+                carried.setdefault(buffer, set()).update(driving(stmt, "reduce"))
+            for buffer in read - uses.keys() - (written if stmt.init is not None else set()):
+                carried.setdefault(buffer, set()).update(driving(stmt, "scan"))
         for buffer in read | written:
             uses[buffer] = common(uses[buffer], path) if buffer in uses else path
-        if isinstance(stmt, ir.Block):
-            reduced = {
-                v
-                for i, b in zip(stmt.iters, stmt.bindings, strict=True)
-                if i.kind == "reduce"
-                for v in ir.walk_expr(b)
-                if isinstance(v, ir.Var)
-            }
-            for buffer in written:
-                carried.setdefault(buffer, set()).update(reduced)
         return
     for child in ir.stmt_children(stmt):
-        collect(child, (*path, stmt), uses, reads, carried)
+        collect(child, (*path, stmt), uses, carried)
+
+
+def driving(block: ir.Block, kind: str) -> set[ir.Var]:
+    """The loops that choose the points of the block's iters of one kind."""
+    bound = (b for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == kind)
+    return {v for binding in bound for v in ir.walk_expr(binding) if isinstance(v, ir.Var)}
 
 
 def common(a: Path, b: Path) -> Path:
@@ -117,11 +114,19 @@ def drop_dead_stores(func: ir.Function) -> ir.Function:
     body: ir.Stmt | None = func.body
     while body is not None:
         read, _ = live_reads(body)
-        kept = drop(body, read | outputs)
+        kept = drop(body, with_joint(body, read | outputs))
         if kept is body:
             break
         body = kept
     return replace(func, body=ir.Seq(()) if body is None else body)
+
+
+def with_joint(body: ir.Stmt, live: set[ir.Buffer]) -> set[ir.Buffer]:
+    """`live`, and what a block that writes one of these writes besides: its values are computed from one another."""
+    joint = [written for s in ir.walk_stmt(body) if isinstance(s, ir.Block) and len(written := touched_buffers(s)[1]) > 1]
+    while more := [written for written in joint if written & live and written - live]:
+        live = live.union(*more)
+    return live
 
 
 def live_reads(stmt: ir.Stmt) -> tuple[set[ir.Buffer], set[ir.Buffer]]:

@@ -227,6 +227,8 @@ def is_nest(stmt: ir.Stmt) -> bool:
                 stmt = body
             case ir.Seq((ir.If(_, ir.Store(first), None), ir.Store(second))) if first is second:
                 return True
+            case ir.Seq((ir.If(_, ir.Seq(inits), None), *stores)) if all(isinstance(s, ir.Store) for s in (*inits, *stores)):
+                return True
             case _:
                 return False
     return True

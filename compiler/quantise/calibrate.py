@@ -133,8 +133,10 @@ def calibrate(
 ) -> dict[str, Range]:
     """The range of each of `tensors` over all calibration inputs.
 
-    Raises `RunError` when there are no inputs, `ModelError` when an activation is not finite.
+    Raises `RunError` when there are no inputs to observe them with, `ModelError` when an activation is not finite.
     """
+    if not tensors:
+        return {}
     if not calibration:
         raise RunError("no calibration inputs", expected="at least one dict of input name to array")
     histograms = {name: Histogram() for name in tensors}

@@ -17,7 +17,7 @@ from vdla.compiler.schedule.locate import (
     replace_buffers,
     replace_in,
     with_body,
-    written_buffer,
+    written_buffers,
 )
 from vdla.errors import CompileError
 
@@ -30,7 +30,11 @@ def resolve_buffer(func: ir.Function, step: str, ref: BufferRef) -> ir.Allocate:
     if isinstance(ref, str):
         for stmt in ir.walk_stmt(func.body):
             if isinstance(stmt, ir.Block) and stmt.name == ref:
-                return find_allocation(func, step, written_buffer(stmt))
+                buffers = written_buffers(stmt)
+                if len(buffers) > 1:
+                    found, expected = [b.name for b in buffers], "the name of one of them"
+                    raise CompileError(f"cannot {step}: block {ref} writes several buffers", found=found, expected=expected)
+                return find_allocation(func, step, buffers[0])
     return find_allocation(func, step, ref)
 
 
@@ -94,7 +98,7 @@ def cache_read(func: ir.Function, block: str, buffer: BufferRef, scope: str) -> 
     name = buffer if isinstance(buffer, str) else buffer.name
     step = f"cache {name} for {block}"
     read = {b.name: b for b in touched_buffers(reader)[0]}
-    if name not in read or read[name] is written_buffer(reader):
+    if name not in read or read[name] in written_buffers(reader):
         refuse(step, f"the block does not read it; it reads {', '.join(sorted(read))}", path)
     if scope not in ir.SCOPES:
         refuse(step, f"no scope {scope}", path, hint="one of " + ", ".join(ir.SCOPES))
@@ -140,12 +144,15 @@ def cache_write(func: ir.Function, block: str, scope: str) -> tuple[ir.Function,
                                                        for Y_store_ax0 in range(8):
                                                            block Y_store: Y[Y_store.ax0] = Y_local[Y_store.ax0]
 
-    Raises `CompileError` when another block writes the same buffer too, or reads it inside the loops of this one.
+    Raises `CompileError` when another block writes the same buffer too, or reads it inside the loops of this one, or the block
+    writes several.
     """
     path = path_to_block(func, block)
     writer = block_of(path)
-    source = written_buffer(writer)
+    source, *others = written_buffers(writer)
     step = f"cache what {block} writes"
+    if others:
+        refuse(step, f"it reduces {', '.join(b.name for b in (source, *others))} together", path)
     if scope not in ir.SCOPES:
         refuse(step, f"no scope {scope}", path, hint="one of " + ", ".join(ir.SCOPES))
     outermost = next((s for s in path if isinstance(s, ir.For)), nest_of(path))

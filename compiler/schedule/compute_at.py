@@ -15,13 +15,15 @@ from vdla.compiler.schedule.locate import (
     Path,
     block_of,
     blocks_in,
+    driving_loops,
+    is_step,
     loop_of,
     nest_of,
     path_to_block,
     path_to_loop,
     refuse,
     replace_in,
-    written_buffer,
+    written_buffers,
 )
 
 
@@ -36,53 +38,92 @@ def compute_at(func: ir.Function, block: str, loop: LoopRef) -> ir.Function:
                                                                  P[P.h] = …
                                                          for i in range(4): block C: … P[o*4 + i + k] …
 
-    The loops of the block are made anew, one for each iter. Raises `CompileError` when a reader of the block is outside the
-    loop, the block writes an output, or what is needed has no bound.
+    The loops of the block are made anew, one for each iter but those of scans, which stay around it. Raises `CompileError` when
+    a reader of the block is outside the loop, the block writes an output, what is needed has no bound, the loop is not inside
+    the block's scan, or what the block reads changes before.
     """
     step = f"compute {block} at {loop if isinstance(loop, str) else loop.name}"
     producer_path, loop_path = path_to_block(func, block), path_to_loop(func, loop)
     producer, target = block_of(producer_path), loop_of(loop_path)
-    buffer = written_buffer(producer)
+    buffers = written_buffers(producer)
     check_movable(func, step, producer_path)
-    if any(buffer is p for p in func.params):
-        refuse(step, f"it writes the output {buffer.name}", producer_path, hint="cache_write, or reverse_compute_at")
+    for buffer in buffers:
+        if any(buffer is p for p in func.params):
+            refuse(step, f"it writes the output {buffer.name}", producer_path, hint="cache_write, or reverse_compute_at")
     if any(s is target for s in producer_path):
         refuse(step, "the loop is already around it", producer_path)
-    readers = [b for b in blocks_in(func.body) if b is not producer and buffer in touched_buffers(b)[0]]
+    readers = [b for b in blocks_in(func.body) if b is not producer and touched_buffers(b)[0].intersection(buffers)]
     inside = {id(b) for b in blocks_in(target.body)}
     outside = [b.name for b in readers if id(b) not in inside]
     if outside or not readers:
-        why = f"{', '.join(outside)} reads {buffer.name} outside the loop" if outside else f"nothing reads {buffer.name}"
-        refuse(step, why, loop_path)
+        names = " and ".join(b.name for b in buffers)
+        refuse(step, f"{', '.join(outside)} reads {names} outside the loop" if outside else f"nothing reads {names}", loop_path)
+    check_scan_around(step, producer, loop_path)
+    check_unchanged(func, step, producer_path, loop_path)
     ranges = outer_ranges(loop_path)
-    touches = [a for a in accesses(target.body) if a.buffer is buffer]
-    box = union_box(touches, buffer, ranges)
-    nest = regenerate(func, producer, dimensions_of(step, producer_path), box, ranges, f"{buffer.name}_")
-    body = insert_before_use(target.body, buffer, nest)
+    touches = [a for a in accesses(target.body) if a.buffer in buffers]
+    box = union_box(touches, buffers[0], ranges)
+    nest = regenerate(func, producer, dimensions_of(step, producer_path), box, ranges, f"{written_name(producer)}_")
+    body = insert_before_use(target.body, buffers, nest)
     return replace_in(func, (target, replace(target, body=body)), (nest_of(producer_path), None))
+
+
+def written_name(block: ir.Block) -> str:
+    """What new loops of a block are named by: its buffer, or itself where it writes several."""
+    buffers = written_buffers(block)
+    return buffers[0].name if len(buffers) == 1 else block.name
 
 
 def check_movable(func: ir.Function, step: str, path: Path) -> None:
     """Refuse a block that shares its buffer with another writer."""
-    buffer = written_buffer(block_of(path))
-    writers = [b.name for b in blocks_in(func.body) if buffer in touched_buffers(b)[1]]
-    if len(writers) > 1:
-        refuse(step, f"{buffer.name} is written by {' and '.join(writers)}", path, hint="decompose_reduction afterwards")
+    for buffer in written_buffers(block_of(path)):
+        writers = [b for b in blocks_in(func.body) if buffer in touched_buffers(b)[1]]
+        if len(writers) > 1:
+            hint = "" if any(map(is_step, writers)) else "decompose_reduction afterwards"
+            refuse(step, f"{buffer.name} is written by {' and '.join(b.name for b in writers)}", path, hint=hint)
+
+
+def check_scan_around(step: str, block: ir.Block, loop_path: Path) -> None:
+    """Refuse a place outside the loops that run over the steps of the block's scan."""
+    missing = driving_loops(block, "scan") - {s.var for s in loop_path if isinstance(s, ir.For)}
+    if missing:
+        refuse(step, f"{block.name} is a step of the scan over {', '.join(sorted(v.name for v in missing))}", loop_path)
+
+
+def check_unchanged(func: ir.Function, step: str, producer_path: Path, loop_path: Path) -> None:
+    """Refuse where what the block reads, such as the state of a scan, is overwritten before its new place."""
+    producer, around = block_of(producer_path), {id(s) for s in producer_path}
+    first = next(s for s in loop_path if isinstance(s, ir.For) and id(s) not in around)
+    order, inside = blocks_in(func.body), blocks_in(first)
+    start, end = (next(k for k, b in enumerate(order) if b is wanted) for wanted in (producer, inside[-1]))
+    read = touched_buffers(producer)[0].difference(written_buffers(producer))
+    for block in order[start + 1 : end + 1]:
+        changed = read & touched_buffers(block)[1]
+        if changed:
+            names = ", ".join(sorted(b.name for b in changed))
+            refuse(
+                step,
+                f"block {block.name} overwrites {names}, which it reads, before its new place or in these loops",
+                loop_path,
+            )
 
 
 def dimensions_of(step: str, path: Path) -> list[ir.Iter | None]:
     """The iter that chooses the element (or tile) written, for each dimension; None where it is constant.
 
-    Raises `CompileError` for any other index.
+    Raises `CompileError` for any other index, and where the block writes elements of different places.
     """
     block = block_of(path)
-    for stmt in ir.walk_stmt(block.body):
-        if isinstance(stmt, ir.Store):
-            indices, extents = stmt.indices, (1,) * len(stmt.indices)
-            break
-        if isinstance(stmt, ir.Intrinsic):
-            indices, extents = stmt.operands[0].starts, stmt.operands[0].extents
-            break
+    places = {
+        (s.indices, (1,) * len(s.indices), s.buffer.shape)
+        if isinstance(s, ir.Store)
+        else (s.operands[0].starts, s.operands[0].extents, s.operands[0].buffer.shape)
+        for s in ir.walk_stmt(block.body)
+        if isinstance(s, ir.Store | ir.Intrinsic)
+    }
+    if len(places) > 1:
+        refuse(step, "it writes elements at different places", path)
+    ((indices, extents, _),) = places
     spatial = {i.var: i for i in block.iters if i.kind == "spatial"}
     result: list[ir.Iter | None] = []
     for index, extent in zip(indices, extents, strict=True):
@@ -117,13 +158,20 @@ def nest_over(
     prefix: str,
     condition: ir.Expr = ir.TRUE,
 ) -> ir.Stmt:
-    """Loops over (start, extent) of each iter, or the whole iter where nothing is said, kept to its domain by a predicate."""
+    """Loops over (start, extent) of each iter, or the whole iter where nothing is said, kept to its domain by a predicate.
+
+    Iters of scans stay bound to the loops that they are bound to.
+    """
     names = FunctionNames(func, nest_of(path_to_block(func, block.name)))
     inner: dict[ir.Var, Interval] = dict(ranges)
     loops: list[tuple[ir.Var, int]] = []
     bindings: list[ir.Expr] = []
     tests: list[ir.Expr] = conjuncts(condition)
-    for it in block.iters:
+    for it, old in zip(block.iters, block.bindings, strict=True):
+        if it.kind == "scan":
+            bindings.append(old)
+            tests += [old >= 0, old < it.extent]
+            continue
         start, extent = wanted.get(it.var, (ir.Const(0, it.var.dtype), it.extent))
         loop = names.var(prefix + it.var.name.rpartition(".")[2], it.var.dtype)
         inner[loop] = (0, extent - 1)
@@ -138,12 +186,12 @@ def nest_over(
     return nest
 
 
-def insert_before_use(body: ir.Stmt, buffer: ir.Buffer, nest: ir.Stmt) -> ir.Stmt:
-    """`nest` before the first statement of `body` that reads `buffer`."""
+def insert_before_use(body: ir.Stmt, buffers: tuple[ir.Buffer, ...], nest: ir.Stmt) -> ir.Stmt:
+    """`nest` before the first statement of `body` that reads one of `buffers`."""
     if isinstance(body, ir.Allocate):
-        return ir.rebuild_stmt(body, (insert_before_use(body.body, buffer, nest),))
+        return ir.rebuild_stmt(body, (insert_before_use(body.body, buffers, nest),))
     stmts = body.body if isinstance(body, ir.Seq) else (body,)
-    first = next(k for k, s in enumerate(stmts) if buffer in touched_buffers(s)[0])
+    first = next(k for k, s in enumerate(stmts) if touched_buffers(s)[0].intersection(buffers))
     return ir.seq(*stmts[:first], nest, *stmts[first:])
 
 
@@ -155,8 +203,8 @@ def reverse_compute_at(func: ir.Function, block: str, loop: LoopRef) -> ir.Funct
         for j in range(16): block C: C[j] = f(P[j])  →   for C_j in range(4):
                                                              block C: axis C.j = spatial(16, i_0 * 4 + C_j) …
 
-    Raises `CompileError` when the block reads the producer otherwise than element by element, the loop reduces, or another
-    thing it reads is not ready there.
+    Raises `CompileError` when the block reads the producer otherwise than element by element, the loop reduces, another thing
+    it reads is not ready there, or the loop is not inside the block's scan.
     """
     step = f"reverse compute {block} at {loop if isinstance(loop, str) else loop.name}"
     reader_path, loop_path = path_to_block(func, block), path_to_loop(func, loop)
@@ -164,8 +212,9 @@ def reverse_compute_at(func: ir.Function, block: str, loop: LoopRef) -> ir.Funct
     check_movable(func, step, reader_path)
     if any(s is target for s in reader_path):
         refuse(step, "the loop is already around it", reader_path)
+    check_scan_around(step, reader, loop_path)
     written = touched_buffers(target.body)[1]
-    read = touched_buffers(reader)[0] - {written_buffer(reader)}
+    read = touched_buffers(reader)[0].difference(written_buffers(reader))
     sources = [b for b in read if b in written]
     if len(sources) != 1:
         found = ", ".join(b.name for b in sources) or "none"
@@ -174,7 +223,7 @@ def reverse_compute_at(func: ir.Function, block: str, loop: LoopRef) -> ir.Funct
     ranges = outer_ranges(loop_path)
     box, condition = written_box(step, func, loop_path, sources[0])
     wanted = wanted_iters(step, reader_path, sources[0], box)
-    nest = nest_over(func, reader, wanted, ranges, f"{written_buffer(reader).name}_", condition)
+    nest = nest_over(func, reader, wanted, ranges, f"{written_name(reader)}_", condition)
     moved = replace(target, body=insert_after_write(target.body, sources[0], nest))
     return replace_in(func, (target, moved), (nest_of(reader_path), None))
 
@@ -218,13 +267,16 @@ def check_ready(func: ir.Function, step: str, reader: ir.Block, reader_path: Pat
                         f"{source.name} is not complete there: {producer.name} reduces over {it.var.name} around it",
                         loop_path,
                     )
-    needed = touched_buffers(reader)[0] - {source, written_buffer(reader)}
+            beyond = driving_loops(producer, "scan") - {s.var for s in reader_path if isinstance(s, ir.For)}
+            if beyond & around:
+                refuse(step, f"{producer.name} is a step of a scan that ends before {reader.name}", loop_path)
+    needed = touched_buffers(reader)[0].difference({source}, written_buffers(reader))
     for k, producer in enumerate(order):
         if producer is not reader and k >= first_inside and touched_buffers(producer)[1] & needed:
             refuse(step, f"block {producer.name}, which it reads, is not ready there", reader_path)
-    written = written_buffer(reader)
-    if any(written in touched_buffers(b)[0] for b in order[: order.index(reader)]):
-        refuse(step, f"{written.name} is read before it", reader_path)
+    for written in written_buffers(reader):
+        if any(written in touched_buffers(b)[0] for b in order[: order.index(reader)]):
+            refuse(step, f"{written.name} is read before it", reader_path)
 
 
 def wanted_iters(step: str, path: Path, source: ir.Buffer, box: Box) -> dict[ir.Var, tuple[ir.Expr, int]]:

@@ -10,6 +10,7 @@ from vdla.compiler.schedule.locate import (
     Path,
     block_of,
     blocks_in,
+    is_step,
     nest_of,
     path_to,
     path_to_block,
@@ -23,6 +24,8 @@ def elementwise_store(step: str, path: Path) -> ir.Store:
     """The store of a block that is one store at its own spatial iters, with no reduction."""
     block = block_of(path)
     store = block.body
+    if is_step(block):
+        refuse(step, "it is a step of a scan: what it reads may have changed where its value is used", path)
     if any(i.kind == "reduce" for i in block.iters):
         refuse(step, "it is a reduction", path)
     if not isinstance(store, ir.Store):
@@ -55,7 +58,7 @@ def compute_inline(func: ir.Function, block: str) -> ir.Function:
         for i in range(8): block P: P[i] = x[i] * 2
         for i in range(8): block C: C[i] = P[7 - i]     →     for i in range(8): block C: C[i] = x[7 - i] * 2
 
-    Raises `CompileError` for a reduction, an output, or a block that is read by an intrinsic.
+    Raises `CompileError` for a reduction, a step of a scan, an output, or a block that is read by an intrinsic.
     """
     step = f"inline {block}"
     path = path_to_block(func, block)
@@ -84,7 +87,8 @@ def reverse_compute_inline(func: ir.Function, block: str) -> ir.Function:
         for i in range(8): block P: P[i] = x[i] * 2
         for i in range(8): block C: C[i] = P[i] + 1     →     for i in range(8): block P: C[i] = x[i] * 2 + 1
 
-    Raises `CompileError` when what it reads is a reduction or has another reader, or it reads more than one made buffer.
+    Raises `CompileError` when what it reads is a reduction or has another reader, it reads more than one made buffer, or either
+    is a step of a scan.
     """
     step = f"reverse inline {block}"
     path = path_to_block(func, block)

@@ -227,11 +227,25 @@ def find_allocation(func: ir.Function, step: str, buffer: ir.Buffer | str) -> ir
     raise CompileError(f"cannot {step}: no buffer {name}", where=where, expected="one of " + ", ".join(found))
 
 
-def written_buffer(block: ir.Block) -> ir.Buffer:
-    """The one buffer a block writes."""
+def written_buffers(block: ir.Block) -> tuple[ir.Buffer, ...]:
+    """The buffers a block writes, in order: one, or those of a tuple reduction."""
+    found: dict[ir.Buffer, None] = {}
     for stmt in ir.walk_stmt(block.body):
         if isinstance(stmt, ir.Store):
-            return stmt.buffer
-        if isinstance(stmt, ir.Intrinsic):
-            return stmt.operands[0].buffer
-    raise CompileError("the block writes nothing", where=f"block {block.name}")
+            found[stmt.buffer] = None
+        elif isinstance(stmt, ir.Intrinsic):
+            found[stmt.operands[0].buffer] = None
+    if not found:
+        raise CompileError("the block writes nothing", where=f"block {block.name}")
+    return tuple(found)
+
+
+def driving_loops(block: ir.Block, kind: str) -> set[ir.Var]:
+    """Variables of the loops that choose the points of the block's iters of one kind."""
+    bound = (b for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == kind)
+    return {v for binding in bound for v in ir.walk_expr(binding) if isinstance(v, ir.Var)}
+
+
+def is_step(block: ir.Block) -> bool:
+    """Whether a block is computed at the steps of a scan."""
+    return any(i.kind == "scan" for i in block.iters)

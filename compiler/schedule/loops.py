@@ -14,13 +14,14 @@ from vdla.compiler.schedule.locate import (
     FunctionNames,
     LoopRef,
     blocks_in,
+    driving_loops,
     loop_of,
     path_to_loop,
     paths_to_blocks,
     rebind,
     refuse,
     replace_in,
-    written_buffer,
+    written_buffers,
 )
 
 
@@ -111,7 +112,8 @@ def reorder(func: ir.Function, loops: Sequence[LoopRef]) -> ir.Function:
             for j in range(4):    →          for i in range(3):
                 …                                …
 
-    Raises `CompileError` when something besides the loops stands between them.
+    Raises `CompileError` when something besides the loops stands between them, or when it would change the order of the steps
+    of a scan or of the points of a tuple reduction.
     """
     paths = [path_to_loop(func, loop) for loop in loops]
     wanted = [loop_of(p) for p in paths]
@@ -136,6 +138,7 @@ def reorder(func: ir.Function, loops: Sequence[LoopRef]) -> ir.Function:
         body = replace(stmt, body=body)
     assert isinstance(body, ir.For)
     require_reductions_whole(deepest[:first], body)
+    require_order_kept(chain, order, deepest)
     return replace_in(func, (chain[0], body))
 
 
@@ -153,12 +156,29 @@ def require_reductions_whole(around: tuple[ir.Stmt, ...], nest: ir.For) -> None:
             refuse("reorder", why, path)
 
 
+def require_order_kept(before: Sequence[ir.Stmt], after: Sequence[ir.Stmt], path: tuple[ir.Stmt, ...]) -> None:
+    """Refuse to move loops across those of a scan, and to exchange those that reduce a tuple."""
+    old, new = ([s.var for s in loops if isinstance(s, ir.For)] for loops in (before, after))
+    for block in blocks_in(after[-1]):
+        for var in driving_loops(block, "scan") & set(old):
+            if set(old[: old.index(var)]) != set(new[: new.index(var)]):
+                why = (
+                    f"{var.name} runs over the steps of a scan, which block {block.name} needs one after another, each complete"
+                )
+                refuse("reorder", why, path, hint=f"reorder loops inside {var.name}")
+        ordered = driving_loops(block, "reduce") if len(written_buffers(block)) > 1 else set()
+        if [v for v in old if v in ordered] != [v for v in new if v in ordered]:
+            why = f"block {block.name} reduces several values together, whose result depends on the order of the points"
+            refuse("reorder", why, path)
+
+
 def set_kind(func: ir.Function, loop: LoopRef, kind: str) -> ir.Function:
     """Say how a loop is run: parallel, vectorized, unrolled, vthread, block_x …, thread_x …
 
         for i in range(4):     →     for i in parallel(4):
 
-    Any kind but serial and unrolled wants independent iterations. Raises `CompileError` when the loop carries a reduction.
+    Any kind but serial and unrolled wants independent iterations. Raises `CompileError` when the loop carries a reduction or
+    a scan.
     """
     path = path_to_loop(func, loop)
     old = loop_of(path)
@@ -176,12 +196,16 @@ def require_independent(func: ir.Function, step: str, path: tuple[ir.Stmt, ...])
         block = below[-1]
         assert isinstance(block, ir.Block)
         for it, binding in zip(block.iters, block.bindings, strict=True):
-            if it.kind == "reduce" and any(e is loop.var for e in ir.walk_expr(binding)):
-                why = f"block {block.name} reduces over it by {it.var.name}, so its iterations depend on one another"
-                refuse(step, why, (*path, block), hint="rfactor the loop first")
-        buffer = written_buffer(block)
-        if used_outside(func, loop, buffer) and not visits_once(block, outer_ranges(below), outer_ranges(path[:-1])):
-            why = f"several iterations may write the same element of {buffer.name} in block {block.name}"
+            if it.kind == "spatial" or not any(e is loop.var for e in ir.walk_expr(binding)):
+                continue
+            if it.kind == "scan":
+                why = f"it runs over the steps of a scan by {it.var.name} of block {block.name}, one after another"
+                refuse(step, why, (*path, block), hint="choose a loop inside it")
+            why = f"block {block.name} reduces over it by {it.var.name}, so its iterations depend on one another"
+            refuse(step, why, (*path, block), hint="rfactor the loop first")
+        shared = [buffer for buffer in written_buffers(block) if used_outside(func, loop, buffer)]
+        if shared and not visits_once(block, outer_ranges(below), outer_ranges(path[:-1])):
+            why = f"several iterations may write the same element of {shared[0].name} in block {block.name}"
             refuse(step, why, (*path, block))
 
 

@@ -14,6 +14,8 @@ from vdla.compiler.schedule.locate import (
     Path,
     block_of,
     blocks_in,
+    driving_loops,
+    is_step,
     loop_of,
     path_to_block,
     path_to_loop,
@@ -29,15 +31,6 @@ def variables(expr: ir.Expr) -> set[ir.Var]:
     return {e for e in ir.walk_expr(expr) if isinstance(e, ir.Var)}
 
 
-def reduce_loops(block: ir.Block) -> set[ir.Var]:
-    """Variables of the loops that choose the reduction points."""
-    return {v for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "reduce" for v in variables(b)}
-
-
-def spatial_loops(block: ir.Block) -> set[ir.Var]:
-    return {v for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "spatial" for v in variables(b)}
-
-
 def decompose_reduction(func: ir.Function, block: str, loop: LoopRef) -> tuple[ir.Function, str]:
     """Make the initialisation a block of its own, in front of `loop`; returns its name, `<block>_init`.
 
@@ -47,8 +40,8 @@ def decompose_reduction(func: ir.Function, block: str, loop: LoopRef) -> tuple[i
                     init: A[i] = 0                           block A: A[i] = A[i] + …
                     A[i] = A[i] + …
 
-    Raises `CompileError` when the block has no initialisation, a reduction loop is outside `loop`, or a loop inside mixes
-    spatial and reduction iters.
+    Raises `CompileError` when the block has no initialisation, a reduction loop is outside `loop`, a scan is not, or a loop
+    inside mixes spatial and reduction iters.
     """
     path = path_to_block(func, block)
     old = block_of(path)
@@ -61,7 +54,11 @@ def decompose_reduction(func: ir.Function, block: str, loop: LoopRef) -> tuple[i
         refuse(step, f"loop {target.var.name} is not around it", path)
     inside = [s for s in path[position:] if isinstance(s, ir.For)]
     outside = {s.var for s in path[:position] if isinstance(s, ir.For)}
-    early = sorted(v.name for v in reduce_loops(old) & outside)
+    scans = sorted(s.var.name for s in inside if s.var in driving_loops(old, "scan"))
+    if scans:
+        why = f"{scans[-1]} runs over the steps of a scan, each of which needs its own initialisation"
+        refuse(step, why, path, hint=f"choose a loop inside {scans[-1]}")
+    early = sorted(v.name for v in driving_loops(old, "reduce") & outside)
     if early:
         refuse(
             step, f"{', '.join(early)} reduces outside {target.var.name}", path, hint=f"choose {early[0]} or a loop around it"
@@ -72,7 +69,7 @@ def decompose_reduction(func: ir.Function, block: str, loop: LoopRef) -> tuple[i
         why = f"the loops from {target.var.name} inwards compute some element more than once"
         refuse(step, why, path, hint="choose a loop further inside")
     names = FunctionNames(func)
-    copied = {s.var: names.var(f"{s.var.name}_init") for s in inside if s.var in spatial_loops(old)}
+    copied = {s.var: names.var(f"{s.var.name}_init") for s in inside if s.var in driving_loops(old, "spatial")}
     init = init_block(names, old, copied, set(copied) | outside)
     nest: ir.Stmt = init
     for stmt in reversed(inside):
@@ -85,24 +82,24 @@ def decompose_reduction(func: ir.Function, block: str, loop: LoopRef) -> tuple[i
 def refuse_mixed_loops(step: str, path: Path) -> None:
     """Refuse a loop that chooses a reduction point and the element it goes to."""
     block = block_of(path)
-    mixed = sorted(v.name for v in reduce_loops(block) & spatial_loops(block))
+    mixed = sorted(v.name for v in driving_loops(block, "reduce") & driving_loops(block, "spatial"))
     if mixed:
         refuse(step, f"{', '.join(mixed)} mixes spatial and reduction iters", path, hint="do not fuse across them")
 
 
 def init_block(names: FunctionNames, block: ir.Block, copied: dict[ir.Var, ir.Var], known: set[ir.Var]) -> ir.Block:
-    """The initialisation of a block over its spatial iters, with the terms of the predicate that concern these alone."""
+    """The initialisation of a block over all iters but its reduce ones, with the terms of the predicate that concern these."""
     name = names.block(f"{block.name}_init")
-    spatial = [(i, b) for i, b in zip(block.iters, block.bindings, strict=True) if i.kind == "spatial"]
-    fresh = {i.var: names.var(f"{name}.{i.var.name.rpartition('.')[2]}", i.var.dtype) for i, _ in spatial}
+    kept = [(i, b) for i, b in zip(block.iters, block.bindings, strict=True) if i.kind != "reduce"]
+    fresh = {i.var: names.var(f"{name}.{i.var.name.rpartition('.')[2]}", i.var.dtype) for i, _ in kept}
     loops: dict[ir.Var, ir.Expr] = dict(copied)
     terms = [t for t in conjuncts(block.predicate or ir.TRUE) if variables(t) <= known]
     predicate = ir.substitute(ir.all_of(terms), loops) if terms else None
     assert block.init is not None
     renamed: dict[ir.Var, ir.Expr] = dict(fresh)
     body = ir.map_stmt(block.init, lambda s: ir.map_stmt_exprs(s, lambda e: ir.substitute(e, renamed)))
-    iters = tuple(ir.Iter(fresh[i.var], i.extent) for i, _ in spatial)
-    return ir.Block(name, iters, tuple(ir.substitute(b, loops) for _, b in spatial), body, None, predicate)
+    iters = tuple(ir.Iter(fresh[i.var], i.extent, i.kind) for i, _ in kept)
+    return ir.Block(name, iters, tuple(ir.substitute(b, loops) for _, b in kept), body, None, predicate)
 
 
 def rfactor(func: ir.Function, block: str, loop: LoopRef) -> tuple[ir.Function, str]:
@@ -115,16 +112,18 @@ def rfactor(func: ir.Function, block: str, loop: LoopRef) -> tuple[ir.Function, 
                         A[i] = A[i] + x[i, k]            block A: A[i] = A[i] + A_rf[k_0, i]
 
     Returns the name of the new block, `<block>_rf`; its `loop` can be run in parallel. Raises `CompileError` when the block
-    is no reduction in one store or the loop does not reduce.
+    is no reduction in one store, a step of a scan, or the loop does not reduce.
     """
     path = path_to_block(func, block)
     old = block_of(path)
     step = f"rfactor {block}"
     target = loop_of(path_to_loop(func, loop))
+    if is_step(old):
+        refuse(step, "it is a step of a scan: its partial results would have to be reduced in the same step", path)
     op, value = reduction_body(step, path)
     assert isinstance(old.body, ir.Store)
     assert isinstance(old.init, ir.Store)
-    if target.var not in reduce_loops(old):
+    if target.var not in driving_loops(old, "reduce"):
         refuse(step, f"loop {target.var.name} does not reduce", path)
     refuse_mixed_loops(step, path)
     source = old.body.buffer
@@ -163,7 +162,7 @@ def partial_block(names: FunctionNames, path: Path, target: ir.For, buffer: ir.B
     name = names.block(f"{old.name}_rf")
     fresh = {i.var: names.var(f"{name}.{i.var.name.rpartition('.')[2]}", i.var.dtype) for i in old.iters if i.kind == "spatial"}
     factor = ir.Iter(names.var(f"{name}.{target.var.name}", target.var.dtype), target.extent)
-    others = sorted(reduce_loops(old) - {target.var}, key=lambda v: v.name)
+    others = sorted(driving_loops(old, "reduce") - {target.var}, key=lambda v: v.name)
     around = {v: ir.Iter(names.var(f"{name}.{v.name}", v.dtype), extents[v], "reduce") for v in others}
     by_loop: dict[ir.Var, ir.Expr] = {target.var: factor.var, **{v: i.var for v, i in around.items()}}
     values: dict[ir.Var, ir.Expr] = dict(fresh)

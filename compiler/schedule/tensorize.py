@@ -13,6 +13,7 @@ from vdla.compiler.schedule.locate import (
     LoopRef,
     Path,
     block_of,
+    driving_loops,
     loop_of,
     nest_of,
     nest_text,
@@ -47,7 +48,8 @@ def tensorize(func: ir.Function, target: LoopRef, intrinsic: TensorIntrinsic) ->
         refuse(step, "the block initialises a reduction", path, hint=f"decompose_reduction({block.name}, …) first")
     if not isinstance(block.body, ir.Store):
         refuse(step, "the body is not one store", path)
-    loops = {s.var: s.extent for s in free_nest(path, first)}
+    scans = driving_loops(block, "scan")
+    loops = {s.var: s.extent for s in free_nest(path, first) if s.var not in scans}
     match, block = match_block(step, path, block, loops, intrinsic)
     return replace_in(func, (nest_of(path), tensorized(step, path, block, match, intrinsic)))
 

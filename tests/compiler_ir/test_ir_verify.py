@@ -202,7 +202,7 @@ BROKEN: dict[str, tuple[ir.Function, str]] = {
     ),
     "iter kind": (
         nest(block(replace(A, kind="weird"), B)),
-        "function f, at `block b:`: kind of iter a; found 'weird'; expected spatial or reduce",
+        "function f, at `block b:`: kind of iter a; found 'weird'; expected one of spatial, reduce, scan",
     ),
     "binding dtype": (
         nest(block(A, B, bindings=(ir.Cast("int64", I), J))),

@@ -62,7 +62,8 @@ def model_and_data(kind: str, name: str) -> tuple[onnx.ModelProto, Iterator[tupl
         return light_case(name)
     case = next(case for case in loaded(kind) if case.name == name)
     if case.model is not None:
-        return case.model, iter([(list(i), list(o)) for i, o in case.data_sets]), case.rtol, case.atol
+        data = [([*map(array_of, inputs)], [*map(array_of, outputs)]) for inputs, outputs in case.data_sets]
+        return case.model, iter(data), case.rtol, case.atol
     model = onnx.load(os.path.join(case.model_dir, "model.onnx"))
     return model, stored_data(Path(case.model_dir), model), case.rtol, case.atol
 
@@ -102,6 +103,11 @@ def stored_data(folder: Path, model: onnx.ModelProto) -> Iterator[tuple[list[Any
         yield [x for x in read[0] if x is not None], [x for x in read[1] if x is not None]
 
 
+def array_of(value: Any) -> Any:
+    """Of types that NumPy lacks the suite has messages."""
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
 def read_proto(path: Path, kind: onnx.TypeProto) -> Any:
     if not path.exists():  # an initialiser that is listed as an input
         return None
@@ -114,6 +120,11 @@ def read_proto(path: Path, kind: onnx.TypeProto) -> Any:
         optional.ParseFromString(path.read_bytes())
         return numpy_helper.to_optional(optional)
     return numpy_helper.to_array(onnx.load_tensor(path))
+
+
+def as_array(value: Any) -> Any:
+    """Types that NumPy lacks come as ONNX's own tensors."""
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
 def run_case(kind: str, name: str, fused: bool = True) -> Outcome:
@@ -132,7 +143,7 @@ def run_case(kind: str, name: str, fused: bool = True) -> Outcome:
         rep = prepare(model, fused=fused)
         for inputs, expected in data:
             found = rep.run(inputs)
-            Runner.assert_similar_outputs(expected, list(found), rtol, atol)
+            Runner.assert_similar_outputs([as_array(value) for value in expected], list(found), rtol, atol)
     except VdlaError as error:
         return outcome(REFUSED, str(error))
     except AssertionError as error:

@@ -48,64 +48,136 @@ def placeholders_below(output: te.Tensor) -> set[te.Tensor]:
     return {tensor for stage in stages_below(output) for tensor in stage.inputs if tensor.value is None}
 
 
-def rebuilt(output: te.Tensor, sources: Mapping[te.Tensor, Source]) -> te.Tensor:
-    """`output`, reading `sources` in place of the tensors those are keyed by. Stages above none of these stay themselves."""
-    made: dict[te.Tensor, te.Tensor] = {}
+def rebuilt(outputs: Sequence[te.Tensor], sources: Mapping[te.Tensor, Source]) -> tuple[te.Tensor, ...]:
+    """`outputs`, reading `sources` in place of the tensors those are keyed by. Stages above none of these stay themselves."""
+    rebuilder = Rebuilder(sources)
+    return tuple(rebuilder.of(output) for output in outputs)
 
-    def rewritten(node: ir.Expr) -> ir.Expr:
+
+class Rebuilder:
+    """Stages anew, each once; of those computed together all at once."""
+
+    def __init__(self, sources: Mapping[te.Tensor, Source]) -> None:
+        self.sources = sources
+        self.made: dict[te.Tensor, te.Tensor] = {}
+        self.joints: dict[te.TupleStage | te.Scan, tuple[te.Tensor, ...]] = {}
+
+    def of(self, output: te.Tensor) -> te.Tensor:
+        """`output`, all below it made anew where it changes."""
+        for stage in stages_below(output):
+            if stage not in self.made:
+                self.made[stage] = self.stage(stage)
+        return self.made.get(output, output)
+
+    def stage(self, stage: te.Tensor) -> te.Tensor:
+        """One stage, those it reads having been made."""
+        match stage.value:
+            case te.Part(te.TupleStage() | te.Scan() as joint, position):
+                if joint not in self.joints:
+                    self.joints[joint] = self.scan(joint) if isinstance(joint, te.Scan) else self.tuple_stage(joint)
+                tensors = self.joints[joint]
+                return replace(tensors[position], name=stage.name) if tensors else stage
+            case te.Reduction() as reduction:
+                value = self.expr(reduction.value)
+                return stage if value is reduction.value else replace(stage, value=replace(reduction, value=value))
+            case ir.Expr() as old:
+                value = self.expr(old)
+                return stage if value is old else replace(stage, value=value)
+        return stage
+
+    def tuple_stage(self, old: te.TupleStage) -> tuple[te.Tensor, ...]:
+        """The tensors of the new one; none where nothing changes."""
+        results = tuple(map(self.expr, old.reduction.results))
+        if all(a is b for a, b in zip(results, old.reduction.results, strict=True)):
+            return ()
+        return replace(old, reduction=replace(old.reduction, results=results)).tensors()
+
+    def scan(self, old: te.Scan) -> tuple[te.Tensor, ...]:
+        """The tensors of the new one; none where nothing changes."""
+        if all(self.tensor(tensor) is tensor for tensor in old.inputs):
+            return ()
+        for step in old.steps:
+            self.made[step] = self.stage(step)
+
+        def place(state: te.State) -> Callable[..., Sequence[ir.Scalar]] | None:
+            at = state.at
+            return None if at is None else lambda *axes: [self.expr(ir.as_expr(index)) for index in at(*axes)]
+
+        states = [te.State(s.tensor, self.tensor(s.initial), self.tensor(s.update), place(s)) for s in old.states]
+        finals, collected = te.scan(old.axis, states, [self.tensor(c) for c in old.collect], old.name)
+        return (*finals, *collected)
+
+    def tensor(self, old: te.Tensor) -> te.Tensor:
+        """What stands for `old` where it is not an element that is read, but all of it."""
+        if old not in self.sources:
+            return self.made.get(old, old)
+        if old not in self.made:
+            copy = te.compute(old.shape, lambda *at: self.sources[old](at), old.name)
+            match copy.value:
+                case ir.Load(te.Tensor() as fed, indices) if indices == copy.axes and fed.shape == old.shape:
+                    self.made[old] = fed
+                case _:
+                    self.made[old] = copy
+        return self.made[old]
+
+    def expr(self, expr: ir.Expr) -> ir.Expr:
+        return ir.map_expr(expr, self.load)
+
+    def load(self, node: ir.Expr) -> ir.Expr:
         if not isinstance(node, ir.Load) or not isinstance(node.buffer, te.Tensor):
             return node
-        if node.buffer in sources:
-            return sources[node.buffer](node.indices)
-        stage = made.get(node.buffer, node.buffer)
+        if node.buffer in self.sources:
+            return self.sources[node.buffer](node.indices)
+        stage = self.made.get(node.buffer, node.buffer)
         return node if stage is node.buffer else ir.Load(stage, node.indices)
 
-    for stage in stages_below(output):
-        body = value_of(stage)
-        value = ir.map_expr(body, rewritten)
-        if value is body:
-            made[stage] = stage
-        else:
-            reduction = stage.reduction
-            made[stage] = replace(stage, value=replace(reduction, value=value) if reduction else value)
-    return made[output]
+
+def values_of(stage: te.Tensor) -> tuple[ir.Expr, ...]:
+    """What a stage computes for each point, the operand of its reduction if it is one; of a scan nothing is known."""
+    match stage.value:
+        case te.Reduction(_, value):
+            return (value,)
+        case te.Part(te.TupleStage() as joint):
+            return joint.reduction.results
+        case te.Part() | None:
+            return ()
+    return (stage.value,)
 
 
-def value_of(stage: te.Tensor) -> ir.Expr:
-    """What a stage computes for each point, the operand of its reduction if it is one."""
-    assert stage.value is not None
-    return stage.reduction.value if stage.reduction else stage.value
-
-
-def wired(output: te.Tensor, feeds: Mapping[te.Tensor, te.Tensor]) -> te.Tensor:
-    """`output` with placeholders replaced by computed tensors of as many elements."""
+def wired(outputs: Sequence[te.Tensor], feeds: Mapping[te.Tensor, te.Tensor]) -> tuple[te.Tensor, ...]:
+    """`outputs` with placeholders replaced by computed tensors of as many elements."""
 
     def source(placeholder: te.Tensor, tensor: te.Tensor) -> Source:
         if placeholder.shape == tensor.shape:
             return lambda at: ir.Load(tensor, at)
         return lambda at: ir.Load(tensor, unflatten(flatten(at, placeholder.shape), tensor.shape))
 
-    return rebuilt(output, {placeholder: source(placeholder, tensor) for placeholder, tensor in feeds.items()})
+    return rebuilt(outputs, {placeholder: source(placeholder, tensor) for placeholder, tensor in feeds.items()})
 
 
 def inlined(output: te.Tensor, candidates: Collection[te.Tensor], always: bool = False, copies: int = 1) -> te.Tensor:
     """`output` with `candidates` put where they are read, consumers first; those not worth it (unless `always`) stay.
 
-    A candidate is a stage without a reduction, other than `output`. copies: of its expression that `output` is unrolled to.
+    A candidate is a plain stage other than `output`; one that a scan reads stays. copies: of its expression that `output` is
+    unrolled to.
     """
     remaining = set(candidates)
     while remaining:
         stages = stages_below(output)
         tensor = max(remaining, key=stages.index)  # what is left lies below all that changes here
         remaining.remove(tensor)
-        small = copies * sum(1 for _ in ir.walk_expr(value_of(tensor))) <= CODE_LIMIT
+        if any(isinstance(s.value, te.Part) and isinstance(s.value.joint, te.Scan) and tensor in s.inputs for s in stages):
+            continue
+        small = copies * sum(1 for value in values_of(tensor) for _ in ir.walk_expr(value)) <= CODE_LIMIT
         if always or (small and worth_inlining(tensor, stages)):
-            output = rebuilt(output, {tensor: partial(element, tensor)})
+            (output,) = rebuilt([output], {tensor: partial(element, tensor)})
     return output
 
 
 def element(stage: te.Tensor, at: tuple[ir.Expr, ...]) -> ir.Expr:
-    return ir.substitute(value_of(stage), dict(zip(stage.axes, at, strict=True)))
+    """Element `at` of a plain stage."""
+    assert stage.value is not None
+    return ir.substitute(stage.value, dict(zip(stage.axes, at, strict=True)))
 
 
 def worth_inlining(tensor: te.Tensor, stages: Sequence[te.Tensor]) -> bool:
@@ -115,11 +187,20 @@ def worth_inlining(tensor: te.Tensor, stages: Sequence[te.Tensor]) -> bool:
     """
     evaluations = 0
     for stage in stages:
-        reads = {e.indices for e in ir.walk_expr(value_of(stage)) if isinstance(e, ir.Load) and e.buffer is tensor}
-        reduced = prod(axis.extent for axis in stage.reduction.axes) if stage.reduction else 1
-        evaluations += len(reads) * prod(stage.shape) * reduced
-    elements, work = prod(tensor.shape), operations(value_of(tensor))
+        nodes = (e for value in values_of(stage) for e in ir.walk_expr(value))
+        reads = {e.indices for e in nodes if isinstance(e, ir.Load) and e.buffer is tensor}
+        evaluations += len(reads) * prod(stage.shape) * prod(axis.extent for axis in reduce_axes(stage))
+    elements, work = prod(tensor.shape), sum(map(operations, values_of(tensor)))
     return evaluations * work <= elements * (work + TRAFFIC)
+
+
+def reduce_axes(stage: te.Tensor) -> tuple[te.ReduceAxis, ...]:
+    match stage.value:
+        case te.Reduction(_, _, axes):
+            return axes
+        case te.Part(te.TupleStage() as joint):
+            return joint.reduction.axes
+    return ()
 
 
 def operations(value: ir.Expr) -> int:
@@ -159,4 +240,4 @@ def without_constant_parts(
                 if tensor in fixed and tensor.value is not None:
                     parts.setdefault(tensor, te.placeholder(tensor.shape, tensor.dtype, tensor.name))
     found = list(parts.items())
-    return wired(output, parts), [(placeholder, stage) for stage, placeholder in found]
+    return wired([output], parts)[0], [(placeholder, stage) for stage, placeholder in found]

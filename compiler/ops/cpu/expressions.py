@@ -71,12 +71,12 @@ def composition(workload: Workload, *, words: bool = False, **choices: Value) ->
                 known[name] = placeholder
         own = definition.inputs[len(names) :]
         constants += [("", p, value) for p, value in zip(own, definition.constants, strict=True)]
-        for name, output in zip(member.node.outputs, definition.outputs, strict=True):
-            known[name] = named(wired(output, feeds), member.node, group)
+        for name, output in zip(member.node.outputs, wired(definition.outputs, feeds), strict=True):
+            known[name] = named(output, member.node, group)
     if len(group.outputs) > 1:  # such a node is alone: nothing is to be inlined
         return Composition(tuple(inputs), tuple(constants), (), tuple(known[name] for name in group.outputs))
     boundaries = [known[node.outputs[0]] for node in group.nodes[:-1]]
-    candidates = [stage for stage in boundaries if not stage.reduction]
+    candidates = [stage for stage in boundaries if stage.is_plain]
     output = known[group.output]
     output = inlined(output, candidates, always=group.kind == "complex", copies=output.shape[-1] if words else 1)
     if words:

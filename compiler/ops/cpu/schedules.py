@@ -19,6 +19,10 @@ def axis_loops(s: Schedule, block: str) -> tuple[list[ir.Var], list[ir.Var]]:
     return [v for v, i in loops if i.kind == "spatial"], [v for v, i in loops if i.kind == "reduce"]
 
 
+def spatial_iters(s: Schedule, block: str) -> list[ir.Iter]:
+    return [i for i in s.get(block).iters if i.kind == "spatial"]
+
+
 def fused(s: Schedule, loops: Sequence[ir.Var]) -> ir.Var:
     return s.fuse(*loops) if len(loops) > 1 else loops[0]
 
@@ -31,7 +35,7 @@ def stage_value(s: Schedule, block: str) -> ir.Expr:
 
 def outer_axes(s: Schedule, block: str) -> int:
     """Leading axes of an elementwise block after which everything it reads either runs along with it or does not change."""
-    iters = s.get(block).iters
+    iters = spatial_iters(s, block)
     value = stage_value(s, block)
     return next((n for n in range(len(iters)) if runs_along(value, iters[n:])), max(len(iters) - 1, 0))
 
@@ -56,7 +60,7 @@ def schedule_flat(s: Schedule, block: str, outer_axes: int, most_pieces: int = M
     if not loops:  # a scalar
         return
     if not outer_axes:
-        pieces, extents = 1, [i.extent for i in s.get(block).iters]
+        pieces, extents = 1, [i.extent for i in spatial_iters(s, block)]
         while outer_axes < len(loops) - 1 and pieces * extents[outer_axes] <= most_pieces:
             pieces *= extents[outer_axes]
             outer_axes += 1
@@ -72,7 +76,8 @@ def schedule_rows(s: Schedule, block: str) -> None:
     """A long reduction: the output's loops fused and parallel, the reduced ones left to LLVM's vectoriser."""
     spatial, reduced = axis_loops(s, block)
     s.decompose_reduction(block, reduced[0])
-    s.parallel(fused(s, spatial))
+    if spatial:
+        s.parallel(fused(s, spatial))
 
 
 def schedule_separately(s: Schedule, blocks: Sequence[str]) -> None:

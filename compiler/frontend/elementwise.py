@@ -71,6 +71,7 @@ ACTIVATIONS = {
     "Selu": Direct("selu"),
     "PRelu": Direct("prelu"),
     "ThresholdedRelu": Direct("thresholded_relu"),
+    "Shrink": Direct("shrink", {"threshold": "lambd"}),
     "Softplus": Direct("softplus"),
     "Softsign": Direct("softsign"),
     "Mish": Direct("mish"),
@@ -161,6 +162,14 @@ def power(builder: GraphBuilder, node: OnnxNode) -> Value:
         wide = "float64" if "float64" in (base.dtype, exponent.dtype) or not kinds[0].is_float else "float32"
         op = "pow"
     return builder.converted(builder.emit(op, [builder.converted(v, wide) for v in (base, exponent)]), base.dtype)
+
+
+def prelu(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """A slope for each channel that does not broadcast as it stands is one along axis 1, as PyTorch once exported it."""
+    x, slope = node.input(0), node.input(1)
+    if len(slope.shape) == 1 < len(x.shape) and slope.shape[0] not in (1, x.shape[-1]) and slope.shape[0] == x.shape[1]:
+        slope = builder.emit("reshape", [slope], suffix="channels", shape=(*slope.shape, *[1] * (len(x.shape) - 2)))
+    return builder.emit("prelu", [x, slope])
 
 
 def clip(builder: GraphBuilder, node: OnnxNode) -> Value:
@@ -259,6 +268,7 @@ IMPORTERS = {
     **{name: direct.emit for name, direct in (ACTIVATIONS | FUNCTIONS).items()},
     "Mod": mod,
     "Pow": power,
+    "PRelu": prelu,
     "Clip": clip,
     "Sum": sum_,
     "Mean": mean,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import partial
+from itertools import islice
 from math import prod
 
 from vdla.compiler import ir, te
@@ -22,6 +23,9 @@ TRAFFIC = 3
 CODE_LIMIT = 400
 """Most nodes of an expression, counted in every unrolled copy. im2col in each of a tile's 16 elements takes 60 ms longer to
 compile than as a stage of its own, and saves 0.04 ms of 0.24 in ResNet-18."""
+EXPRESSION_LIMIT = 1000
+"""Most nodes of an expression that grew by inlining. Indices are written out wherever they are used: gathers, slices and
+reshapes behind each other multiply them."""
 COSTS = {"div": 4, "sqrt": 4, "rsqrt": 4, "round_even": 2, "requantise": 10, "rescale": 6}
 CALL_COST = 20
 """Of exp, tanh and other functions made of many operations."""
@@ -42,8 +46,16 @@ def inlined(output: te.Tensor, candidates: Collection[te.Tensor], always: bool =
             continue
         small = copies * sum(1 for value in values_of(tensor) for _ in ir.walk_expr(value)) <= CODE_LIMIT
         if always or (small and worth_inlining(tensor, stages)):
-            (output,) = rebuilt([output], {tensor: partial(element, tensor)})
+            (larger,) = rebuilt([output], {tensor: partial(element, tensor)})
+            if always or not any(is_oversized(stage) for stage in stages_below(larger)):
+                output = larger
     return output
+
+
+def is_oversized(stage: te.Tensor) -> bool:
+    """Whether an expression is too large to go on growing."""
+    nodes = (node for value in values_of(stage) for node in ir.walk_expr(value))
+    return next(islice(nodes, EXPRESSION_LIMIT, None), None) is not None
 
 
 def values_of(stage: te.Tensor) -> tuple[ir.Expr, ...]:

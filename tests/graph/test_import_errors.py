@@ -109,7 +109,6 @@ REFUSALS = {
         [node("DequantizeLinear", "q s z")],
         "zero point and data of DequantizeLinear differ in dtype; found 'uint8 and int8'",
     ),
-    "activation channels": ([node("QuantizeLinear", "x v")], "QuantizeLinear of an activation has a scale for each channel"),
     "integer data": ([node("Add", "x i")], "unsupported dtype of input 1 of Add; found 'int64'; expected float32"),
     "double data": (
         [node("Conv", "x d")],

@@ -186,6 +186,8 @@ def clip(builder: GraphBuilder, node: OnnxNode) -> Value:
         low, high = node.number(1, "min", -inf), node.number(2, "max", inf)
     if low != low or high != high:
         raise ModelError("a bound of Clip is not a number")
+    if (low, high) == (-inf, inf):
+        return x
     if ELEMENT_TYPES[x.dtype].is_float:
         limit = FLOAT_LIMIT if x.dtype != "float64" else inf
         low, high = max(low, -limit), min(high, limit)

@@ -128,11 +128,11 @@ def fold(expr: ir.Expr) -> ir.Expr:
         case ir.Select(condition, a, b):
             if condition in (ir.TRUE, ir.FALSE):
                 return a if condition == ir.TRUE else b
-            return a if a == b else expr
+            return a if a == b and repr(a) == repr(b) else expr  # 0.0 == -0.0
         case ir.Cast(dtype, ir.Const(value, source)) if isfinite(value):
             return ir.Const(constant(cast(constant(value, source), source, dtype), dtype), dtype)
         case ir.Binary(op, ir.Const(x, dtype), ir.Const(y, _)):
-            folded = fold_constants(op, x, y)
+            folded = fold_constants(op, *((constant(v, dtype) for v in (x, y)) if op in ir.COMPARISONS else (x, y)))
             return expr if folded is None else ir.Const(constant(folded, expr.dtype), expr.dtype)
         case ir.Binary("add", a, ir.Const(0, _)) | ir.Binary("sub", a, ir.Const(0, _)) | ir.Binary("mul", a, ir.Const(1, _)):
             return a if is_integer(a.dtype) else expr

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import reduce
 
 from vdla.compiler import ir
-from vdla.compiler.ir.element_types import DTYPES, FLOATS
-from vdla.element_types import BOOL, ELEMENT_TYPES
+from vdla.compiler.ir.element_types import BOOL, DTYPES, FLOATS
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import CompileError
 
 

@@ -20,6 +20,9 @@ PYTHON = {
     "max": max,
     "shl": lambda a, b: a << b,
     "shr": lambda a, b: a >> b,
+    "bit_and": lambda a, b: a & b,
+    "bit_or": lambda a, b: a | b,
+    "bit_xor": lambda a, b: a ^ b,
     "lt": lambda a, b: a < b,
     "le": lambda a, b: a <= b,
     "gt": lambda a, b: a > b,
@@ -69,7 +72,9 @@ def random_expr(rng: random.Random, depth: int) -> ir.Expr:
         return ir.Binary(rng.choice(("floordiv", "floormod")), left, ir.Const(rng.choice((1, 2, 3, 7, -2))))
     if kind == 3:
         return ir.Binary(rng.choice(("shl", "shr")), left, ir.Const(rng.randrange(8)))
-    return ir.Binary(rng.choice(("add", "sub", "mul", "min", "max")), left, random_expr(rng, depth - 1))
+    return ir.Binary(
+        rng.choice(("add", "sub", "mul", "min", "max", "bit_and", "bit_or", "bit_xor")), left, random_expr(rng, depth - 1)
+    )
 
 
 def random_condition(rng: random.Random, depth: int) -> ir.Expr:

@@ -111,6 +111,12 @@ def test_split_and_fused_indices_come_back(seed: int) -> None:
         (ir.Binary("min", J, ir.Const(3)), "j"),
         (ir.Binary("max", I + 5, J), "i + 5"),
         (ir.Binary("eq", I * 2, ir.Const(3)), "false"),
+        (ir.Select(I < 5, ir.Const(0.0, "float32"), ir.Const(-0.0, "float32")), "select(i < 5, 0.0, -0.0)"),
+        (ir.Cast("float32", ir.Cast("float16", ir.Const(0.1, "float32"))), "0.0999755859375"),
+        (ir.Binary("eq", ir.Const(0.1, "float16"), ir.Const(0.09999, "float16")), "true"),
+        (ir.Cast("uint8", ir.Const(-1.0, "float32")), "uint8(255)"),
+        (ir.Cast("uint32", ir.Const(-1.0, "float32")), "uint32(0)"),
+        (ir.Cast("int4", ir.Const(9)), "int4(-7)"),
     ],
 )
 def test_forms(expr: ir.Expr, expected: str) -> None:

@@ -88,9 +88,9 @@ def _float32_bits(b: Builder, code: Value, layout: Layout) -> Value:
     elif layout.signed_zero and layout.nan:
         bits = b.select(b.icmp_unsigned("==", magnitude, like(code, layout.nan)), like(code, NAN), bits)
     signed = b.or_(bits, b.shl(b.and_(code, like(code, layout.sign)), like(code, 32 - layout.bits)))
-    return (
-        signed if layout.signed_zero else b.select(b.icmp_unsigned("==", code, like(code, layout.nan)), like(code, NAN), signed)
-    )
+    if layout.signed_zero:
+        return signed
+    return b.select(b.icmp_unsigned("==", code, like(code, layout.nan)), like(code, NAN), signed)
 
 
 def from_float32(b: Builder, x: Value, dtype: str, native_half: bool) -> Value:

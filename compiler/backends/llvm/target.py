@@ -61,8 +61,7 @@ class Target:
 
     @property
     def converts_half(self) -> bool:
-        """Whether the processor converts float16 itself. Where it does not, or only as an option that goes unsaid, LLVM would
-        call a function of its runtime library."""
+        """Whether the processor is known to convert float16 itself; else LLVM would call a function of its runtime library."""
         return self.architecture == "aarch64" or self.architecture.startswith("x86") and "+f16c" in self.features
 
 

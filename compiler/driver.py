@@ -9,8 +9,8 @@ import time
 
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.model import CompiledModel
-from vdla.compiler.targets import BuildOptions, Placed, backend_of, host
-from vdla.compiler.targets.placement import place_and_partition
+from vdla.compiler.targets import Backend, BuildOptions, Placed, backend_of, host
+from vdla.compiler.targets.placement import Placement, place_and_partition
 from vdla.design import Design
 
 
@@ -22,7 +22,16 @@ def build_model(
     Raises `CompileError` when a layer cannot be lowered, a target is not known or a design is missing.
     """
     begun = time.perf_counter()
-    backends = [*(backend_of(name) for name in options.targets if name != host().name), host()]
+    placement, placed = place_model(quantised, design, options)
+    builders = {backend.name: backend.build(placed) for backend in backends_of(options)}
+    steps = tuple(step for run in placed.runs for step in builders[run.target](run))
+    seconds = {"compile_s": time.perf_counter() - begun}
+    return CompiledModel(design, quantised, placed.laid_out, placement, steps, float_graph, seconds)
+
+
+def place_model(quantised: Graph, design: Design | None, options: BuildOptions) -> tuple[Placement, Placed]:
+    """All but the building: `quantised` rewritten, every node on a target, laid out. Raises as `build_model`."""
+    backends = backends_of(options)
     graph = quantised
     for backend in backends:
         graph = backend.rewrite(graph, design)
@@ -30,8 +39,9 @@ def build_model(
     laid_out = graph
     for backend in backends:
         laid_out, runs = backend.layout(laid_out, runs, design)
-    placed = Placed(graph, laid_out, tuple(runs), design, options)
-    builders = {backend.name: backend.build(placed) for backend in backends}
-    steps = tuple(step for run in runs for step in builders[run.target](run))
-    seconds = {"compile_s": time.perf_counter() - begun}
-    return CompiledModel(design, quantised, laid_out, placement, steps, float_graph, seconds)
+    return placement, Placed(graph, laid_out, tuple(runs), design, options)
+
+
+def backends_of(options: BuildOptions) -> list[Backend]:
+    """The targets asked for, the preferred first, and the host. Raises `CompileError` for one that is not known."""
+    return [*(backend_of(name) for name in options.targets if name != host().name), host()]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vdla.compiler.graph.graph import Graph, TensorType
+from vdla.compiler.quantise.affine import Levels
 from vdla.compiler.targets import Step, backend_of
 from vdla.compiler.targets.placement import Placement
 from vdla.design import Design
@@ -22,6 +23,7 @@ class CompiledModel:
     quantised: the same with integer operators, before layout: what the integer reference executes. For the host alone it is the
     float graph itself.
     placed: the final graph, with layout operators, in execution order. tensors of `quantised` keep their names in it.
+    levels: a tensor of `quantised` → the float tensor whose levels it holds, and their meaning; absent in a loaded module.
     """
 
     built_for: Design | None
@@ -31,6 +33,7 @@ class CompiledModel:
     steps: tuple[Step, ...]
     float_graph: Graph | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    levels: Levels = field(default_factory=dict)
 
     @property
     def design(self) -> Design:

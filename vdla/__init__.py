@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING
 
 from vdla.version import __version__ as __version__
 
-__all__ = ["Design", "VdlaError", "compile", "load", "load_design", "prepare"]
+__all__ = ["Design", "VdlaError", "compile", "from_torch", "load", "load_design", "prepare"]
 
 if TYPE_CHECKING:
     from vdla.design import Design
     from vdla.design_file import load_design
     from vdla.errors import VdlaError
     from vdla.flows import compile, load, prepare
+    from vdla.torch_export import from_torch
 
 _HOMES = {
     "Design": "vdla.design",
     "load_design": "vdla.design_file",
     "VdlaError": "vdla.errors",
     "compile": "vdla.flows",
+    "from_torch": "vdla.torch_export",
     "load": "vdla.flows",
     "prepare": "vdla.flows",
 }

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from vdla.errors import OutputError
 
@@ -36,9 +37,15 @@ def write_file(path: Path | str, data: bytes | str) -> Path:
 
 
 def _replace(path: Path, raw: bytes, *, durable: bool = True) -> None:
-    """Write beside `path` and rename; whatever interrupts it, Ctrl-C too, leaves no temporary file.
+    with replacing(path, durable=durable) as file:
+        file.write(raw)
 
-    durable: on the disk before it is renamed, so that not even a power failure leaves half a file.
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file beside `path` to write to, renamed onto it at the end. Whatever interrupts it, Ctrl-C too, leaves no file behind.
+
+    durable: on the disk before it is renamed, so that not even a power failure leaves half a file. Raises `OSError`.
     """
     if path.is_dir():  # before the data is written to disk, not after
         raise IsADirectoryError(21, "it is a folder")
@@ -46,7 +53,7 @@ def _replace(path: Path, raw: bytes, *, durable: bool = True) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
+            yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())

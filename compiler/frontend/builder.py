@@ -199,14 +199,14 @@ class GraphBuilder:
             self.final_name.setdefault(value.name, name)
 
     def output(self, name: str, value: Value) -> None:
-        """Make `value` the graph's output `name`: a constant as one, an input or what is an output already by a copy."""
+        """Make `value` the graph's output `name`: a constant as one, an input or an output already by a copy."""
         value = self.true_uint8(value)
         given = self.final_name.get(value.name)
         if value.constant is not None:
             self.as_operand(replace(value, name=name))
         elif given is not None and given not in self.output_names:
             self.final_name[value.name] = name
-        else:
+        elif value.name != name or name in self.output_names:
             self.source = name
             copy = self.emit("reshape", [value], shape=value.shape)
             self.final_name[copy.name] = name

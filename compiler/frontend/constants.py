@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 
 from vdla.compiler.frontend.builder import GraphBuilder, check_foldable
+from vdla.compiler.frontend.inputs import element_type
 from vdla.compiler.frontend.node import ANY, Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.graph.graph import TensorType
@@ -54,9 +55,37 @@ def size(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.constant(np.array(prod(node.input(0, ANY).shape), np.int64))
 
 
+def eye_like(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """Ones on the diagonal j - i = k of a matrix of the input's shape."""
+    like = node.input(0, ANY)
+    dtype = element_type(node.int_("dtype", 0)) if node.given("dtype") else like.dtype
+    if len(like.shape) != 2:
+        raise ModelError("EyeLike of what is no matrix", found=like.shape, expected="two dimensions")
+    result = TensorType(like.shape, dtype)
+    check_foldable([result])
+    return builder.constant(np.eye(*like.shape, node.int_("k", 0)).astype(result.numpy_dtype))
+
+
+def range_(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """start, start + delta … below limit, or above it for a negative delta; whole numbers exactly, floats rounded once."""
+    node.int_("stash_type", 1)  # of what precision exporters' own loops have
+    ends = [node.array(i, name).ravel() for i, name in enumerate(("start", "limit", "delta"))]
+    if any(end.size != 1 for end in ends) or not ends[2][0]:
+        raise ModelError("Range of what are no three numbers, or by 0", found=[end.tolist() for end in ends])
+    whole = ends[0].dtype.kind in "iu"
+    start, limit, delta = (int(end[0]) if whole else float(end[0]) for end in ends)
+    count = max(-((start - limit) // delta) if whole else ceil((limit - start) / delta), 0)
+    result = TensorType((count,), str(ends[0].dtype))
+    check_foldable([result])
+    steps = np.arange(count, dtype=np.int64 if whole else np.float64)
+    return builder.constant((start + steps * delta).astype(result.numpy_dtype))
+
+
 IMPORTERS: dict[str, Importer] = {
     "Constant": constant,
     "ConstantOfShape": constant_of_shape,
     "Shape": shape,
     "Size": size,
+    "EyeLike": eye_like,
+    "Range": range_,
 }

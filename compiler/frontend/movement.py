@@ -1,4 +1,4 @@
-"""Operators that only move data: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Concat, Split, Pad."""
+"""Operators that only move data: Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Concat, Split."""
 
 from __future__ import annotations
 
@@ -96,27 +96,8 @@ def concat(builder: GraphBuilder, node: OnnxNode) -> Value:
     axis = node.axis(node.int_("axis", 0), len(parts[0].shape))
     if any(len(p.shape) != len(parts[0].shape) for p in parts):
         raise ModelError("Concat mixes ranks", found=[p.shape for p in parts])
-    whole = [p for p in parts if 0 not in p.shape] or parts[:1]  # what has no elements adds none
+    whole = [p for p in parts if 0 not in p.shape] or parts  # what has no elements adds none
     return whole[0] if len(whole) == 1 else builder.emit("concat", whole, axis=axis)
-
-
-def pad(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """Attributes `pads` and `value` before opset 11, inputs from then on; `axes` from opset 18."""
-    x = node.input(0)
-    rank = len(x.shape)
-    node.require("mode", node.string("mode", "constant"), "constant")
-    if node.opset < 11:
-        pads, value = node.ints("pads") or (), node.float_("value", 0.0)
-    else:
-        pads = node.integers(1, "pads")
-        value = float(node.array(2, "constant_value").ravel()[0]) if node.has(2) else 0.0
-    axes = tuple(node.axis(a, rank) for a in node.integers(3, "axes")) if node.has(3) else tuple(range(rank))
-    if len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
-        raise ModelError("pads of Pad do not fit", found=pads, expected=f"{2 * len(axes)} non-negative numbers")
-    before, after = [0] * rank, [0] * rank
-    for i, axis in enumerate(axes):
-        before[axis], after[axis] = pads[i], pads[i + len(axes)]
-    return builder.emit("pad", [x], before=tuple(before), after=tuple(after), value=value) if any(pads) else x
 
 
 def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
@@ -130,42 +111,15 @@ def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     if sizes is None:
         each = ceil_div(x.shape[axis], count)
         sizes = (*[each] * (count - 1), x.shape[axis] - each * (count - 1))
-    if len(sizes) != count or min(sizes) < 1:
-        raise ModelError("sizes of Split do not fit its outputs", found=sizes, expected=f"{count} positive numbers")
-    return builder.emit_all("split", [x], axis=axis, sizes=sizes)
-
-
-def gather(builder: GraphBuilder, node: OnnxNode) -> Value:
-    array, indices = node.array(0, "data"), node.array(1, "indices")
-    return builder.constant(np.take(array, indices, node.axis(node.int_("axis", 0), array.ndim)))
-
-
-def slice_(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """Attributes before opset 10, inputs from then on."""
-    array = node.array(0, "data")
-    if node.opset < 10:
-        starts, ends, axes, steps = node.ints("starts") or (), node.ints("ends") or (), node.ints("axes"), None
-    else:
-        starts, ends = node.integers(1, "starts"), node.integers(2, "ends")
-        axes = node.integers(3, "axes") if node.has(3) else None
-        steps = node.integers(4, "steps") if node.has(4) else None
-    region = [slice(None)] * array.ndim
-    places = axes or tuple(range(len(starts)))
-    for axis, start, end, step in zip(places, starts, ends, steps or (1,) * len(starts), strict=True):
-        stop = None if step < 0 and end < -array.shape[axis] else end
-        region[node.axis(axis, array.ndim)] = slice(start, stop, step)
-    return builder.constant(array[tuple(region)])
-
-
-def expand(builder: GraphBuilder, node: OnnxNode) -> Value:
-    array = node.array(0, "data")
-    return builder.constant(np.broadcast_to(array, np.broadcast_shapes(array.shape, node.integers(1, "shape"))))
+    if len(sizes) != count or min(sizes) < 0 or sum(sizes) != x.shape[axis]:
+        expected = f"{count} numbers, none negative, that sum to {x.shape[axis]}"
+        raise ModelError("sizes of Split do not fit its outputs", found=sizes, expected=expected)
+    parts = iter(builder.emit_all("split", [x], axis=axis, sizes=tuple(n for n in sizes if n)) if any(sizes) else ())
+    nothing = np.empty((*x.shape[:axis], 0, *x.shape[axis + 1 :]), x.type.numpy_dtype)
+    return tuple(next(parts) if size else builder.constant(nothing) for size in sizes)
 
 
 IMPORTERS: dict[str, Importer] = {
-    "Gather": gather,
-    "Slice": slice_,
-    "Expand": expand,
     "Reshape": reshape,
     "Split": split,
     "Flatten": flatten,
@@ -173,5 +127,4 @@ IMPORTERS: dict[str, Importer] = {
     "Unsqueeze": unsqueeze,
     "Transpose": transpose,
     "Concat": concat,
-    "Pad": pad,
 }

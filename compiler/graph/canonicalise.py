@@ -6,8 +6,10 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.rewrite import Change, Context, Rules, joined, rewrite
+from vdla.compiler.operators.operator import FLOAT
 from vdla.compiler.operators.registry import OPERATORS
 
+ROUNDING = {"round", "floor", "ceil", "cast"}
 FLOAT_LIMIT = float(np.finfo(np.float32).max)
 
 
@@ -148,8 +150,9 @@ def map_padding(context: Context, node: Node) -> tuple[Node, tuple[int, ...], fl
 
 
 def is_non_negative(context: Context, tensor: str) -> bool:
+    """Of floats: the least integer has no magnitude."""
     node = context.producer.get(tensor)
-    if node is None:
+    if node is None or context.type_of(tensor).dtype not in FLOAT:
         return False
     operator = OPERATORS[node.op]
     return operator.non_negative or (operator.clips is not None and operator.clips(context.attributes(node))[0] >= 0)
@@ -161,9 +164,9 @@ def empty_pad(context: Context, node: Node) -> Change:
 
 
 def clip_as_relu(context: Context, node: Node) -> Change:
-    """clip(x, 0, ∞) → relu(x); clip(x, -∞, ∞) → x"""
+    """clip(x, 0, ∞) → relu(x); clip(x, -∞, ∞) → x; of float32, whose largest value is no bound either"""
     a = context.attributes(node)
-    if a["high"] < FLOAT_LIMIT:
+    if a["high"] < FLOAT_LIMIT or context.type_of(node.inputs[0]).dtype != "float32":
         return None
     if a["low"] <= -FLOAT_LIMIT:
         return node.inputs[0]
@@ -213,9 +216,11 @@ def sub_as_add(context: Context, node: Node) -> Change:
 
 
 def div_as_mul(context: Context, node: Node) -> Change:
-    """div(x, constant) → mul(x, 1 / constant), of floats"""
+    """div(x, constant) → mul(x, 1 / constant), of floats, where nothing rounds the quotient: that would show the difference"""
     constant = context.constant(node.inputs[1])
     if constant is None or constant.dtype != np.float32 or not constant.all():
+        return None
+    if ROUNDING & context.readers.get(node.outputs[0], set()):
         return None
     inverse = context.add_constant(f"{node.inputs[1]}.inverse", (1 / constant.astype(np.float64)).astype(np.float32))
     return replaced(context, node, "mul", [node.inputs[0], inverse])

@@ -30,8 +30,9 @@ def lower_batch_norm(context: Context, node: Node) -> Change:
     x = node.inputs[0]
     along = (-1,) + (1,) * (len(context.shape(x)) - 2)
     scale = gamma / np.sqrt(variance + context.attributes(node)["epsilon"])
-    s = context.add_constant(f"{node.name}.scale", scale.reshape(along).astype(np.float32))
-    t = context.add_constant(f"{node.name}.shift", (beta - mean * scale).reshape(along).astype(np.float32))
+    dtype = context.type_of(x).dtype
+    s = context.add_constant(f"{node.name}.scale", scale.reshape(along).astype(dtype))
+    t = context.add_constant(f"{node.name}.shift", (beta - mean * scale).reshape(along).astype(dtype))
     scaled = context.fresh(f"{node.name}.scaled")
     first = context.make("mul", [x, s], scaled, {}, name=f"{node.name}.scale", source=node.source)
     return [first, context.make("add", [scaled, t], node.outputs[0], {}, name=node.name, source=node.source)]
@@ -47,10 +48,10 @@ def fold_scale(context: Context, node: Node) -> Change:
     b = context.constant(layer.inputs[2]) if has_bias(layer) else None
     if w is None or (has_bias(layer) and b is None):
         return None
-    scaled = (w * scale.reshape((-1,) + (1,) * (w.ndim - 1))).astype(np.float32)
+    scaled = (w * scale.reshape((-1,) + (1,) * (w.ndim - 1))).astype(w.dtype)
     inputs = [layer.inputs[0], context.add_constant(f"{layer.name}.weight.scaled", scaled)]
     if b is not None:
-        inputs.append(context.add_constant(f"{layer.name}.bias.scaled", (b * scale).astype(np.float32)))
+        inputs.append(context.add_constant(f"{layer.name}.bias.scaled", (b * scale).astype(b.dtype)))
     return [merge(context, layer, node, inputs)]
 
 
@@ -60,10 +61,10 @@ def fold_shift(context: Context, node: Node) -> Change:
     if found is None:
         return None
     layer, shift = found
-    b = context.constant(layer.inputs[2]) if has_bias(layer) else np.zeros(1, np.float32)
+    b = context.constant(layer.inputs[2]) if has_bias(layer) else np.zeros(1)
     if b is None:
         return None
-    bias = context.add_constant(f"{layer.name}.bias.shifted", (b + shift).astype(np.float32))
+    bias = context.add_constant(f"{layer.name}.bias.shifted", (b + shift).astype(context.type_of(node.outputs[0]).dtype))
     return [merge(context, layer, node, [*layer.inputs[:2], bias])]
 
 

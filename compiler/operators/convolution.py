@@ -1,4 +1,4 @@
-"""Convolution in float32."""
+"""Convolution of images, in floating point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vdla.compiler import te
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.operators.attribute import integer, integers
 from vdla.compiler.operators.definition import Attributes, Definition, Types, placeholders, required
-from vdla.compiler.operators.operator import IMAGE, Fusion, Infer, Input, Operator
+from vdla.compiler.operators.operator import IMAGE, Fusion, Input, Operator
 from vdla.compiler.operators.products import accumulated, at_position, geometry
 from vdla.compiler.operators.shapes import present, window_output
 from vdla.compiler.operators.windows import pad_image, taps
@@ -23,24 +23,20 @@ WINDOW = {"strides": PAIR, "pads": PADS, "dilations": PAIR, "groups": integer(1,
 """`pads` is (top, left, bottom, right); pairs are (vertical, horizontal)."""
 
 
-def infer_conv2d(dtype: str) -> Infer:
-    """x[N, C, H, W], w[O, C/groups, KH, KW] → [N, O, OH, OW] in `dtype`."""
-
-    def infer(types: Types, a: Attributes) -> tuple[TensorType, ...]:
-        x, w = present(types)[:2]
-        n, c, h, width = x.shape
-        o, c_group, kh, kw = w.shape
-        if c_group * a["groups"] != c or o % a["groups"]:
-            raise ModelError(
-                "channels and groups disagree",
-                found=f"input {c}, weight {w.shape}, groups {a['groups']}",
-                expected="weight (O, C/groups, KH, KW)",
-            )
-        (top, left, bottom, right), (dy, dx), (sy, sx) = a["pads"], a["dilations"], a["strides"]
-        size = window_output(h, kh, sy, top + bottom, dy), window_output(width, kw, sx, left + right, dx)
-        return (TensorType((n, o, *size), dtype),)
-
-    return infer
+def infer_conv2d(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    """x[N, C, H, W], w[O, C/groups, KH, KW] → [N, O, OH, OW], of the dtype of x."""
+    x, w = present(types)[:2]
+    n, c, h, width = x.shape
+    o, c_group, kh, kw = w.shape
+    if c_group * a["groups"] != c or o % a["groups"]:
+        raise ModelError(
+            "channels and groups disagree",
+            found=f"input {c}, weight {w.shape}, groups {a['groups']}",
+            expected="weight (O, C/groups, KH, KW)",
+        )
+    (top, left, bottom, right), (dy, dx), (sy, sx) = a["pads"], a["dilations"], a["strides"]
+    size = window_output(h, kh, sy, top + bottom, dy), window_output(width, kw, sx, left + right, dx)
+    return (TensorType((n, o, *size), x.dtype),)
 
 
 def define(types: Types, a: Attributes, form: str = "direct") -> Definition:
@@ -49,7 +45,7 @@ def define(types: Types, a: Attributes, form: str = "direct") -> Definition:
     assert x is not None
     assert w is not None
     g = geometry(types, a)
-    total = at_position(accumulated(x, w, g, 0, "float32", form), g, form)
+    total = at_position(accumulated(x, w, g, 0, x.dtype, form), g, form)
     biased = lambda n, o, h, w: total(n, o, h, w) + b[o] if b is not None else total(n, o, h, w)  # noqa: E731
     return Definition(required(x, w, b), (te.compute((g.n, g.groups * g.o, *g.output), biased, "y"),))
 
@@ -103,10 +99,10 @@ def by_matrix_product(
 FAMILY = (
     Operator(
         name="conv2d",
-        inputs=(Input("x", rank=IMAGE), Input("w", rank=IMAGE), Input("b", channels=("w", 0))),
+        inputs=(Input("x", rank=IMAGE), Input("w", like="x", rank=IMAGE), Input("b", like="x", channels=("w", 0))),
         optional=1,
         attributes=WINDOW,
-        infer=infer_conv2d("float32"),
+        infer=infer_conv2d,
         define=define,
         kernel=kernel,
         fusion=Fusion.COMPLEX,

@@ -1,4 +1,4 @@
-"""Matrix products in float32: by constant weights (dense) and of two tensors (matmul)."""
+"""Matrix products: by constant weights (dense) and of two tensors (matmul)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,18 @@ from vdla.compiler import te
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Expr
 from vdla.compiler.operators.definition import Attributes, Definition, Types, broadcast_index, placeholders, required
-from vdla.compiler.operators.operator import MAX_RANK, Fusion, Infer, Input, Operator
+from vdla.compiler.operators.operator import MAX_RANK, NUMBER, Fusion, Input, Operator
 from vdla.compiler.operators.products import dot_products
 from vdla.compiler.operators.shapes import broadcast_shape, present
 from vdla.errors import ModelError
 
 
-def infer_dense(dtype: str) -> Infer:
-    """x[…, I], w[O, I] → [… , O] in `dtype`."""
-
-    def infer(types: Types, a: Attributes) -> tuple[TensorType, ...]:
-        x, w = present(types)[:2]
-        if x.shape[-1] != w.shape[1]:
-            raise ModelError("inner dimensions disagree", found=f"{x.shape} and {w.shape}", expected="x (…, I) and w (O, I)")
-        return (TensorType((*x.shape[:-1], w.shape[0]), dtype),)
-
-    return infer
+def infer_dense(types: Types, a: Attributes) -> tuple[TensorType, ...]:
+    """x[…, I], w[O, I] → [… , O], of the dtype of x."""
+    x, w = present(types)[:2]
+    if x.shape[-1] != w.shape[1]:
+        raise ModelError("inner dimensions disagree", found=f"{x.shape} and {w.shape}", expected="x (…, I) and w (O, I)")
+    return (TensorType((*x.shape[:-1], w.shape[0]), x.dtype),)
 
 
 def define_dense(types: Types, a: Attributes, lanes: int = 1) -> Definition:
@@ -34,7 +30,7 @@ def define_dense(types: Types, a: Attributes, lanes: int = 1) -> Definition:
     x, w, b = placeholders(types, "x", "w", "b")
     assert x is not None
     assert w is not None
-    acc = dot_products(x, w, "float32", lanes)
+    acc = dot_products(x, w, x.dtype, lanes)
     y = te.compute(acc.shape, lambda *at: acc[at] + b[at[-1]] if b is not None else acc[at], "y")
     return Definition(required(x, w, b), (y,))
 
@@ -69,9 +65,9 @@ def define_matmul(types: Types, a: Attributes) -> Definition:
 FAMILY = (
     Operator(
         name="dense",
-        inputs=(Input("x", rank=(1, MAX_RANK)), Input("w", rank=(2, 2)), Input("b", channels=("w", 0))),
+        inputs=(Input("x", rank=(1, MAX_RANK)), Input("w", like="x", rank=(2, 2)), Input("b", like="x", channels=("w", 0))),
         optional=1,
-        infer=infer_dense("float32"),
+        infer=infer_dense,
         define=define_dense,
         kernel=dense,
         fusion=Fusion.COMPLEX,
@@ -81,7 +77,7 @@ FAMILY = (
     ),
     Operator(
         name="matmul",
-        inputs=(Input("a", rank=(2, MAX_RANK)), Input("b", rank=(2, MAX_RANK))),
+        inputs=(Input("a", NUMBER, rank=(2, MAX_RANK)), Input("b", NUMBER, like="a", rank=(2, MAX_RANK))),
         infer=infer_matmul,
         define=define_matmul,
         kernel=lambda inputs, a: np.matmul(inputs[0], inputs[1]),

@@ -18,13 +18,18 @@ from vdla.compiler import te
 from vdla.compiler.ir.nodes import Expr
 from vdla.compiler.operators.attribute import Attribute
 from vdla.compiler.operators.definition import Attributes, Definition, Types, broadcast_index, placeholders, required
-from vdla.compiler.operators.operator import FLOAT, Define, Fusion, Input, Operator
+from vdla.compiler.operators.operator import FLOAT, Define, Fusion, Infer, Input, Operator
 from vdla.compiler.operators.shapes import broadcast, broadcast_shape, broadcast_to, same, same_shape
 
 
 def constant(x: Expr, value: float) -> Expr:
     """A number in the dtype of `x`."""
     return te.const(value, x.dtype)
+
+
+def number(x: np.ndarray, value: float) -> Any:
+    """A number in the dtype of `x`, for arrays."""
+    return x.dtype.type(value)
 
 
 def unary(
@@ -35,11 +40,13 @@ def unary(
     attributes: Mapping[str, Attribute] | None = None,
     dtypes: tuple[str, ...] = FLOAT,
     output: str = "",
+    infer: Infer | None = None,
     **traits: Any,
 ) -> Operator:
     """y = expression(x): both functions take the element or the array, and the attributes where the operator has any.
 
-    output: the dtype of y, when it is not that of x. traits: further fields of `Operator`.
+    output: the dtype of y, when it is not that of x; infer: where that and the shape are not all. traits: further fields of
+    `Operator`.
     """
 
     def define(types: Types, a: Attributes) -> Definition:
@@ -51,7 +58,7 @@ def unary(
         name=name,
         inputs=(Input("x", dtypes),),
         attributes=attributes or {},
-        infer=same_shape(output) if output else same,
+        infer=infer or (same_shape(output) if output else same),
         define=define,
         kernel=lambda inputs, a: kernel(inputs[0], a) if attributes else kernel(inputs[0]),
         fusion=Fusion.ELEMENTWISE,

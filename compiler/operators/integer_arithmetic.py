@@ -68,7 +68,9 @@ def exact_matmul(w: Array, x: Array) -> Array:
     stays within 2²⁴.
     """
     depth = w.shape[-1]
-    reach = np.abs(w.astype(np.int32)).max(axis=tuple(range(w.ndim - 1)), initial=0).astype(np.int64).cumsum() * 128
+    others = tuple(range(w.ndim - 1))
+    largest = np.maximum(w.max(axis=others, initial=0).astype(np.int64), -w.min(axis=others, initial=0).astype(np.int64))
+    reach = largest.cumsum() * 128
     result = np.zeros((*np.broadcast_shapes(w.shape[:-2], x.shape[:-2]), w.shape[-2], x.shape[-1]), np.int32)
     start = 0
     while start < depth:

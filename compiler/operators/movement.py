@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from vdla.compiler.operators.definition import (
 )  # fmt: skip
 from vdla.compiler.operators.operator import ANY, MAX_RANK, Fusion, Input, Operator
 from vdla.compiler.operators.shapes import axis_in, present
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
 HOST_MOVES = "no VDLA kernel: elements change places, and the host moves them"
@@ -42,9 +43,11 @@ def infer_pad(types: Types, a: Attributes) -> tuple[TensorType, ...]:
 
 def holds(dtype: str, value: float) -> bool:
     """Whether a tensor may have the element `value`."""
-    if dtype.startswith("float"):
-        return True
-    low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if dtype == "float8_e8m0fnu":  # powers of two alone
+        return value > 0
+    if ELEMENT_TYPES[dtype].is_float:
+        return dtype != "float4_e2m1fn" or isfinite(value)
+    low, high = ELEMENT_TYPES[dtype].range
     return low <= value <= high and value == int(value)
 
 
@@ -84,10 +87,11 @@ def define_pad(types: Types, a: Attributes) -> Definition:
     (x,) = required(*placeholders(types, "x"))
     before, after = a["before"], a["after"]
     shape = [b + s + e for s, b, e in zip(x.shape, before, after, strict=True)]
+    value = a["value"] if ELEMENT_TYPES[x.dtype].is_float else int(a["value"])
 
     def element(*at: Expr) -> Expr:
         checks = list(zip(at, x.shape, before, after, strict=True))
-        return inside(checks, x[tuple(i - b if b else i for i, b in zip(at, before, strict=True))], a["value"])
+        return inside(checks, x[tuple(i - b if b else i for i, b in zip(at, before, strict=True))], value)
 
     return Definition((x,), (te.compute(shape, element, "y"),))
 
@@ -184,7 +188,7 @@ FAMILY = (
     movement(
         "reshape",
         inputs=(Input("x", ANY),),
-        attributes={"shape": integers(low=1)},
+        attributes={"shape": integers(low=0)},
         infer=infer_reshape,
         define=define_reshape,
         kernel=lambda i, a: i[0].reshape(a["shape"]),

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler import te
-from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Expr
 from vdla.compiler.operators.attribute import integer, real
 from vdla.compiler.operators.definition import Attributes, Definition, Types, inside, placeholders, required
-from vdla.compiler.operators.operator import IMAGE, MAX_RANK, Fusion, Input, Operator
-from vdla.compiler.operators.shapes import axis_in, present, same
+from vdla.compiler.operators.operator import MAX_RANK, Fusion, Input, Operator
+from vdla.compiler.operators.row_normalisation import at_axis, greatest_along, infer_along_axis, reduced_along
+from vdla.compiler.operators.shapes import same
 
 
 def define_batch_norm(types: Types, a: Attributes) -> Definition:
     """(x - mean) · gamma / √(variance + epsilon) + beta along axis 1: one multiply and one add for each element."""
     x, gamma, beta, mean, variance = required(*placeholders(types, "x", "gamma", "beta", "mean", "variance"))
     channels = gamma.shape
-    factor = te.compute(channels, lambda c: gamma[c] * te.rsqrt(variance[c] + te.const(a["epsilon"], "float32")), "factor")
+    factor = te.compute(channels, lambda c: gamma[c] * te.rsqrt(variance[c] + te.const(a["epsilon"], x.dtype)), "factor")
     element = lambda *at: (x[at] - mean[at[1]]) * factor[at[1]] + beta[at[1]]  # noqa: E731
     return Definition((x, gamma, beta, mean, variance), (te.compute(x.shape, element, "y"),))
 
@@ -30,26 +30,17 @@ def batch_norm(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     x = inputs[0]
     along = (1, -1) + (1,) * (x.ndim - 2)
     gamma, beta, mean, variance = (p.reshape(along) for p in inputs[1:])
-    return (x - mean) * (gamma / np.sqrt(variance + np.float32(a["epsilon"]))) + beta
+    return (x - mean) * (gamma / np.sqrt(variance + x.dtype.type(a["epsilon"]))) + beta
 
 
-def infer_softmax(types: Types, a: Attributes) -> tuple[TensorType, ...]:
-    (x,) = present(types)
-    axis_in(a["axis"], len(x.shape))
-    return (x,)
-
-
-def define_softmax(types: Types, a: Attributes) -> Definition:
-    """exp(x - max) / Σ exp(x - max) along `axis`."""
+def define_softmax(types: Types, a: Attributes, lanes: int = 1) -> Definition:
+    """exp(x - max) / Σ exp(x - max) along `axis`. lanes: see `greatest_along`."""
     (x,) = required(*placeholders(types, "x"))
     axis = a["axis"] % len(x.shape)
-    rest = tuple(1 if d == axis else n for d, n in enumerate(x.shape))
-    along = te.reduce_axis(x.shape[axis], "k"), te.reduce_axis(x.shape[axis], "k")
-    at_axis = lambda at, index: tuple(index if d == axis else i for d, i in enumerate(at))  # noqa: E731
-    greatest = te.compute(rest, lambda *at: te.max(x[at_axis(at, along[0])], along[0]), "greatest")
-    exponent = te.compute(x.shape, lambda *at: te.exp(x[at] - greatest[at_axis(at, 0)]), "exponent")
-    total = te.compute(rest, lambda *at: te.sum(exponent[at_axis(at, along[1])], along[1]), "total")
-    return Definition((x,), (te.compute(x.shape, lambda *at: exponent[at] / total[at_axis(at, 0)], "y"),))
+    greatest = greatest_along(x, axis, lanes)
+    exponent = te.compute(x.shape, lambda *at: te.exp(x[at] - greatest[at_axis(at, axis)]), "exponent")
+    total = reduced_along(x, axis, te.sum, lambda at, row: exponent[at], "total")
+    return Definition((x,), (te.compute(x.shape, lambda *at: exponent[at] / total[at_axis(at, axis)], "y"),))
 
 
 def softmax(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
@@ -69,7 +60,7 @@ def define_lrn(types: Types, a: Attributes) -> Definition:
         return te.sum(inside([(c + k, channels, before, size - 1 - before)], neighbour * neighbour, 0), k)
 
     total = te.compute(x.shape, squares, "total", axes=("n", "c", *(f"s{i}" for i in range(len(x.shape) - 2))))
-    scale, bias = te.const(a["alpha"] / size, "float32"), te.const(a["bias"], "float32")
+    scale, bias = te.const(a["alpha"] / size, x.dtype), te.const(a["bias"], x.dtype)
     return Definition((x,), (te.compute(x.shape, lambda *at: x[at] / raised(bias + scale * total[at], a["beta"]), "y"),))
 
 
@@ -85,9 +76,9 @@ def lrn(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     """x / (bias + alpha/size · Σ x² over `size` neighbouring channels)^beta."""
     x, size = inputs[0], a["size"]
     before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
-    squares = np.pad(x * x, ((0, 0), (before, after), (0, 0), (0, 0)))
+    squares = np.pad(x * x, ((0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)))
     total = sum(squares[:, i : i + x.shape[1]] for i in range(size))
-    return x / (np.float32(a["bias"]) + np.float32(a["alpha"] / size) * total) ** np.float32(a["beta"])
+    return x / (x.dtype.type(a["bias"]) + x.dtype.type(a["alpha"] / size) * total) ** x.dtype.type(a["beta"])
 
 
 FAMILY = (
@@ -95,7 +86,7 @@ FAMILY = (
         name="batch_norm",
         inputs=(
             Input("x", rank=(2, MAX_RANK)),
-            *(Input(name, channels=("x", 1)) for name in ("gamma", "beta", "mean", "variance")),
+            *(Input(name, like="x", channels=("x", 1)) for name in ("gamma", "beta", "mean", "variance")),
         ),
         attributes={"epsilon": real(1e-5, low=0)},
         infer=same,
@@ -108,14 +99,14 @@ FAMILY = (
         name="softmax",
         inputs=(Input("x", rank=(1, MAX_RANK)),),
         attributes={"axis": integer()},
-        infer=infer_softmax,
+        infer=infer_along_axis,
         define=define_softmax,
         kernel=softmax,
         non_negative=True,
     ),
     Operator(
         name="lrn",
-        inputs=(Input("x", rank=IMAGE),),
+        inputs=(Input("x", rank=(3, MAX_RANK)),),
         attributes={"size": integer(low=1), "alpha": real(1e-4), "beta": real(0.75), "bias": real(1.0)},
         infer=same,
         define=define_lrn,

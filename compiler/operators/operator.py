@@ -15,16 +15,22 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import TensorType
+from vdla.compiler.ir.element_types import DTYPES, FLOATS, INTEGERS
 from vdla.compiler.operators.attribute import Attribute
 from vdla.compiler.operators.definition import Attributes, Definition, Types
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
-FLOAT = ("float32",)
+FLOAT = FLOATS
+"""Other floats are computed in float32: whatever emits an operator casts them there and back."""
 INT8 = ("int8",)
 INT32 = ("int32",)
 BOOL = ("bool",)
-NUMBER = ("float32", "int32", "int64")
-ANY = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")
+INTEGER = INTEGERS
+NUMBER = (*FLOAT, *INTEGER)
+SIGNED = tuple(name for name in NUMBER if ELEMENT_TYPES[name].signed)
+ANY = DTYPES
+"""Of what elements are only moved about, chosen or converted."""
 MAX_RANK = 64
 ANY_RANK = (0, MAX_RANK)
 IMAGE = (4, 4)
@@ -79,6 +85,8 @@ class Operator:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     optional: int = 0
     variadic: bool = False
+    mixed: bool = False
+    """Its variadic inputs may differ in dtype."""
 
     fusion: Fusion = Fusion.OPAQUE
     reads: int = 1
@@ -143,7 +151,7 @@ def check_inputs(operator: Operator, types: Types) -> None:
 def check_input(operator: Operator, declared: Input, given: TensorType, known: Mapping[str, TensorType]) -> None:
     """One input, `known` being those before it."""
     what = f"input {declared.name} of {operator.name}"
-    same = known.get(declared.like or (declared.name if operator.variadic else ""))
+    same = known.get(declared.like or (declared.name if operator.variadic and not operator.mixed else ""))
     allowed = declared.dtypes if same is None else (same.dtype,)
     if given.dtype not in allowed:
         raise ModelError(f"unsupported dtype of {what}", found=given.dtype, expected=" or ".join(allowed))

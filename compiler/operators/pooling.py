@@ -1,4 +1,4 @@
-"""Pools over windows, in float32 and in exact integers.
+"""Pools over windows, of floats and in exact integers.
 
 qavg_pool2d y = requantise(Σ over the window of pad(x), bias, scale, low, high)
 qmax_pool2d y = max over the window; padding is -128

@@ -1,4 +1,4 @@
-"""The tensor expressions of convolutions and matrix products, in float32 and in exact integers.
+"""The tensor expressions of convolutions and matrix products, of floats and in exact integers.
 
 Convolution has three forms, all of one value, between which a schedule chooses. "direct" sums over windows of the padded
 image; "columns" first lays the windows out as a matrix of C·KH·KW rows and OH·OW columns (im2col), and takes the image itself

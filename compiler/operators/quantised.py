@@ -47,7 +47,7 @@ ZERO_POINT = integer(0, LOW, HIGH)
 
 def infer_qconv2d(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     """A residual has the output's shape, and comes with its bias and scale."""
-    outputs = infer_conv2d("int8")(types, a)
+    outputs = infer_conv2d(types, a)
     extra = types[4:]
     if extra and any(extra):
         residual = extra[0]
@@ -197,7 +197,8 @@ def rescaled_pair(name: str, expression: Callable[[Expr, Expr], Expr], kernel: n
 
 FAMILY = (
     unary(
-        "quantize", levels, quantize, output="int8", attributes={"scale": positive_real(), "zero_point": ZERO_POINT},
+        "quantize", levels, quantize, dtypes=("float32",), output="int8",
+        attributes={"scale": positive_real(), "zero_point": ZERO_POINT},
         host_reason="floats become int8 on the host",
     ),
     Operator(
@@ -230,7 +231,7 @@ FAMILY = (
         name="qdense",
         inputs=(Input("x", INT8, rank=(2, 2)), Input("w", INT8, rank=(2, 2)), *parameters_of(("w", 0))),
         attributes=LEVELS,
-        infer=infer_dense("int8"),
+        infer=infer_dense,
         define=define_qdense,
         kernel=qdense,
         fusion=Fusion.COMPLEX,

@@ -8,19 +8,19 @@ from math import inf
 import numpy as np
 
 from vdla.compiler import te
-from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Expr
-from vdla.compiler.operators.attribute import choice, flag
-from vdla.compiler.operators.definition import Attributes, Definition, Types, placeholders, required
-from vdla.compiler.operators.elementwise import constant, unary
-from vdla.compiler.operators.operator import BOOL, NUMBER, Fusion, Input, Operator
-from vdla.compiler.operators.shapes import present
+from vdla.compiler.operators.attribute import flag
+from vdla.compiler.operators.definition import Attributes
+from vdla.compiler.operators.elementwise import constant, number, unary
+from vdla.compiler.operators.operator import BOOL, NUMBER, SIGNED
 
-CASTABLE = ("bool", *NUMBER)
+UNSIGNED = tuple(dtype for dtype in NUMBER if dtype not in SIGNED)
 
 
 def sign(x: Expr) -> Expr:
     """-1, 0 or 1; NaN stays."""
+    if x.dtype in UNSIGNED:
+        return te.minimum(x, constant(x, 1))
     return te.select(x > constant(x, 0), constant(x, 1), te.select(x < constant(x, 0), constant(x, -1), x))
 
 
@@ -39,27 +39,11 @@ def infinite(x: np.ndarray, a: Attributes) -> np.ndarray:
     return (np.isposinf(x) & a["positive"]) | (np.isneginf(x) & a["negative"])
 
 
-def define_cast(types: Types, a: Attributes) -> Definition:
-    """Floats are truncated towards zero; what the integer cannot hold is undefined."""
-    (x,) = required(*placeholders(types, "x"))
-    return Definition((x,), (te.compute(x.shape, lambda *at: te.cast(x[at], a["to"]), "y"),))
-
-
-CAST = Operator(
-    name="cast",
-    inputs=(Input("x", CASTABLE),),
-    attributes={"to": choice(*CASTABLE)},
-    infer=lambda types, a: (TensorType(present(types)[0].shape, a["to"]),),
-    define=define_cast,
-    kernel=lambda inputs, a: inputs[0].astype(a["to"]),
-    fusion=Fusion.ELEMENTWISE,
-)
-
 FAMILY = (
     unary("abs", te.absolute, np.abs, dtypes=NUMBER, non_negative=True, slope=1),
-    unary("neg", lambda x: x * -1, np.negative, dtypes=NUMBER, slope=1),
+    unary("neg", lambda x: x * -1, np.negative, dtypes=SIGNED, slope=1),
     unary("sign", sign, np.sign, dtypes=NUMBER, reads=3, monotone=True),
-    unary("reciprocal", lambda x: constant(x, 1) / x, lambda x: np.float32(1) / x),
+    unary("reciprocal", lambda x: constant(x, 1) / x, lambda x: number(x, 1) / x),
     unary("sqrt", te.sqrt, np.sqrt, non_negative=True, domain=(0, inf), monotone=True),
     unary("exp", te.exp, np.exp, non_negative=True, monotone=True),
     unary("log", te.log, np.log, domain=(0, inf), monotone=True),
@@ -83,5 +67,4 @@ FAMILY = (
         "is_inf", is_infinite, infinite, output="bool", reads=2, attributes={"positive": flag(True), "negative": flag(True)}
     ),
     unary("not", lambda x: te.equal(x, constant(x, 0)), np.logical_not, dtypes=BOOL),
-    CAST,
 )  # fmt: skip

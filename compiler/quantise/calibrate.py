@@ -133,15 +133,20 @@ def calibrate(
 ) -> dict[str, Range]:
     """The range of each of `tensors` over all calibration inputs.
 
-    Raises `RunError` when there are no inputs, `ModelError` when an activation is not finite.
+    Raises `RunError` when there are no inputs to observe them with, `ModelError` when an activation is not finite.
     """
+    if not tensors:
+        return {}
     if not calibration:
         raise RunError("no calibration inputs", expected="at least one dict of input name to array")
     histograms = {name: Histogram() for name in tensors}
+
+    def count(name: str, values: Array) -> None:
+        if name in histograms:
+            histograms[name].add(values, name)
+
     for inputs in calibration:
-        values = run_reference(graph, inputs, keep="all")
-        for name, histogram in histograms.items():
-            histogram.add(values[name], name)
+        run_reference(graph, inputs, observe=count)
     return {name: histogram.choose(method, percentile) for name, histogram in histograms.items()}
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Node
-from vdla.compiler.quantise.scales import Affine, QuantisedWeights, bias_words, scale_words
+from vdla.compiler.quantise.affine import Affine
+from vdla.compiler.quantise.scales import QuantisedWeights, bias_words, scale_words
 
 Array = np.ndarray
 Emitted = tuple[Node, dict[str, Array]]

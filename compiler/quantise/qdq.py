@@ -21,6 +21,7 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.operators.registry import OPERATORS, with_defaults
+from vdla.compiler.quantise.affine import Affine, Levels
 from vdla.compiler.quantise.emit import (
     UNCLIPPED,
     Emitted,
@@ -37,7 +38,7 @@ from vdla.compiler.quantise.emit import (
     unused_name,
 )
 from vdla.compiler.quantise.plan import MAX_POOL_WINDOW, activations, clip_interval, counts_all, inherits, is_pair, within
-from vdla.compiler.quantise.scales import ACC_LIMIT, BIAS_LIMIT, MAX_MULTIPLIER, Affine, QuantisedWeights, accumulator_reach
+from vdla.compiler.quantise.scales import ACC_LIMIT, BIAS_LIMIT, MAX_MULTIPLIER, QuantisedWeights, accumulator_reach, magnitudes
 
 Array = np.ndarray
 
@@ -49,10 +50,15 @@ def has_qdq(graph: Graph) -> bool:
 
 def from_qdq(graph: Graph) -> Graph:
     """The graph with every pattern that has an integer form replaced by it; same inputs and outputs."""
+    return from_qdq_with_levels(graph)[0]
+
+
+def from_qdq_with_levels(graph: Graph) -> tuple[Graph, Levels]:
+    """The same, and what its int8 tensors mean: those that the model dequantises, and those made in between."""
     rewriter = QdqRewriter(graph)
     for node in graph.nodes:
         rewriter.add(node)
-    return rewriter.finish()
+    return rewriter.finish(), {operand.name: (tensor, operand.affine) for tensor, operand in rewriter.levels.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +242,7 @@ class QdqRewriter:
         unit = x.affine.scale * scale
         levels = np.broadcast_to(np.rint(bias.reshape(-1) / unit), scale.shape)
         residual_ratio = residual_scale / unit
-        reach = accumulator_reach(w.reshape(len(w), -1).astype(np.float64), levels, residual_ratio)
+        reach = accumulator_reach(magnitudes(w), levels, residual_ratio)
         if (reach > ACC_LIMIT).any() or (np.abs(levels) > BIAS_LIMIT).any() or (residual_ratio > MAX_MULTIPLIER).any():
             return None
         return QuantisedWeights(np.ascontiguousarray(w), scale, levels.astype(np.int64))

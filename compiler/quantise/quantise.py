@@ -19,6 +19,7 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.operators.registry import OPERATORS, with_defaults
+from vdla.compiler.quantise.affine import Affine, Levels
 from vdla.compiler.quantise.calibrate import Inputs, Method, Range, calibrate
 from vdla.compiler.quantise.emit import (
     UNCLIPPED,
@@ -37,7 +38,7 @@ from vdla.compiler.quantise.emit import (
     unused_name,
 )
 from vdla.compiler.quantise.plan import Group, clip_interval, inherits, plan, within
-from vdla.compiler.quantise.scales import Affine, affine_from_range, quantise_weights
+from vdla.compiler.quantise.scales import affine_from_range, quantise_weights
 
 Array = np.ndarray
 
@@ -55,12 +56,12 @@ class QuantiseOptions:
 class Quantised:
     """A quantised graph and how it came about.
 
-    ranges: float tensor → calibrated range. int8: int8 tensor → the float tensor it represents, and how.
+    ranges: float tensor → calibrated range.
     """
 
     graph: Graph
     ranges: Mapping[str, Range]
-    int8: Mapping[str, tuple[str, Affine]]
+    int8: Levels
 
 
 def quantise(graph: Graph, calibration: Sequence[Inputs], options: QuantiseOptions | None = None) -> Graph:

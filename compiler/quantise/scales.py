@@ -6,16 +6,17 @@ executor divides and multiplies by the same number.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from vdla.compiler.quantise.affine import HIGH, LOW, Affine
 from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS
 from vdla.isa.semantics import pack_scale
 
 Array = np.ndarray
 
-LOW, HIGH = -128, 127
 MAX_MULTIPLIER = (1 << (SCALE_MULTIPLIER_BITS - 1)) - 1
 MAX_SHIFT = (1 << SCALE_SHIFT_BITS) - 1
 SMALLEST_SCALE, LARGEST_SCALE = 2.0**-119, 2.0**119
@@ -24,30 +25,10 @@ SMALLEST_SCALE, LARGEST_SCALE = 2.0**-119, 2.0**119
 ACC_LIMIT = (1 << 31) - 1
 BIAS_LIMIT = 1 << 29
 """The largest bias, in accumulator units, for which the accumulator's unit is not made coarser: leaves 3/4 of int32."""
+CHUNK_ELEMENTS = 1 << 20
+"""Weights that are held in float64 at one time."""
 FINEST_UNIT = 2.0**-24
 """The accumulator's unit is never finer than this part of the output's: finer gains nothing and risks overflow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """real = scale · (q - zero_point), q in -128..127."""
-
-    scale: float
-    zero_point: int
-
-    def to_level(self, value: float) -> int:
-        """The nearest int8 level of a real value, ±inf included."""
-        level = min(max(value / self.scale, -1024.0), 1024.0)
-        return int(np.clip(np.rint(level) + self.zero_point, LOW, HIGH))
-
-    def to_real(self, levels: Array) -> Array:
-        """int8 levels → float64."""
-        return self.scale * (levels.astype(np.float64) - self.zero_point)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """The least and the greatest real value that can be represented."""
-        return self.scale * (LOW - self.zero_point), self.scale * (HIGH - self.zero_point)
 
 
 def as_scale(value: float) -> float:
@@ -106,8 +87,20 @@ def quantise_weights(
     coarser where the bias, the residual or the sum would not fit: such a channel's convolution is far below one level of
     its output, and so loses nothing.
     """
-    flat = w.reshape(w.shape[0], -1).astype(np.float64)
     bias = bias.astype(np.float64)
+    found = QuantisedWeights(np.empty(w.shape, np.int8), np.empty(len(w)), np.empty(len(w), np.int64))
+    flat, levels = w.reshape(len(w), -1), found.weights.reshape(len(w), -1)
+    for rows in row_chunks(flat):
+        levels[rows], found.scale[rows], found.bias[rows] = _quantise_channels(
+            flat[rows].astype(np.float64), bias[rows], input_scale, output_scale, residual_scale
+        )
+    return found
+
+
+def _quantise_channels(
+    flat: Array, bias: Array, input_scale: float, output_scale: float, residual_scale: float
+) -> tuple[Array, Array, Array]:
+    """Weights, scales and biases of some channels. flat: float64[O, …], bias: float64[O]."""
     unit = input_scale * np.abs(flat).max(axis=1, initial=0.0) / HIGH
     unit = np.maximum(unit, np.abs(bias) / BIAS_LIMIT)
     unit = np.maximum(unit, max(residual_scale / (MAX_MULTIPLIER // 2), output_scale * FINEST_UNIT))
@@ -115,18 +108,31 @@ def quantise_weights(
         scale = unit / input_scale
         q = np.clip(np.rint(flat / scale[:, None]), -HIGH, HIGH)
         levels = np.clip(np.rint(bias / unit), -BIAS_LIMIT, BIAS_LIMIT)
-        too_large = accumulator_reach(q, levels, residual_scale / unit) > ACC_LIMIT
+        too_large = accumulator_reach(np.abs(q).sum(axis=1), levels, residual_scale / unit) > ACC_LIMIT
         if not too_large.any():
-            return QuantisedWeights(q.astype(np.int8).reshape(w.shape), scale, levels.astype(np.int64))
+            return q.astype(np.int8), scale, levels.astype(np.int64)
         unit = np.where(too_large, 2 * unit, unit)
 
 
-def accumulator_reach(q: Array, bias: Array, residual_ratio: Array) -> Array:
-    """The greatest magnitude any accumulator can have, zero points (each factor at most 255) included."""
-    return 255 * (np.abs(q).sum(axis=1) + residual_ratio + 1) + np.abs(bias)
+def accumulator_reach(magnitude: Array, bias: Array, residual_ratio: Array) -> Array:
+    """The greatest magnitude any accumulator can have, zero points (each factor at most 255) included. magnitude: Σ|w|."""
+    return 255 * (magnitude + residual_ratio + 1) + np.abs(bias)
+
+
+def magnitudes(weights: Array) -> Array:
+    """float64[O]: Σ|w| of int8[O, …]."""
+    flat = weights.reshape(len(weights), -1)
+    sums = [np.abs(flat[rows].astype(np.int32)).sum(axis=1) for rows in row_chunks(flat)]
+    return np.concatenate(sums).astype(np.float64)
+
+
+def row_chunks(flat: Array) -> Iterator[slice]:
+    """Some rows at a time, so that wide copies of all weights are never in memory together."""
+    rows = max(1, CHUNK_ELEMENTS // max(flat.shape[1], 1))
+    return (slice(start, start + rows) for start in range(0, len(flat), rows))
 
 
 def bias_words(bias: Array, weights: Array, zero_point: int) -> Array:
     """int32[O] bias with the input's zero point folded in: bias - zero_point · Σ w; saturated to int32."""
-    sums = weights.reshape(weights.shape[0], -1).astype(np.int64).sum(axis=1)
+    sums = weights.reshape(weights.shape[0], -1).sum(axis=1, dtype=np.int64)
     return np.clip(bias - zero_point * sums, -ACC_LIMIT - 1, ACC_LIMIT).astype(np.int32)

@@ -84,7 +84,7 @@ def runner(step: Step, bound: Bound) -> Runner:
     names = varying_inputs(group, graph.constants)
 
     def run(values: Mapping[str, np.ndarray], timing: bool, observe: Observe | None) -> StepResult:
-        outputs = kernel.run(*(np.ascontiguousarray(values[name]) for name in names))
+        outputs = kernel.run(*(np.asarray(values[name], order="C") for name in names))
         return StepResult(dict(zip(group.outputs, outputs, strict=True)))
 
     return run

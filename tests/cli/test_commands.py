@@ -178,6 +178,8 @@ def test_help_shows_examples_line_by_line(vdla):
     for command in (
         ["run"],
         ["compile"],
+        ["graph"],
+        ["compare-tensors"],
         ["simulate"],
         ["design", "check"],
         ["design", "show"],

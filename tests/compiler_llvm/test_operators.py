@@ -85,8 +85,8 @@ FLOAT_CASES = [
 
 def operands(seed, shapes, dtype):
     rng = np.random.default_rng(seed)
-    if dtype == "float32":
-        return [None if s is None else rng.standard_normal(s).astype("float32") for s in shapes]
+    if dtype.startswith("float"):
+        return [None if s is None else rng.standard_normal(s).astype(dtype) for s in shapes]
     return [None if s is None else rng.integers(-128, 128, s).astype("int8") for s in shapes]
 
 
@@ -99,15 +99,18 @@ def run(op, arrays, attributes):
     return found, np.asarray(OPERATORS[op].kernel(arrays, attributes))
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("float64", 4e-14)])
 @pytest.mark.parametrize(("op", "shapes", "attributes"), FLOAT_CASES, ids=lambda v: str(v).replace(" ", ""))
-def test_float_operators(op, shapes, attributes):
-    """Sums of up to 150 terms of size 1: n·ε is 2e-5. Variances are made positive."""
-    arrays = operands(zlib.crc32(repr((op, shapes)).encode()), shapes, "float32")
+def test_float_operators(op, shapes, attributes, dtype, tolerance):
+    """Sums of up to 150 terms of size 1: n·ε is 2e-5, or 4e-14. Variances are made positive."""
+    if dtype not in OPERATORS[op].inputs[0].dtypes:
+        return  # quantize
+    arrays = operands(zlib.crc32(repr((op, shapes)).encode()), shapes, dtype)
     if op == "batch_norm":
-        arrays[4] = np.abs(arrays[4]) + np.float32(0.1)
+        arrays[4] = np.abs(arrays[4]) + arrays[4].dtype.type(0.1)
     found, expected = run(op, arrays, attributes)
     assert found.dtype == expected.dtype
-    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(("op", "shapes", "attributes"), FLOAT_CASES, ids=lambda v: str(v).replace(" ", ""))

@@ -74,6 +74,8 @@ CASES = [
     conv((6, 4, 5, 5), auto_pad="VALID"),
     conv((6, 4, 1, 1), strides=[2, 2]),
     Case("Conv", "x x2", {"x": (1, 3, 5, 5), "x2": (2, 3, 3, 3)}),
+    Case("GlobalLpPool", "x", {"x": (2, 3, 4, 5)}, last=21),
+    Case("GlobalLpPool", "x", {"x": (2, 3, 7)}, {"p": 1}, last=21),
     with_constants("Gemm", (3, 5), b=random(5, 4), c=random(4)),
     with_constants(
         "Gemm", (5, 3), attributes={"transA": 1, "transB": 1, "alpha": 0.5, "beta": 2.0}, b=random(4, 5), c=random(1, 4)

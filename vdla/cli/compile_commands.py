@@ -4,78 +4,113 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vdla.cli.console import print_json, progress, say, table
 from vdla.cli.isa_commands import ProgramDesignOption, programs_of
-from vdla.cli.run_commands import (
+from vdla.cli.model_options import (
     BatchOption,
+    BindOption,
     CalibrationOption,
     DesignOption,
+    DimOption,
     DumpOption,
+    FuseOption,
     HidingOption,
     JsonOption,
     ModelArgument,
     SeedOption,
     ShapeOption,
-    TraceOption,
+    TargetOption,
     compile_options,
-    waits_text,
+    refuse_for_cpu,
 )  # fmt: skip
+from vdla.cli.run_commands import TraceOption, waits_text
+
+if TYPE_CHECKING:
+    from vdla.compiler.model import CompiledModel
 
 
 def compile_model(
     model: str = ModelArgument,
     output: Path = typer.Option(..., "--output", "-o", metavar="FILE", help="The .vdla module to write."),
+    target: str = TargetOption,
     design: str = DesignOption,
     batch: int = BatchOption,
     input_shape: list[str] = ShapeOption,
+    dim: list[str] = DimOption,
+    bind: list[str] = BindOption,
     calibration: Path = CalibrationOption,
     seed: int = SeedOption,
     latency_hiding: bool = HidingOption,
+    fuse: bool = FuseOption,
     dump_ir: Path = DumpOption,
     json: bool = JsonOption,
 ) -> None:
-    """Compile a model for a design and save the module.
+    """Compile a model for a design, or for the CPU alone, and save the module. `vdla.load` in Python runs it.
 
     \b
     Examples:
       vdla compile resnet18 -o resnet18.vdla
       vdla compile model.onnx -o model.vdla --design kv260 --calibration samples.npz
+      vdla compile model.onnx -o model.vdla --target cpu --dim batch=1
     """
-    from vdla.compiler.targets import host, target_names
     from vdla.files import require_writable_file, require_writable_folder
     from vdla.flows import compile_to_model, save
 
     require_writable_file(output)
     if dump_ir is not None:
         require_writable_folder(dump_ir)
-    options = compile_options(model, batch, input_shape, calibration, seed, latency_hiding, dump_ir)
+    options = compile_options(
+        model, target=target, batch=batch, input_shape=input_shape, dim=dim, bind=bind, calibration=calibration, seed=seed,
+        latency_hiding=latency_hiding, fuse=fuse, dump_ir=dump_ir,
+    )  # fmt: skip
+    if not options.for_design:
+        refuse_for_cpu({"--design": design, "--calibration": calibration, "--no-latency-hiding": not latency_hiding})
     with progress(quiet=json) as stage:
         compiled = compile_to_model(model, design, options, on_stage=stage)
+        stage("writing the module")
         save(compiled, output)
+    summary = compiled_summary(model, output, compiled)
+    print_json(summary) if json else say(_compiled_text(summary))
+
+
+def compiled_summary(model: str, output: Path, compiled: CompiledModel) -> dict[str, Any]:
+    """The keys of `vdla compile --json`; those of a design are null where there is none."""
+    from vdla.compiler.targets import target_names
+
     on = list(compiled.placement.targets.values())
-    summary = {
+    design = compiled.built_for
+    return {
         "file": str(output),
         "bytes": output.stat().st_size,
         "model": model,
-        "design": compiled.design.name,
-        "design_hash": compiled.design.hash_hex,
+        "design": design and design.name,
+        "design_hash": design and design.hash_hex,
         "programs": len(compiled.programs),
         "instructions": sum(len(p.words) for p in compiled.programs),
         "dram_bytes": sum(p.dram_bytes for p in compiled.programs),
+        "kernels": sum(step.program is None for step in compiled.steps),
         **{f"nodes_on_{target}": on.count(target) for target in target_names()},
     }
-    print_json(summary) if json else say(_compiled_text(summary, on.count(host().name), len(on)))
 
 
-def _compiled_text(summary: Mapping[str, Any], on_host: int, nodes: int) -> str:
+def _compiled_text(summary: Mapping[str, Any]) -> str:
+    """One line: of a design its programs, of the CPU its kernels."""
+    from vdla.compiler.targets import host
+
+    file = f"{summary['file']}: {summary['bytes'] / 2**20:,.2f} MiB"
+    on_host = summary[f"nodes_on_{host().name}"]
+    if summary["design"] is None:
+        return (
+            f"{file}, {on_host} operators in {summary['kernels']} kernels of the CPU, which are compiled when it is first run"
+        )
+    others = sum(n for key, n in summary.items() if key.startswith("nodes_on_")) - on_host
     return (
-        f"{summary['file']}: {summary['bytes'] / 2**20:,.2f} MiB, {summary['programs']} programs of "
-        f"{summary['instructions']:,} instructions for {summary['design']}, {summary['dram_bytes'] / 2**20:,.2f} MiB of DRAM; "
-        f"{nodes - on_host} operators on the accelerator, {on_host} on the host"
+        f"{file}, {summary['programs']} programs of {summary['instructions']:,} instructions for {summary['design']}, "
+        f"{summary['dram_bytes'] / 2**20:,.2f} MiB of DRAM; {others} operators on the accelerator, {on_host} on the host"
     )
 
 

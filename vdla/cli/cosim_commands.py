@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from vdla.cli.console import print_json, progress, say, table
-from vdla.cli.run_commands import (
+from vdla.cli.model_options import (
     BatchOption,
+    BindOption,
     CalibrationOption,
     DesignOption,
+    DimOption,
     HidingOption,
     JsonOption,
     ModelArgument,
@@ -37,6 +39,8 @@ def cosim(
     waves: Path = typer.Option(None, "--waves", metavar="FILE", help="Write the RTL's waveforms (FST)."),
     batch: int = BatchOption,
     input_shape: list[str] = ShapeOption,
+    dim: list[str] = DimOption,
+    bind: list[str] = BindOption,
     calibration: Path = CalibrationOption,
     seed: int = SeedOption,
     latency_hiding: bool = HidingOption,
@@ -58,7 +62,10 @@ def cosim(
 
     if waves is not None:
         require_writable_file(waves)
-    options = compile_options(model, batch, input_shape, calibration, seed, latency_hiding, None)
+    options = compile_options(
+        model, batch=batch, input_shape=input_shape, dim=dim, bind=bind, calibration=calibration, seed=seed,
+        latency_hiding=latency_hiding,
+    )  # fmt: skip
     with progress(quiet=json) as stage:
         report = cosimulate(model, design, options, CosimOptions(layers, latency, stress, waves), on_stage=stage)
     if json:

@@ -11,7 +11,16 @@ from typing import Any
 import typer
 
 from vdla import __version__
-from vdla.cli import compile_commands, cosim_commands, design_commands, isa_commands, run_commands, synth_commands
+from vdla.cli import (
+    compile_commands,
+    cosim_commands,
+    design_commands,
+    graph_commands,
+    isa_commands,
+    run_commands,
+    synth_commands,
+    tensor_commands,
+)
 from vdla.cli.console import help_when_bare
 from vdla.errors import VdlaError
 
@@ -37,7 +46,13 @@ app = typer.Typer(
     """,
 )
 app.command("run", short_help="A model on a design: cycles of each layer and why, checked bit for bit.")(run_commands.run)
-app.command("compile", short_help="Compile a model for a design and save the module.")(compile_commands.compile_model)
+app.command("compile", short_help="Compile a model for a design, or for the CPU, and save the module.")(
+    compile_commands.compile_model
+)
+app.command("graph", short_help="A model's graph as imported and after each pass.")(graph_commands.graph)
+app.command("compare-tensors", short_help="The first tensor that differs between two runs, and by how much.")(
+    tensor_commands.compare_tensors
+)
 app.command("simulate", short_help="Cycles, stalls and traffic of a saved module or of assembly text.")(
     compile_commands.simulate
 )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from vdla.cli.console import print_json, progress, say, table
-from vdla.cli.run_commands import DesignOption, JsonOption
+from vdla.cli.isa_commands import DesignOption
+from vdla.cli.model_options import JsonOption
 
 if TYPE_CHECKING:
     from vdla.flows.synth import SynthesisReport

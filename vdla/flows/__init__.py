@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vdla.flows.compilation import CompileOptions, Prepared, compile, compile_to_model, load, prepare, save
-    from vdla.flows.report import write_report, write_trace
+    from vdla.flows.report import write_cpu_report, write_report, write_trace
     from vdla.flows.run import Run, run_model
+    from vdla.flows.run_cpu import CpuRun, run_on_cpu
 
 _HOMES = {
     "CompileOptions": "compilation",
@@ -20,12 +21,15 @@ _HOMES = {
     "save": "compilation",
     "Run": "run",
     "run_model": "run",
+    "CpuRun": "run_cpu",
+    "run_on_cpu": "run_cpu",
+    "write_cpu_report": "report",
     "write_report": "report",
     "write_trace": "report",
 }
 __all__ = [
-    "CompileOptions", "Prepared", "Run", "compile", "compile_to_model", "load", "prepare", "run_model", "save", "write_report",
-    "write_trace",
+    "CompileOptions", "CpuRun", "Prepared", "Run", "compile", "compile_to_model", "load", "prepare", "run_model", "run_on_cpu",
+    "save", "write_cpu_report", "write_report", "write_trace",
 ]  # fmt: skip
 
 

@@ -15,8 +15,9 @@ from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.configuration import Configs
-from vdla.compiler.quantise.qdq import from_qdq, has_qdq
-from vdla.compiler.quantise.quantise import quantise
+from vdla.compiler.quantise.affine import Levels
+from vdla.compiler.quantise.qdq import from_qdq_with_levels, has_qdq
+from vdla.compiler.quantise.quantise import quantise_with_report
 from vdla.compiler.targets import BuildOptions, have_programs
 from vdla.design import Design
 from vdla.design_file import load_design
@@ -77,7 +78,8 @@ def import_model(model: object, options: CompileOptions) -> Graph:
         return import_onnx(build(model, options.batch))
     if isinstance(model, str | Path):
         require_model(str(model), zoo_models())
-    return import_onnx(model, dict(options.input_shapes) or None)  # type: ignore[arg-type]
+    shapes = dict(options.input_shapes) or None
+    return import_onnx(model, shapes, dims=options.dims, bind=options.bind)  # type: ignore[arg-type]
 
 
 def calibration_inputs(model: object, graph: Graph, options: CompileOptions) -> Sequence[Inputs]:
@@ -96,13 +98,14 @@ class Prepared:
     """A model imported, simplified and quantised: all that does not depend on a design. Built for as many as one likes.
 
     model: as given. float_graph: for the error against float. quantised: what is compiled; the float graph itself where no
-    target has programs. seconds: what it took.
+    target has programs. seconds: what it took. levels: see `CompiledModel`.
     """
 
     model: object
     float_graph: Graph
     quantised: Graph
     seconds: float
+    levels: Levels = field(default_factory=dict)
 
 
 def prepare(
@@ -127,11 +130,12 @@ def prepare(
         return Prepared(model, float_graph, float_graph, time.perf_counter() - begun)
     on_stage("quantising")
     if has_qdq(float_graph):
-        quantised = from_qdq(float_graph)
+        quantised, levels = from_qdq_with_levels(float_graph)
     else:
-        quantised = quantise(float_graph, calibration_inputs(model, float_graph, options))
+        found = quantise_with_report(float_graph, calibration_inputs(model, float_graph, options))
+        quantised, levels = found.graph, found.int8
     dump("quantised", quantised)
-    return Prepared(model, float_graph, quantised, time.perf_counter() - begun)
+    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels)
 
 
 def compile_to_model(
@@ -161,7 +165,7 @@ def compile_to_model(
     )
     compiled = build_model(prepared.quantised, loaded, build_options, prepared.float_graph)
     dumper.graph("placed", compiled.placed)
-    return replace(compiled, seconds={"compile_s": time.perf_counter() - begun})
+    return replace(compiled, seconds={"compile_s": time.perf_counter() - begun}, levels=prepared.levels)
 
 
 def design_for(design: str | Path | Design | None, options: CompileOptions) -> Design | None:

@@ -15,7 +15,7 @@ from vdla.design import Design
 from vdla.design_file import load_design
 from vdla.device import UNITS, DeviceResult, Observer, Profile
 from vdla.errors import RunError
-from vdla.flows.compilation import CompileOptions, compile_to_model, model_name
+from vdla.flows.compilation import DEFAULT_DESIGN, CompileOptions, compile_to_model, model_name
 from vdla.flows.inputs import Inputs
 from vdla.flows.program_cut import PROLOGUE, cut
 from vdla.flows.run import default_inputs
@@ -135,19 +135,19 @@ class CosimOptions:
 
 def cosimulate(
     model: object,
-    design: str | Path | Design = "pynq_z1",
+    design: str | Path | Design | None = None,
     compile_options: CompileOptions | None = None,
     options: CosimOptions | None = None,
     *,
     inputs: Inputs | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> CosimReport:
-    """Compile `model`, run its programs (or some layers of them) on both, and compare.
+    """Compile `model` for `design` (DEFAULT_DESIGN when None), run its programs (or some layers of them) on both, and compare.
 
     Raises what `compile_to_model` does, and `RunError` for unknown layers and for faults of the RTL.
     """
     compile_options, options = compile_options or CompileOptions(), options or CosimOptions()
-    loaded = load_design(design)
+    loaded = load_design(DEFAULT_DESIGN if design is None else design)
     compiled = compile_to_model(model, loaded, compile_options, on_stage=on_stage)
     names = [layer.name for program in compiled.programs for layer in program.layers]
     chosen = choose_layers(options.layers, names)

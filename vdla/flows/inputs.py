@@ -47,6 +47,55 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def parse_dims(texts: Sequence[str]) -> dict[str, int]:
+    """`["batch=1"]` → {"batch": 1}. Raises `ModelError` for anything else."""
+    dims: dict[str, int] = {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        if not equals or not name or not number.isascii() or not number.isdecimal() or len(number) > 18 or int(number) < 1:
+            hint = f"--input-shape {text}" if equals and "," in number else ""
+            raise ModelError("not a dimension", where="--dim", found=text, expected="name=1", hint=hint)
+        if name in dims:
+            raise ModelError("two sizes for one dimension", where="--dim", found=name, expected="each dimension once")
+        dims[name] = int(number)
+    return dims
+
+
+MOST_BOUND = 64
+"""Numbers in a constant of the command line."""
+
+
+def parse_constants(texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """`["sr=16000", "axes=1,2", "p=0.5", "training=false"]` → arrays: int64, float64 or bool; one number has no dimensions, and
+    with a comma behind it one. The model's own type of the input decides in the end. Raises `ModelError` for anything else."""
+    constants: dict[str, np.ndarray] = {}
+    for text in texts:
+        name, equals, values = text.rpartition("=")
+        words = [word.strip() for word in values.removesuffix(",").split(",")]
+        array = _numbers(words) if equals and name and len(words) <= MOST_BOUND else None
+        if array is None:
+            expected = "name=16000, name=1,2 or name=true"
+            hint = "an input of many numbers stays an input: leave it out"
+            raise ModelError("not a constant", where="--bind", found=text, expected=expected, hint=hint)
+        if name in constants:
+            raise ModelError("two values for one input", where="--bind", found=name, expected="each input once")
+        constants[name] = array if "," in values else array.reshape(())
+    return constants
+
+
+def _numbers(words: Sequence[str]) -> np.ndarray | None:
+    """The words as one array; None when they are not numbers, or not all truth values."""
+    truth = {"true": True, "false": False}
+    if all(word.lower() in truth for word in words):
+        return np.array([truth[word.lower()] for word in words])
+    for number, dtype in ((int, np.int64), (float, np.float64)):
+        try:
+            return np.array([number(word) for word in words], dtype)
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
 def load_calibration(path: Path | None) -> list[Inputs] | None:
     """An .npz of inputs by name whose first axis runs over samples → one input dict for each sample.
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
+import sys
+
+import numpy as np
 
 from vdla.compiler.graph.graph import Graph
 
@@ -15,5 +19,10 @@ def graph_hash(graph: Graph) -> str:
     for name in sorted(graph.tensors):
         digest.update(repr((name, graph.tensors[name])).encode())
     for name in sorted(graph.constants):
-        digest.update(graph.constants[name].tobytes())
+        digest.update(np.ascontiguousarray(graph.constants[name]).view(np.uint8).data)
     return digest.hexdigest()[:16]
+
+
+def command_line() -> str:
+    """The command this process was started by, as a shell would take it."""
+    return shlex.join(["vdla", *sys.argv[1:]])

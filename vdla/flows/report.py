@@ -1,4 +1,4 @@
-"""Write a run's report: `index.html`, `trace.json` for Perfetto, and `run.json`."""
+"""Write a run's report: `index.html`, `run.json` and, of an accelerator, `trace.json` for Perfetto."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from vdla.files import write_file
 from vdla.flows.run import Run
+from vdla.flows.run_cpu import CpuRun
 from vdla.flows.simulate import trace_text
 from vdla.isa.tokens import units_of
 from vdla.text import json_text
@@ -26,6 +27,15 @@ def write_report(folder: Path, run: Run) -> None:
         "trace.json": trace_text(run.model.programs, run.result.profiles),
         "index.html": report_page(run),
     }
+    for name, text in texts.items():
+        write_file(folder / name, text)
+
+
+def write_cpu_report(folder: Path, run: CpuRun) -> None:
+    """As `write_report`, without a trace."""
+    from vdla.report.cpu_page import cpu_page
+
+    texts = {"run.json": json_text(run.report.json()), "index.html": cpu_page(run.report)}
     for name, text in texts.items():
         write_file(folder / name, text)
 

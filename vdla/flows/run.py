@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from vdla.compiler.targets.vdla_layout import quantised_name
 from vdla.design import Design
 from vdla.flows.compilation import CompileOptions, Prepared, bound, compile_to_model, model_name
 from vdla.flows.inputs import Inputs, generated_inputs
-from vdla.flows.provenance import graph_hash
+from vdla.flows.provenance import command_line, graph_hash
 from vdla.report.run_report import RunReport, layer_reports, network_bound, totals
 from vdla.runtime.module import Module, Result
 from vdla.version import __version__
@@ -38,6 +36,11 @@ class Run:
     @property
     def model(self) -> CompiledModel:
         return self.module.model
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every check of the run passed."""
+        return self.report.bit_exact
 
 
 def run_model(
@@ -96,7 +99,7 @@ def run_model(
             "build_hash": compiled.design.build_hash,
             "model_hash": graph_hash(compiled.float_graph),
             "seed": options.seed,
-            "command": shlex.join(["vdla", *sys.argv[1:]]),
+            "command": command_line(),
         },
     )
     return Run(report, module, result, inputs)

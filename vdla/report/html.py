@@ -62,9 +62,13 @@ def page(report: RunReport, design: Design, figures: Sequence[tuple[str, str, st
         section("Where this came from", "Enough to run it again.", definitions({**report.provenance, **seconds})),
         f"<footer>{FOOTER}</footer>",
     ]
-    title = escape(f"{report.model} on {report.design}")
+    return document(f"{report.model} on {report.design}", body)
+
+
+def document(title: str, body: Sequence[str]) -> str:
+    """A whole page. title: text; body: HTML."""
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>{"".join(body)}</body></html>\n'
     )
 
@@ -81,6 +85,11 @@ def cards(report: RunReport) -> str:
         (exact, "against the integer reference"),
         (f"{report.rel_err:.4f}", "relative error against float"),
     ]
+    return card_row(values)
+
+
+def card_row(values: Sequence[tuple[str, str]]) -> str:
+    """Figures in large type. values: HTML, and the text below it."""
     return (
         '<div class="cards">'
         + "".join(f'<div class="card"><b>{v}</b><span>{escape(k)}</span></div>' for v, k in values)
@@ -104,7 +113,7 @@ def layer_table(layers: Sequence[LayerReport], report: RunReport) -> str:
         ratio(report.cycles, report.bound_cycles), bar(report.utilization), "",
         f"{sum(x.dram_bytes for x in layers) / 1024:,.0f}", "",
     ]  # fmt: skip
-    return _table(heads, [_layer_row(k, x) for k, x in enumerate(layers, 1)], numeric={0, 3, 4, 5, 6, 9}, foot=total)
+    return table(heads, [_layer_row(k, x) for k, x in enumerate(layers, 1)], numeric={0, 3, 4, 5, 6, 9}, foot=total)
 
 
 def _layer_row(number: int, layer: LayerReport) -> list[str]:
@@ -136,10 +145,10 @@ def stack(layer: LayerReport) -> str:
 
 
 def host_table(layers: Sequence[LayerReport]) -> str:
-    return _table(("node", "op", "why it is here"), [[escape(x.source), escape(x.op), escape(x.why)] for x in layers], why=2)
+    return table(("node", "op", "why it is here"), [[escape(x.source), escape(x.op), escape(x.why)] for x in layers], why=2)
 
 
-def _table(
+def table(
     heads: Sequence[str],
     rows: Sequence[Sequence[str]],
     numeric: Collection[int] = (),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from vdla.compiler.backends.llvm import Target
 from vdla.compiler.ir.nodes import Function
+from vdla.compiler.operators import row_normalisation
 from vdla.compiler.ops.configuration import Config
-from vdla.compiler.ops.cpu import convolution, matrices, packing, separate, window
+from vdla.compiler.ops.cpu import convolution, matrices, packing, recurrence, rows, separate, sums, window
 from vdla.compiler.ops.cpu.expressions import Composition
 from vdla.compiler.ops.cpu.template import CpuTemplate
 from vdla.compiler.ops.cpu.workload import Workload
@@ -15,8 +16,12 @@ TEMPLATES: dict[str, CpuTemplate] = {
     **dict.fromkeys(("conv2d", "qconv2d"), convolution.TEMPLATE),
     **dict.fromkeys(("dense", "qdense"), matrices.DENSE),
     "matmul": matrices.MATMUL,
+    **dict.fromkeys(("conv", "conv_transpose", "deform_conv2d"), sums.TEMPLATE),
     **dict.fromkeys(("max_pool2d", "avg_pool2d", "qmax_pool2d", "qavg_pool2d"), window.TEMPLATE),
+    **dict.fromkeys(("max_pool", "avg_pool", "lp_pool"), window.TEMPLATE),
+    **dict.fromkeys(("softmax", *(operator.name for operator in row_normalisation.FAMILY)), rows.TEMPLATE),
     "pack_nchwc": packing.TEMPLATE,
+    **dict.fromkeys(("rnn", "gru", "lstm"), recurrence.TEMPLATE),
 }
 """By the anchor's operator; of all others, each stage is scheduled by itself."""
 

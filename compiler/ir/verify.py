@@ -27,7 +27,7 @@ from vdla.compiler.ir.nodes import (
 )
 from vdla.compiler.ir.printer import print_expr
 from vdla.compiler.ir.traverse import stmt_children, walk_stmt
-from vdla.compiler.ir.verify_expressions import ExpressionChecker, Scope, leaves, loaded, reads_data, variables
+from vdla.compiler.ir.verify_expressions import ExpressionChecker, Scope, in_order, leaves, loaded, reads_data, variables
 
 TILE_DTYPES = {"vdla.inp": "int8", "vdla.wgt": "int8", "vdla.acc": "int32"}
 
@@ -39,7 +39,9 @@ def verify(func: Function, lowered: bool = False) -> None:
     - Variables and buffers are used inside their loop, block or allocation only; inside a block only its own iters.
     - Dtypes agree, indices and conditions are what they should be, kinds, scopes and operations are known.
     - Extents are positive; indices match the rank and, where that can be decided, the shape.
-    - A block's writes follow its spatial iters and no reduce iter; no reduce or scan iter is driven by a concurrent loop.
+    - A block's writes follow its spatial iters and no reduce iter; no reduce or scan iter is driven by a concurrent loop, and
+      the loops of a scan iter run through its points in order.
+    - An index that depends on data is in bounds whatever they are.
 
     lowered: also refuse what lowering removes: blocks, vthread loops, double_buffer, storage_align.
     """
@@ -177,6 +179,9 @@ class Checker(ExpressionChecker):
                 "serial or unrolled loops",
                 "rfactor" if kind == "reduce" else "make a loop inside the scan concurrent",
             )
+        if kind == "scan" and not in_order(binding, scope.ranges):
+            found, expected = print_expr(binding), "each loop's stride beyond the reach of those inside it"
+            raise self.error(f"scan iter {var.name} does not run through its points in order", block, found, expected)
         limits = bounds(binding, scope.ranges)
         if (
             limits[1] < 0

@@ -277,6 +277,33 @@ def data_part(index: Expr, ranges: Mapping[Var, Interval]) -> tuple[Interval, bo
     return bounds(index, ranges), False
 
 
+def in_order(binding: Expr, ranges: Mapping[Var, Interval]) -> bool:
+    """Whether a binding grows as the loops, in `ranges` outermost first, run; True where it is no weighted sum of loops."""
+    weights, reach = weights_of(binding) or {}, 0
+    for var, (low, high) in reversed(list(ranges.items())):
+        if var in weights and high > low:
+            if weights[var] <= reach:
+                return False
+            reach += weights[var] * (high - low)
+    return True
+
+
+def weights_of(node: Expr) -> dict[Var, int] | None:
+    """The factor of each variable in a weighted sum of them; None for another expression."""
+    match node:
+        case Const():
+            return {}
+        case Var():
+            return {node: 1}
+        case Binary("add" | "sub" as op, a, b):
+            x, y, sign = weights_of(a), weights_of(b), 1 if op == "add" else -1
+            return None if x is None or y is None else {v: x.get(v, 0) + sign * y.get(v, 0) for v in {**x, **y}}
+        case Binary("mul", a, Const(factor)) | Binary("mul", Const(factor), a):
+            x = weights_of(a)
+            return None if x is None else {v: c * int(factor) for v, c in x.items()}
+    return None
+
+
 def leaves(index: Expr, limits: Interval, size: int) -> bool:
     """Is `index`, anywhere in `limits`, certain to leave 0 … size-1 at some point? Only if its limits are really reached."""
     if limits[1] < 0 or limits[0] >= size:

@@ -258,6 +258,14 @@ BROKEN: dict[str, tuple[ir.Function, str]] = {
         "function f, at `block b:`: scan iter b is driven by a concurrent loop; found 'j'; expected serial or unrolled loops; "
         "try: make a loop inside the scan concurrent",
     ),
+    "scan backwards": (
+        nest(block(A, replace(B, kind="scan"), bindings=(J, 3 - I))),
+        "function f, at `block b:`: scan iter b does not run through its points in order; found '3 - i'; expected each loop's",
+    ),
+    "scan out of order": (
+        nest(block(replace(A, extent=16, kind="scan"), bindings=(J * 4 + I,), indices=(ir.Const(0), ir.Const(0)))),
+        "function f, at `block b:`: scan iter a does not run through its points in order; found 'j * 4 + i'",
+    ),
     "index of data": (
         nest(store(looked_up(LOAD), I, J)),
         "function f, at `y[i, j] = x[cast(int32, x[i, j]), 0]`: index 0 into x depends on data and may leave its shape; found "

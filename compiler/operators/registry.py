@@ -21,6 +21,7 @@ from vdla.compiler.operators import (
     dense,
     determinant,
     indexing,
+    integer_power,
     layout,
     losses,
     movement,
@@ -28,6 +29,7 @@ from vdla.compiler.operators import (
     pooling,
     pooling_nd,
     quantised,
+    recurrent,
     reduction,
     regions,
     resampling,
@@ -43,6 +45,7 @@ from vdla.compiler.operators import (
 )
 from vdla.compiler.operators.definition import Attributes, Types
 from vdla.compiler.operators.operator import Operator, check_inputs, complete_attributes
+from vdla.compiler.operators.scan import scan
 from vdla.errors import ModelError
 
 FAMILIES = (
@@ -58,6 +61,7 @@ FAMILIES = (
     dense,
     determinant,
     indexing,
+    integer_power,
     layout,
     losses,
     movement,
@@ -65,6 +69,7 @@ FAMILIES = (
     pooling,
     pooling_nd,
     quantised,
+    recurrent,
     reduction,
     regions,
     resampling,
@@ -87,6 +92,9 @@ def operator_of(op: str) -> Operator:
     if op not in OPERATORS:
         raise ModelError("unknown operator", found=op, expected=", ".join(sorted(OPERATORS)))
     return OPERATORS[op]
+
+
+OPERATORS["scan"] = scan(operator_of)  # its body has operators from here, so it is made when they are there
 
 
 def with_defaults(op: str, attributes: Attributes) -> dict[str, Any]:

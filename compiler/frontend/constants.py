@@ -72,12 +72,11 @@ def range_(builder: GraphBuilder, node: OnnxNode) -> Value:
     ends = [node.array(i, name).ravel() for i, name in enumerate(("start", "limit", "delta"))]
     if any(end.size != 1 for end in ends) or not ends[2][0]:
         raise ModelError("Range of what are no three numbers, or by 0", found=[end.tolist() for end in ends])
-    whole = ends[0].dtype.kind in "iu"
-    start, limit, delta = (int(end[0]) if whole else float(end[0]) for end in ends)
-    count = max(-((start - limit) // delta) if whole else ceil((limit - start) / delta), 0)
-    result = TensorType((count,), str(ends[0].dtype))
+    start, limit, delta = (end[0].item() for end in ends)
+    count = -((start - limit) // delta) if isinstance(start, int) else ceil((limit - start) / delta)
+    result = TensorType((max(count, 0),), str(ends[0].dtype))
     check_foldable([result])
-    steps = np.arange(count, dtype=np.int64 if whole else np.float64)
+    steps = np.arange(result.shape[0], dtype=np.int64 if isinstance(start, int) else np.float64)
     return builder.constant((start + steps * delta).astype(result.numpy_dtype))
 
 

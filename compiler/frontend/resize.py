@@ -58,14 +58,15 @@ class Filter:
 
 def positions(axis: Axis, mode: str) -> np.ndarray:
     """Where each element of the output lies among the input's, as ONNX has it: `width` may be a fraction."""
-    x, width = np.arange(axis.output, dtype=np.float64), axis.scale * axis.size
+    x: np.ndarray = np.arange(axis.output, dtype=np.float64)
+    width = axis.scale * axis.size
     if mode == "asymmetric":
         return x / axis.scale
     if mode == "align_corners":
         return x * 0 if width == 1 else x * (axis.size - 1) / (width - 1)
     if mode == "tf_crop_and_resize":
         extent = (axis.end - axis.start) * (axis.size - 1)
-        return axis.start * (axis.size - 1) + (x * extent / (width - 1) if width != 1 else extent / 2)
+        return axis.start * (axis.size - 1) + (x * extent / (width - 1) if width != 1 else x * 0 + extent / 2)
     if mode == "tf_half_pixel_for_nn":  # opsets 11 and 12
         return (x + 0.5) / axis.scale
     if mode == "pytorch_half_pixel" and axis.output <= 1:
@@ -76,13 +77,9 @@ def positions(axis: Axis, mode: str) -> np.ndarray:
 
 def nearest(position: np.ndarray, rounding: str) -> np.ndarray:
     """Whole numbers; halves go down or up."""
-    rounded = {
-        "floor": np.floor,
-        "ceil": np.ceil,
-        "round_prefer_floor": lambda p: np.ceil(p - 0.5),
-        "round_prefer_ceil": lambda p: np.floor(p + 0.5),
-    }[rounding]
-    return rounded(position).astype(np.int64)
+    if rounding.startswith("round"):
+        position = position + (0.5 if rounding == "round_prefer_ceil" else -0.5)
+    return (np.ceil if rounding in ("ceil", "round_prefer_floor") else np.floor)(position).astype(np.int64)
 
 
 def kernel(distance: np.ndarray, how: Filter) -> np.ndarray:

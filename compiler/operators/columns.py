@@ -77,13 +77,14 @@ def columns_to_image(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     columns = x.reshape(x.shape[0], -1, *a["block"], *counts)
     padded = [n + a["pads"][d] + a["pads"][d + rank] for d, n in enumerate(a["image"])]
     total = np.zeros((*columns.shape[:2], *padded), x.dtype)
+    whole = slice(None)
     for place in np.ndindex(*a["block"]):
         starts = [k * dilation for k, dilation in zip(place, a["dilations"], strict=True)]
         steps = zip(starts, counts, a["strides"], strict=True)
         region = tuple(slice(start, start + (count - 1) * stride + 1, stride) for start, count, stride in steps)
-        total[(..., *region)] += columns[(slice(None), slice(None), *place)]
+        total[(whole, whole, *region)] += columns[(whole, whole, *place)]
     inner = tuple(slice(a["pads"][d], a["pads"][d] + n) for d, n in enumerate(a["image"]))
-    return total[(..., *inner)].copy()
+    return total[(whole, whole, *inner)].copy()
 
 
 FAMILY = (

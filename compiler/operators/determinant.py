@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from vdla.compiler import te
@@ -37,7 +39,7 @@ def define_determinant(types: Types, a: Attributes) -> Definition:
     def size(at: tuple[Expr, ...], row: Expr) -> Expr:
         return te.select(row >= k, te.absolute(matrix[(*at, te.clip(row, 0, n - 1), k)]), te.const(-1, x.dtype))
 
-    def stage(fn: object, name: str) -> te.Tensor:
+    def stage(fn: Callable[..., Expr], name: str) -> te.Tensor:
         return te.compute(batch or (1,), fn, name, axes=names or ["b0"])  # a reduction to shape () is one to (1,)
 
     def rows(at: tuple[Expr, ...]) -> tuple[Expr, ...]:

@@ -165,7 +165,7 @@ def define_grid_sample(types: Types, a: Attributes) -> Definition:
 
     def sample(n: Expr, c: Expr, *at: Expr) -> Expr:
         where = [indices[d][(n, *at, along[d])] for d in range(rank)]
-        value = x[(n, c, *(te.clip(i, 0, size - 1) for i, size in zip(where, sizes, strict=True)))]
+        value: Expr = x[(n, c, *(te.clip(i, 0, size - 1) for i, size in zip(where, sizes, strict=True)))]
         for d in range(rank):
             value = value * weights[d][(n, *at, along[d])]
         if a["padding"] == "zeros":

@@ -93,6 +93,7 @@ def float_step(net: Net, x: str, others: list[str]) -> str:
         ["unary"] * 4
         + ["binary"] * 4
         + ["vector", "gate", "norm", "conv", "depth", "max", "avg", "move", "pad", "split", "where"]
+        + ["reverse", "look up", "mirror", "repeat", "computed place", "extreme"]
     ):
         case "binary" if same:
             return net.op(str(pick.choice(BINARY)), x, same[int(pick.integers(len(same)))])
@@ -102,6 +103,24 @@ def float_step(net: Net, x: str, others: list[str]) -> str:
         case "split" if c > 1:
             first = int(pick.integers(1, c))
             return net.op("concat", *net.ops("split", x, axis=1, sizes=(first, c - first))[::-1], axis=1)
+        case "reverse":
+            return net.op("slice", x, starts=(0, c - 1, 0, w - 1), steps=(1, -1, 1, -1), sizes=net.shape(x))
+        case "look up":
+            axis = int(pick.integers(4))
+            return net.op(
+                "gather", x, net.constant(pick.integers(0, (n, c, h, w)[axis], (n, c, h, w)[axis]), "int64"), axis=axis
+            )
+        case "mirror":
+            padded = net.op("border_pad", x, before=(0, 0, 1, 2), after=(0, 0, 0, 1), mode=str(pick.choice(["edge", "wrap"])))
+            return net.op("slice", padded, starts=(0, 0, 0, 1), steps=(1, 1, 1, 1), sizes=net.shape(x))
+        case "repeat":
+            twice = net.op(str(pick.choice(["repeat", "tile"])), x, repeats=(1, 1, 2, 2))
+            return net.op("slice", twice, starts=(0, 0, 1, 0), steps=(1, 1, 2, 2), sizes=net.shape(x))
+        case "computed place":
+            places = net.op("arg_max", x, axis=3, keepdims=True)
+            return net.op("expand", net.op("gather_elements", x, places, axis=3), shape=net.shape(x))
+        case "extreme":
+            return net.op("sub", x, net.op("reduce_max", x, axes=(1,), keepdims=True))
         case "vector":
             return net.op(str(pick.choice(BINARY)), x, net.normal(c, 1, 1))
         case "gate":

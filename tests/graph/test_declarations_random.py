@@ -3,6 +3,7 @@ them and give exactly the types that inference said. A seed names a trial."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -29,8 +30,34 @@ def random_type(rng: np.random.Generator, dtypes: tuple[str, ...], rank: tuple[i
     return TensorType(tuple(int(n) for n in rng.choice([1, 1, 2, 3, 4], int(rng.integers(low, high + 1)))), dtype)
 
 
+def recurrent(gates: int, *extra: int) -> Callable[[np.random.Generator], list[tuple[int, ...]]]:
+    """Shapes of a recurrent operator's inputs; extra: rows of its last input for each unit."""
+
+    def shapes(rng: np.random.Generator) -> list[tuple[int, ...]]:
+        steps, batch, hidden = map(int, rng.integers(1, 4, 3))
+        states = [(batch, hidden)] * (2 if gates == 4 else 1)
+        return [(steps, batch, gates * hidden), (gates * hidden, hidden), *states, (batch,), *((n * hidden,) for n in extra)]
+
+    return shapes
+
+
+TYPICAL = {"rnn": recurrent(1), "gru": recurrent(3, 1), "lstm": recurrent(4, 3)}
+"""Of operators whose inputs hang together: shapes that fit."""
+
+
+def typical_inputs(rng: np.random.Generator, operator: Operator) -> tuple[TensorType | None, ...]:
+    shapes = TYPICAL[operator.name](rng)
+    floats = operator.inputs[0].dtypes
+    dtype = str(rng.choice(floats))
+    given = zip(shapes, operator.inputs, strict=True)
+    types = [TensorType(shape, dtype if declared.dtypes == floats else declared.dtypes[0]) for shape, declared in given]
+    return tuple(types[: int(rng.integers(operator.arity[0], len(types) + 1))])
+
+
 def random_inputs(rng: np.random.Generator, operator: Operator) -> tuple[TensorType | None, ...]:
     """Parameters for channels mostly fit, and operands are mostly alike."""
+    if operator.name in TYPICAL and rng.random() < 0.3:
+        return typical_inputs(rng, operator)
     types: list[TensorType | None] = []
     count = len(operator.inputs) - (operator.optional if rng.random() < 0.5 else 0) + int(operator.variadic and rng.integers(3))
     for index in range(max(count + (rng.random() < 0.03), 0)):
@@ -84,10 +111,14 @@ def data(rng: np.random.Generator, t: TensorType) -> np.ndarray:
     return rng.integers(0 if few else 1, 2 if few else 4, t.shape).astype(np.float32).astype(t.numpy_dtype)
 
 
-@pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.name)
+DRAWN = [operator for operator in OPERATORS.values() if operator.name != "scan"]  # test_scan.py: no graph would fit by chance
+
+
+@pytest.mark.parametrize("operator", DRAWN, ids=lambda o: o.name)
 def test_refused_or_computed_as_inferred(operator: Operator) -> None:
-    accepted = 0
-    for seed in range(150):
+    accepted = seed = 0
+    while seed < 150 or (not accepted and seed < 3000):
+        seed += 1
         rng = np.random.default_rng([seed, *operator.name.encode()])
         types = random_inputs(rng, operator)
         attributes = random_attributes(rng, operator, types)

@@ -71,6 +71,22 @@ def matmul(net: Net) -> None:
     net.op("relu", net.op("matmul", net.input((2, 12, 20)), net.input((20, 48))))
 
 
+def volumes(net: Net) -> None:
+    steps = {"strides": (1, 2, 1), "dilations": (1, 1, 2)}
+    y = net.op("conv", net.input((1, 4, 4, 5, 20)), net.normal(6, 2, 2, 3, 3), net.normal(6), pads=(1,) * 6, groups=2, **steps)
+    net.op("max_pool", y, kernel=(2, 1, 3), strides=(1, 1, 1), pads=(0,) * 6, dilations=(1, 1, 2))
+
+
+def transposed_convolution(net: Net) -> None:
+    steps = {"strides": (2, 3), "dilations": (1, 1), "before": (1, 0), "output": (10, 30)}
+    net.op("relu", net.op("conv_transpose", net.input((1, 6, 5, 10)), net.normal(6, 8, 3, 4), net.normal(8), **steps))
+
+
+def normalisation(net: Net) -> None:
+    y = net.op("layer_norm", net.input((2, 5, 40)), net.normal(40), net.normal(40))
+    net.op("softmax", net.op("relu", y), axis=-1)
+
+
 def pooling(net: Net) -> None:
     y = net.op("avg_pool2d", net.input((2, 3, 9, 20)), kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
     net.op("max_pool2d", y, kernel=(2, 3))
@@ -100,7 +116,7 @@ def recurrent(net: Net) -> None:
 KINDS: tuple[Callable[[Net], None], ...] = (
     convolution, grouped_convolution, pointwise_convolution, depthwise_convolution, integer_convolution,
     integer_depthwise_convolution, dense, integer_dense, matmul, pooling, elementwise, reductions, packing,
-    recurrent,
+    volumes, transposed_convolution, normalisation, recurrent,
 )  # fmt: skip
 
 

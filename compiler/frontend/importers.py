@@ -25,6 +25,7 @@ from vdla.compiler.frontend import (
     sequences,
     signal,
     slicing,
+    training,
 )
 from vdla.compiler.frontend.node import Importer
 
@@ -51,7 +52,11 @@ IMPORTERS: dict[str, Importer] = {
     **sequences.IMPORTERS,
     **signal.IMPORTERS,
 }
-DOMAINS: dict[str, dict[str, Importer]] = {"": IMPORTERS, "com.microsoft": microsoft.IMPORTERS}
+DOMAINS: dict[str, dict[str, Importer]] = {
+    "": IMPORTERS,
+    "com.microsoft": microsoft.IMPORTERS,
+    "ai.onnx.preview.training": training.IMPORTERS,
+}
 REMEDIES = {
     "com.microsoft": "this is onnxruntime's own dialect: save the model before onnxruntime optimises it",
     "qonnx": "convert the model to QuantizeLinear and DequantizeLinear: qonnx-convert MODEL --output-style qcdq",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from vdla.arithmetic import round_up
 
@@ -18,15 +19,46 @@ class Lifetime:
     last: int
 
 
+ORDERS: tuple[Callable[[Lifetime], tuple[object, ...]], ...] = (
+    lambda t: (-t.bytes, t.first, t.name),
+    lambda t: (t.first, -t.bytes, t.name),
+    lambda t: (t.first - t.last, -t.bytes, t.name),
+    lambda t: (-t.bytes * (t.last - t.first + 1), t.first, t.name),
+    lambda t: (-t.last, -t.bytes, t.name),
+)
+"""In which tensors are given their places: the largest, earliest, longest, largest and longest, latest first."""
+
+
 def plan_memory(lifetimes: Iterable[Lifetime], alignment: int) -> tuple[dict[str, int], int]:
     """Offsets such that tensors alive at one step never overlap, and the region's size in bytes.
 
-    Largest first, each at the lowest offset that is free throughout its life: within a few per cent of the lower bound (the
-    largest sum of sizes alive at one step) on networks.
+    Each tensor at the lowest offset that is free throughout its life, the largest first. Where that needs more than the lower
+    bound (the largest sum of sizes alive at one step), the smallest of what several orders need; on networks it rarely does.
     """
+    tensors = tuple(lifetimes)
+    bound = largest_live_set([replace(t, bytes=round_up(t.bytes, alignment)) for t in tensors])
+    best = _placed(sorted(tensors, key=ORDERS[0]), alignment)
+    for order in ORDERS[1:]:
+        if best[1] <= bound:
+            break
+        best = min(best, _placed(sorted(tensors, key=order), alignment), key=lambda found: found[1])
+    return best
+
+
+def largest_live_set(lifetimes: Iterable[Lifetime]) -> int:
+    """The largest sum of sizes alive at one step: no plan is smaller."""
+    change: dict[int, int] = {}
+    for tensor in lifetimes:
+        change[tensor.first] = change.get(tensor.first, 0) + tensor.bytes
+        change[tensor.last + 1] = change.get(tensor.last + 1, 0) - tensor.bytes
+    return max(accumulate(change[step] for step in sorted(change)), default=0)
+
+
+def _placed(tensors: Iterable[Lifetime], alignment: int) -> tuple[dict[str, int], int]:
+    """Offsets given one after another, and the region's size."""
     placed: list[tuple[int, int, Lifetime]] = []  # offset, end, tensor
     offsets: dict[str, int] = {}
-    for tensor in sorted(lifetimes, key=lambda t: (-t.bytes, t.first, t.name)):
+    for tensor in tensors:
         offset = 0
         for start, end, _ in sorted((p for p in placed if _overlap(p[2], tensor)), key=lambda p: p[0]):
             if offset + tensor.bytes <= start:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -11,20 +11,33 @@ from vdla.compiler.operators.registry import OPERATORS, with_defaults
 from vdla.errors import RunError
 
 Arrays = dict[str, np.ndarray]
+Observe = Callable[[str, np.ndarray], None]
+"""Receives a tensor's name and its value."""
 
 
-def run_reference(graph: Graph, inputs: Mapping[str, np.ndarray], *, keep: str = "outputs") -> Arrays:
-    """The graph's outputs by name, or every tensor but the constants with `keep="all"`.
+def run_reference(
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    keep: str = "outputs",
+    observe: Observe = lambda name, value: None,
+) -> Arrays:
+    """The graph's outputs by name, each tensor dropped after its last use; or every tensor but the constants with `keep="all"`.
 
-    Raises `RunError` when the inputs are not those the graph takes, or there is no such operator as a node names.
+    observe: is shown every input and every tensor that a node computes, in order. Raises `RunError` when the inputs are not
+    those the graph takes, or there is no such operator as a node names.
     """
     values: Arrays = {**graph.constants, **checked_inputs(graph, inputs)}
-    last_use = {name: index for index, node in enumerate(graph.nodes) for name in node.inputs}
-    kept = set(graph.outputs)
+    for name in graph.inputs:
+        observe(name, values[name])
+    last_use = {name: index for index, node in enumerate(graph.nodes) for name in (*node.outputs, *node.inputs)}
+    kept = {*graph.outputs, ""}
     for index, node in enumerate(graph.nodes):
-        values |= run_node(node, values)
+        for name, value in run_node(node, values).items():
+            observe(name, value)
+            values[name] = value
         if keep != "all":
-            for name in {name for name in node.inputs if last_use.get(name) == index} - kept - {""}:
+            for name in {name for name in (*node.inputs, *node.outputs) if last_use[name] == index} - kept:
                 del values[name]
     if keep == "all":
         return {name: value for name, value in values.items() if name not in graph.constants}

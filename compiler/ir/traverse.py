@@ -71,9 +71,11 @@ def substitute(node: Expr, values: Mapping[Var, Expr]) -> Expr:
 
 def walk_expr(node: Expr) -> Iterator[Expr]:
     """`node` and everything below it, parents first."""
-    yield node
-    for child in children(node):
-        yield from walk_expr(child)
+    pending = [node]
+    while pending:  # a generator within a generator costs its depth for every node
+        node = pending.pop()
+        yield node
+        pending.extend(reversed(children(node)))
 
 
 def stmt_children(node: Stmt) -> tuple[Stmt, ...]:
@@ -114,9 +116,11 @@ def map_stmt(node: Stmt, f: Callable[[Stmt], Stmt]) -> Stmt:
 
 def walk_stmt(node: Stmt) -> Iterator[Stmt]:
     """`node` and every statement below it, parents first, in program order."""
-    yield node
-    for child in stmt_children(node):
-        yield from walk_stmt(child)
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending.extend(reversed(stmt_children(node)))
 
 
 def stmt_exprs(node: Stmt) -> tuple[Expr, ...]:

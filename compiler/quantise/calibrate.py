@@ -140,10 +140,13 @@ def calibrate(
     if not calibration:
         raise RunError("no calibration inputs", expected="at least one dict of input name to array")
     histograms = {name: Histogram() for name in tensors}
+
+    def count(name: str, values: Array) -> None:
+        if name in histograms:
+            histograms[name].add(values, name)
+
     for inputs in calibration:
-        values = run_reference(graph, inputs, keep="all")
-        for name, histogram in histograms.items():
-            histogram.add(values[name], name)
+        run_reference(graph, inputs, observe=count)
     return {name: histogram.choose(method, percentile) for name, histogram in histograms.items()}
 
 

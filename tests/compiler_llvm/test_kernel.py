@@ -150,7 +150,19 @@ def test_objects_are_kept_on_disk_and_found_again(tmp_path, monkeypatch):
         jit.load_function.cache_clear()
         np.testing.assert_array_equal(compile_function(scale(factor=3)).run(np.ones(40, "float32"))[0], 3)
     assert counted.calls == 1
-    assert [p.suffix for p in tmp_path.rglob("*") if p.is_file()] == [".o"]
+    assert [p.suffix for p in tmp_path.rglob("*") if p.is_file()] == [".obj"]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: b"", lambda data: data[:200] + b"?" + data[201:]])
+def test_a_damaged_object_is_made_again(tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("VDLA_CACHE", str(tmp_path))
+    monkeypatch.setattr(jit, "object_code", counted := Counted(jit.object_code))
+    for calls in (1, 2):
+        jit.load_function.cache_clear()
+        np.testing.assert_array_equal(compile_function(scale(factor=7)).run(np.ones(40, "float32"))[0], 7)
+        assert counted.calls == calls
+        (entry,) = (p for p in tmp_path.rglob("*") if p.is_file())
+        entry.write_bytes(damage(entry.read_bytes()))
 
 
 def test_a_cache_that_cannot_be_written_is_passed_over(tmp_path, monkeypatch):

@@ -19,8 +19,7 @@ from vdla.errors import ModelError
 VALUES: list[Any] = [
     -129, -3, -1, 0, 1, 2, 3, 5, 0.5, -1.5, True, False, "columns", "window", "tanh", "edge", "linear", "zeros", "float32",
     "bfloat16", "uint8", "int4", "left", "x", None, (), (0,), (1,), (0, 1), (1, 0), (1, 1), (2, 3), (3, 2), (2, 1, 1),
-    (0, 0, 0, 0),
-    (1, 1, 1, 1), (0, 1, 2, 3), (2, 1, 3, 2), (-1, 0, 0, 0), (1, 2, 3, 4), [1, 1], (0.5, 2.0),
+    (0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 2, 3), (2, 1, 3, 2), (-1, 0, 0, 0), (1, 2, 3, 4), [1, 1], (0.5, 2.0),
 ]  # fmt: skip
 
 
@@ -95,6 +94,18 @@ def random_attributes(rng: np.random.Generator, operator: Operator, types: tuple
     return chosen
 
 
+F = "float32"
+FITTING: dict[str, tuple[list[tuple[str, tuple[int, ...]]], dict[str, Any]]] = {
+    "rotary_embedding": ([(F, (2, 1, 3, 6)), (F, (2, 3, 2)), (F, (1, 3, 2))], {"rotated": 4}),
+    "conv_transpose": (
+        [(F, (2, 4, 3, 3)), (F, (4, 1, 2, 3)), (F, (2,))],
+        {"strides": (2, 1), "dilations": (1, 2), "before": (1, -1), "output": (6, 7), "groups": 2},
+    ),
+    "deform_conv2d": ([(F, (2, 2, 3, 4)), (F, (3, 2, 2, 2)), (F, (2, 8, 2, 3)), (F, (3,)), (F, (2, 4, 2, 3))], {}),
+}
+"""Of operators whose inputs fit each other too closely to be drawn: what will do, taken in every fourth trial."""
+
+
 def data(rng: np.random.Generator, t: TensorType) -> np.ndarray:
     few = t.dtype in ("bool", "int2")
     return rng.integers(0 if few else 1, 2 if few else 4, t.shape).astype(np.float32).astype(t.numpy_dtype)
@@ -105,11 +116,15 @@ DRAWN = [operator for operator in OPERATORS.values() if operator.name != "scan"]
 
 @pytest.mark.parametrize("operator", DRAWN, ids=lambda o: o.name)
 def test_refused_or_computed_as_inferred(operator: Operator) -> None:
-    accepted = 0
-    for seed in range(150):
+    accepted = seed = 0
+    while seed < 150 or (not accepted and seed < 3000):
+        seed += 1
         rng = np.random.default_rng([seed, *operator.name.encode()])
         types = random_inputs(rng, operator)
         attributes = random_attributes(rng, operator, types)
+        if operator.name in FITTING and seed % 4 == 0:
+            fitting, attributes = FITTING[operator.name]
+            types = tuple(TensorType(shape, dtype) for dtype, shape in fitting)
         where = f"{operator.name}, seed {seed}: {types}, {attributes}"
         try:
             outputs = infer_types(operator.name, types, attributes)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph
-from vdla.compiler.graph.reference import run_node
+from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.targets import Step
 from vdla.flows.compilation import CompileOptions, import_model
@@ -50,10 +50,8 @@ def write_tensors(
     """
     imported = import_model(model, options)
     with writing(path) as writer:
-        for name, value in inputs.items():
-            writer.add(name, value)
         if source == "reference":
-            reference_tensors(imported, inputs, writer.add)
+            run_reference(imported, inputs, observe=writer.add)
         else:
             module_tensors(on_rtl(module) if source == "rtl" else module, imported, inputs, writer.add)
         missing = missing_tensors(imported, module.model, writer)
@@ -67,22 +65,11 @@ def on_rtl(module: Module) -> Module:
     return Module(module.model, RtlDevice(module.design))
 
 
-def reference_tensors(graph: Graph, inputs: Mapping[str, np.ndarray], add: Add) -> None:
-    """What each node computes; dropped after its last use."""
-    values = {**graph.constants, **inputs}
-    last = {name: number for number, node in enumerate(graph.nodes) for name in node.inputs}
-    for number, node in enumerate(graph.nodes):
-        for name, value in run_node(node, values).items():
-            add(name, value)
-            if name in last:
-                values[name] = value
-        for name in {name for name in node.inputs if last[name] == number}:
-            values.pop(name, None)
-
-
 def module_tensors(module: Module, imported: Graph, inputs: Mapping[str, np.ndarray], add: Add) -> None:
     """What the steps of a module compute, layer by layer where they are programs."""
     model = module.model
+    for name, value in inputs.items():
+        add(name, value)
 
     def show(name: str, value: np.ndarray) -> None:
         if name in model.levels:

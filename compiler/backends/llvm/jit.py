@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import hashlib
 import itertools
@@ -13,6 +14,7 @@ from vdla.compiler.backends.llvm import outline, thread_pool
 from vdla.compiler.backends.llvm.target import Target, host_target, object_code, target_machine
 from vdla.files import cache_folder, keep
 
+DIGEST_BYTES = hashlib.sha256().digest_size
 _serial = itertools.count()
 
 
@@ -24,19 +26,23 @@ def _jit() -> llvm.LLJIT:
 
 
 def cached_object(assembly: str, target: Target) -> bytes:
-    """`object_code`, remembered on disk. A cache that cannot be read or written is passed over."""
+    """`object_code`, remembered on disk under a hash of all it is made from, behind a hash of itself.
+
+    A cache that cannot be read or written, and an entry that is damaged, are passed over.
+    """
     version = ".".join(map(str, llvm.llvm_version_info))
     key = hashlib.sha256("\0".join([version, target.triple, target.cpu, target.features, assembly]).encode()).hexdigest()
     folder = cache_folder("objects")
     if folder is None:
         return object_code(assembly, target)
-    path = folder / f"{key}.o"
-    try:
-        return path.read_bytes()
-    except OSError:
-        code = object_code(assembly, target)
-        keep(path, code)
-        return code
+    path = folder / f"{key}.obj"
+    with contextlib.suppress(OSError):
+        kept = path.read_bytes()
+        if hashlib.sha256(kept[DIGEST_BYTES:]).digest() == kept[:DIGEST_BYTES]:
+            return kept[DIGEST_BYTES:]
+    code = object_code(assembly, target)
+    keep(path, hashlib.sha256(code).digest() + code)
+    return code
 
 
 @lru_cache(maxsize=1024)

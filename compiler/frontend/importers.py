@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vdla.compiler.frontend import (
     attention,
+    classical,
     constants,
     control_flow,
     convolution,
@@ -63,6 +64,7 @@ IMPORTERS: dict[str, Importer] = {
 DOMAINS: dict[str, dict[str, Importer]] = {
     "": IMPORTERS,
     "com.microsoft": microsoft.IMPORTERS,
+    "ai.onnx.ml": classical.IMPORTERS,
     "ai.onnx.preview.training": training.IMPORTERS,
 }
 REMEDIES = {

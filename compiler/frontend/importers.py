@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from vdla.compiler.frontend import (
     attention,
+    classical,
     constants,
     control_flow,
     convolution,
+    counting,
     dense,
     detection,
     einsum,
@@ -28,6 +30,7 @@ from vdla.compiler.frontend import (
     signal,
     slicing,
     sorting,
+    training,
 )
 from vdla.compiler.frontend.node import Importer
 
@@ -37,6 +40,7 @@ IMPORTERS: dict[str, Importer] = {
     **control_flow.IMPORTERS,
     **loops.IMPORTERS,
     **convolution.IMPORTERS,
+    **counting.IMPORTERS,
     **dense.IMPORTERS,
     **elementwise.IMPORTERS,
     **losses.IMPORTERS,
@@ -57,7 +61,12 @@ IMPORTERS: dict[str, Importer] = {
     **sequences.IMPORTERS,
     **signal.IMPORTERS,
 }
-DOMAINS: dict[str, dict[str, Importer]] = {"": IMPORTERS, "com.microsoft": microsoft.IMPORTERS}
+DOMAINS: dict[str, dict[str, Importer]] = {
+    "": IMPORTERS,
+    "com.microsoft": microsoft.IMPORTERS,
+    "ai.onnx.ml": classical.IMPORTERS,
+    "ai.onnx.preview.training": training.IMPORTERS,
+}
 REMEDIES = {
     "com.microsoft": "this is onnxruntime's own dialect: save the model before onnxruntime optimises it",
     "qonnx": "convert the model to QuantizeLinear and DequantizeLinear: qonnx-convert MODEL --output-style qcdq",

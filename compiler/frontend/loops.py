@@ -10,7 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from vdla.compiler.frontend.builder import GraphBuilder
-from vdla.compiler.frontend.node import ANY, OnnxNode
+from vdla.compiler.frontend.node import ANY, Importer, OnnxNode
 from vdla.compiler.frontend.slicing import emit_slice
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.graph.graph import TensorType
@@ -90,8 +90,8 @@ def emit_scan(
     assert node.reader is not None
     given = [*(typed(s) for s in states), *(TensorType(t.shape[1:], t.dtype) for t in map(typed, sequences))]
     graph, others = node.reader.body(body, given, f"{node.name}/")
-    attributes = {"body": graph, "count": lengths.pop(), "states": len(states), "sequences": len(sequences)}
-    return builder.emit_all("scan", [*states, *sequences, *others], suffix=suffix, **attributes)
+    kinds = {"states": len(states), "sequences": len(sequences)}
+    return builder.emit_all("scan", [*states, *sequences, *others], suffix=suffix, body=graph, count=lengths.pop(), **kinds)
 
 
 def typed(value: Value) -> TensorType:
@@ -160,8 +160,8 @@ def counted_loop(builder: GraphBuilder, node: OnnxNode, count: int, carried: Seq
         return None
     turn = replace(graph, inputs=(*states, number, *rest), outputs=graph.outputs[1:])
     numbers = builder.constant(np.arange(count, dtype=np.int64))
-    attributes = {"body": turn, "count": count, "states": len(carried), "sequences": 1}
-    return builder.emit_all("scan", [*carried, numbers, *others], **attributes)
+    inputs = [*carried, numbers, *others]
+    return builder.emit_all("scan", inputs, body=turn, count=count, states=len(carried), sequences=1)
 
 
 def going_on(body: onnx.GraphProto) -> onnx.GraphProto:
@@ -173,4 +173,4 @@ def going_on(body: onnx.GraphProto) -> onnx.GraphProto:
     return turn
 
 
-IMPORTERS = {"Scan": scan}
+IMPORTERS: dict[str, Importer] = {"Scan": scan}

@@ -18,7 +18,7 @@ from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.convolution import emit_convolution
 from vdla.compiler.frontend.dense import product
 from vdla.compiler.frontend.inputs import element_type
-from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.slicing import emit_slice
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.frontend.window import maps
@@ -249,7 +249,7 @@ def named_type(node: OnnxNode, attribute: str, number: int, allowed: tuple[str, 
     return name
 
 
-IMPORTERS = {
+IMPORTERS: dict[str, Importer] = {
     "QuantizeLinear": quantize_linear,
     "DequantizeLinear": dequantize_linear,
     "QLinearConv": qlinear_conv,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.frontend.builder import GraphBuilder
-from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.cells import ACTIVATIONS
 from vdla.errors import ModelError
@@ -221,4 +221,4 @@ def stacked(builder: GraphBuilder, values: Sequence[Value], axis: int) -> Value:
     return wide[0] if len(wide) == 1 else builder.emit("concat", wide, suffix="stack", axis=axis)
 
 
-IMPORTERS = {"LSTM": lstm, "GRU": gru, "RNN": rnn}
+IMPORTERS: dict[str, Importer] = {"LSTM": lstm, "GRU": gru, "RNN": rnn}

@@ -47,7 +47,7 @@ class Steps:
         self.reverse = a["reverse"]
         self.states = [te.placeholder(s.shape, s.dtype, f"{s.name}_before") for s in initial]
 
-    def gate(self, product: te.Tensor, g: int, at: tuple[Expr, Expr]) -> Expr:
+    def gate(self, product: te.Tensor, g: int, at: tuple[Expr, ...]) -> Expr:
         """The input of a gate but for peepholes. The product has every gate, or (g = 0) this one alone."""
         n, j = at
         return self.x[self.time, n, g * self.hidden + j] + product[n, g, j]
@@ -125,16 +125,16 @@ def define_lstm(types: Types, a: Attributes, units: int = 1) -> Definition:
     steps = Steps(x, [h, c], lengths, a)
     total, cell = product(packed(r, 4, units), steps.states[0], range(4), "product"), steps.states[1]
 
-    def gate(index: int, peephole: int, state: te.Tensor, at: tuple[Expr, Expr]) -> Expr:
+    def gate(index: int, state: te.Tensor, at: tuple[Expr, ...]) -> Expr:
         """i, o and f, which lie in this order among gates and peepholes, see the cell through them."""
         value, (n, j) = steps.gate(total, index, at), at
-        return f(value if peepholes is None else value + peepholes[peephole * steps.hidden + j] * state[n, j])
+        return f(value if peepholes is None else value + peepholes[index * steps.hidden + j] * state[n, j])
 
     def new_cell(*at: Expr) -> Expr:
-        i = gate(0, 0, cell, at)
-        keep = constant(i, 1) - i if a["input_forget"] else gate(2, 2, cell, at)
+        i = gate(0, cell, at)
+        keep = constant(i, 1) - i if a["input_forget"] else gate(2, cell, at)
         return keep * cell[at] + i * g(steps.gate(total, 3, at))
 
     cell_after = steps.update(1, new_cell, "c_after")
-    h_after = steps.update(0, lambda *at: gate(1, 1, cell_after, at) * squash(cell_after[at]), "h_after")
+    h_after = steps.update(0, lambda *at: gate(1, cell_after, at) * squash(cell_after[at]), "h_after")
     return Definition(required(x, r, h, c, lengths, peepholes), steps.outputs([h_after, cell_after]))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_models import model_of, random, run_onnxruntime
 
 from vdla.compiler.frontend.onnx_import import import_onnx
@@ -133,6 +133,22 @@ def test_activations_of_an_lstm() -> None:
     functions = ["HardSigmoid", "Softsign", "ScaledTanh", "Sigmoid", "LeakyRelu", "Tanh"]
     parameters = {"activation_alpha": [0.3, 0.9, 0.1], "activation_beta": [0.4, 0.8]}
     check(*layer("LSTM", "b", direction="bidirectional", activations=functions, **parameters))
+
+
+@pytest.mark.parametrize("op", GATES)
+def test_in_float16(op: str) -> None:
+    """Computed in float32, rounded at the end: as the same layer in float32 but for what the inputs lost."""
+    model, inputs = layer(op, "b h0 c0 p lengths", lengths=[5, 3], direction="bidirectional")
+    expected = run_reference(import_onnx(model), inputs)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for info in (*model.graph.input, *model.graph.output):
+        info.type.tensor_type.elem_type = TensorProto.FLOAT16
+    found = run_reference(import_onnx(model), {name: x.astype(np.float16) for name, x in inputs.items()})
+    for name, value in found.items():
+        assert value.dtype == np.float16
+        np.testing.assert_allclose(value.astype(np.float32), expected[name], rtol=0, atol=5e-3)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -34,37 +34,58 @@ class VdlaRep(BackendRep):
         stored = {tensor.name for tensor in model.graph.initializer}
         self.names = [info.name for info in model.graph.input if info.name not in stored]
         self.outputs = [info.name for info in model.graph.output]
+        self.optional = {info.name for info in model.graph.input if is_optional_tensor(info.type)}
         self.modules: dict[tuple[Any, ...], Module] = {}
         self.bound: dict[tuple[Any, ...], tuple[str, ...]] = {}  # shapes of the inputs → those whose values must be known
 
-    def run(self, inputs: Sequence[Any] | Mapping[str, Any], **kwargs: Any) -> tuple[np.ndarray, ...]:
+    def run(self, inputs: Sequence[Any] | Mapping[str, Any], **kwargs: Any) -> tuple[Any, ...]:
         """The outputs in the model's order. Raises `ModelError` for what is not supported, `RunError` for wrong inputs."""
         given = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(self.names, inputs, strict=False))
-        arrays = {name: array_of(value) for name, value in given.items()}
-        module = self.compiled_for(arrays)
+        shapes: dict[str, Any] = {}
+        arrays: dict[str, np.ndarray] = {}
+        for name, value in given.items():
+            if isinstance(value, list):  # a sequence
+                items = {f"{name}[{i}]": array_of(item) for i, item in enumerate(value)}
+                shapes[name] = tuple(item.shape for item in items.values())
+                arrays |= items
+            elif value is None:  # an optional input that is absent
+                shapes[name] = None
+            else:
+                part = f"{name}[0]" if name in self.optional else name
+                arrays[part] = array_of(value)
+                shapes[name] = arrays[part].shape
+        module = self.compiled_for(shapes, arrays)
         found = module.run({name: arrays[name] for name in module.model.inputs}, timing=False).outputs
-        return tuple(found[name] for name in self.outputs)
+        return tuple(found[name] if name in found else items_of(found, name) for name in self.outputs)
 
-    def compiled_for(self, arrays: Mapping[str, np.ndarray]) -> Module:
-        """The module for the shapes of these inputs, and for the values of those that shapes or branches depend on."""
-        shapes = tuple((name, x.shape) for name, x in arrays.items())
+    def compiled_for(self, given: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Module:
+        """The module for inputs of shapes `given`, and for the values of those that shapes or branches depend on."""
+        shapes = tuple(given.items())
         bound = self.bound.get(shapes, ())
         while True:
             key = shapes, tuple((name, arrays[name].tobytes()) for name in bound)
             if key in self.modules:
                 return self.modules[key]
             try:
-                self.modules[key] = self.compiled(arrays, bound)
+                self.modules[key] = self.compiled(given, {name: arrays[name] for name in bound})
             except (UnknownValue, ModelProblems) as error:
                 unknown = set(error.inputs) - set(bound)
                 if not unknown:
                     raise
                 self.bound[shapes] = bound = (*bound, *sorted(unknown))
 
-    def compiled(self, arrays: Mapping[str, np.ndarray], bound: Sequence[str]) -> Module:
-        shapes = {name: x.shape for name, x in arrays.items()}
-        graph = optimise(import_onnx(self.model, shapes, bind={name: arrays[name] for name in bound}))
+    def compiled(self, shapes: Mapping[str, Any], bind: Mapping[str, np.ndarray]) -> Module:
+        graph = optimise(import_onnx(self.model, shapes, bind=bind))
         return Module(build_model(graph, None, BuildOptions(targets=("cpu",), fuse=self.fused), graph))
+
+
+def is_optional_tensor(kind: onnx.TypeProto) -> bool:
+    return kind.HasField("optional_type") and kind.optional_type.elem_type.HasField("tensor_type")
+
+
+def items_of(found: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
+    """The tensors of an output that is a sequence."""
+    return [found[f"{name}[{i}]"] for i in range(len(found)) if f"{name}[{i}]" in found]
 
 
 def array_of(value: Any) -> np.ndarray:

@@ -19,8 +19,8 @@ from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.operator import BOOL, FLOAT
 from vdla.errors import ModelError
 
-RAW, CAPPED, MASKED, PROBABILITIES = range(4)
-"""qk_matmul_output_mode: which intermediate the fourth output is."""
+MODES = 4
+"""Of qk_matmul_output_mode: the fourth output is the raw scores, the capped, the masked ones, or the probabilities."""
 PADDED_MASKS = 24
 """The opset from which a mask may be shorter than the keys; before, a length of 1 is broadcast."""
 
@@ -79,26 +79,38 @@ def attention(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     offset = past[0].shape[2] if past[0] is not None and len(past[0].shape) == 4 else 0
     k, v = (extended(builder, before, t) for before, t in zip(past, (k, v), strict=True))
     check_shapes(q, k, v)
-    scores, outputs = scored(builder, node, q, k)
+    y, outputs = weighted(builder, node, *(widened(builder, t) for t in (q, k, v)), offset)
+    y = builder.converted(y, q.dtype)
+    if flat:
+        y = builder.emit("transpose", [y], suffix="positions", permutation=(0, 2, 1, 3))
+        y = builder.emit("reshape", [y], suffix="flat", shape=(*y.shape[:2], y.shape[2] * y.shape[3]))
+    mode = node.int_("qk_matmul_output_mode", 0)
+    if mode not in range(MODES):
+        raise ModelError("unsupported qk_matmul_output_mode of Attention", found=mode, expected=f"0 to {MODES - 1}")
+    return y, k, v, builder.converted(outputs[mode], q.dtype)
+
+
+def widened(builder: GraphBuilder, x: Value) -> Value:
+    """Of narrow floats, the whole is computed in float32 and rounded once."""
+    return x if x.dtype in FLOAT else builder.converted(x, "float32")
+
+
+def weighted(
+    builder: GraphBuilder, node: OnnxNode, q: Value, k: Value, v: Value, offset: int
+) -> tuple[Value, tuple[Value, ...]]:
+    """The values[B, heads, S, D] weighed by the attention they get; and the intermediates, by mode."""
+    raw, scores = scored(builder, node, q, k)
     behind = node.optional(6, ("int64",))
     windows = node.int_("left_window_size", -1), node.int_("right_window_size", -1)
     causal = node.int_("is_causal", 0) != 0
     masking = Masking(q.shape[2], k.shape[2], 0 if behind else offset, causal, windows, behind)
     masked = apply_masks(builder, node, scores, masking)
-    outputs.append(masked)
     op = "softmax" if masked is scores else "masked_softmax"
     precision = node.int_("softmax_precision", 0)
     exact = builder.converted(masked, element_type(precision)) if precision else masked
     probabilities = builder.converted(builder.emit(op, [exact], suffix="probabilities", axis=3), q.dtype)
-    outputs.append(probabilities)
     y = grouped_product(builder, probabilities, builder.converted(v, q.dtype), "weighted")
-    if flat:
-        y = builder.emit("transpose", [y], suffix="positions", permutation=(0, 2, 1, 3))
-        y = builder.emit("reshape", [y], suffix="flat", shape=(*y.shape[:2], y.shape[2] * y.shape[3]))
-    mode = node.int_("qk_matmul_output_mode", RAW)
-    if mode not in range(4):
-        raise ModelError("unsupported qk_matmul_output_mode of Attention", found=mode, expected="0 to 3")
-    return y, k, v, outputs[mode]
+    return y, (raw, scores, masked, probabilities)
 
 
 def with_heads(builder: GraphBuilder, node: OnnxNode, x: Value, heads: int) -> Value:
@@ -128,8 +140,8 @@ def check_shapes(q: Value, k: Value, v: Value) -> None:
         raise ModelError("Q, K and V do not fit each other", found=found, expected="(B, heads, S, D), heads of Q a multiple")
 
 
-def scored(builder: GraphBuilder, node: OnnxNode, q: Value, k: Value) -> tuple[Value, list[Value]]:
-    """The capped scores[B, heads, S, keys], and those of modes RAW and CAPPED. Each operand bears half of the scale."""
+def scored(builder: GraphBuilder, node: OnnxNode, q: Value, k: Value) -> tuple[Value, Value]:
+    """The scores[B, heads, S, keys] before and after the cap. Each operand bears half of the scale."""
     scale = node.float_("scale", 0.0) if node.given("scale") else 1 / sqrt(q.shape[3])
     if scale < 0:
         raise ModelError("scale of Attention is negative", found=scale)
@@ -139,10 +151,10 @@ def scored(builder: GraphBuilder, node: OnnxNode, q: Value, k: Value) -> tuple[V
     raw = grouped_product(builder, q, transposed, "scores")
     cap = node.float_("softcap", 0.0)
     if cap <= 0:
-        return raw, [raw, raw]
+        return raw, raw
     part = builder.emit("tanh", [builder.emit("div", [raw, builder.scalar(cap, raw.dtype)], suffix="capped")], suffix="capped")
     capped = builder.emit("mul", [part, builder.scalar(cap, raw.dtype)], suffix="capped")
-    return capped, [raw, capped]
+    return raw, capped
 
 
 def grouped_product(builder: GraphBuilder, a: Value, b: Value, suffix: str) -> Value:

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 
 from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.loops import counted_loop
 from vdla.compiler.frontend.node import OnnxNode
 from vdla.compiler.frontend.reader import Failed
-from vdla.compiler.frontend.values import Anything, Value
+from vdla.compiler.frontend.values import Anything, Sequence, Value
 from vdla.errors import ModelError
 
 MOST_TURNS = 4096
@@ -26,19 +27,16 @@ def if_(builder: GraphBuilder, node: OnnxNode) -> tuple[Anything, ...]:
     if condition.constant is not None:
         return inlined(node, branches[0 if condition.constant.item() else 1], (), "branch")
     then, otherwise = (inlined(node, branch, (), name) for branch, name in zip(branches, ("then", "else"), strict=True))
+    if any(typed(a) != typed(b) for a, b in zip(then, otherwise, strict=True)):
+        raise node.unknown(condition, "the condition, by which the outputs' shapes differ,")
     single = builder.emit("reshape", [condition], suffix="condition", shape=())
-    return tuple(chosen(builder, single, *pair) for pair in zip(then, otherwise, strict=True))
+    pairs = [(a, b) for a, b in zip(then, otherwise, strict=True) if isinstance(a, Value) and isinstance(b, Value)]
+    return tuple(builder.emit("where", [single, a, b]) for a, b in pairs)
 
 
-def chosen(builder: GraphBuilder, condition: Value, then: Anything, otherwise: Anything) -> Value:
-    if not isinstance(then, Value) or not isinstance(otherwise, Value) or then.shape != otherwise.shape:
-        shapes = [value.shape if isinstance(value, Value) else "no tensor" for value in (then, otherwise)]
-        raise ModelError(
-            "the branches of If differ in shape, and its condition is not known when compiling",
-            found=shapes,
-            hint=f"--bind {condition.name}=… if that is an input",
-        )
-    return builder.emit("where", [condition, then, otherwise])
+def typed(value: Anything) -> object:
+    """What two values must share for one to be chosen element by element; unlike all others for what is no tensor."""
+    return (value.shape, value.dtype) if isinstance(value, Value) else object()
 
 
 def inlined(node: OnnxNode, graph: onnx.GraphProto, inputs: Several[Anything], name: str) -> tuple[Anything, ...]:
@@ -62,8 +60,12 @@ def loop(builder: GraphBuilder, node: OnnxNode) -> tuple[Anything, ...]:
     """
     body = node.graph("body")
     most = int(node.number(0, "the trip count")) if node.has(0) else None
-    going: Anything = node.inputs[1] if node.has(1) else builder.constant(np.array(True))
+    going: Anything = node.input(1, ("bool",)) if node.has(1) else builder.constant(np.array(True))
     carried = list(node.inputs[2:])
+    if most is not None and known_condition(node, going):
+        tensors = [value for value in carried if isinstance(value, Value)]
+        if len(tensors) == len(carried) and (real := counted_loop(builder, node, most, tensors)) is not None:
+            return real
     slices: list[list[Value]] = [[] for _ in range(len(body.output) - 1 - len(carried))]
     turn = 0
     while (most is None or turn < most) and known_condition(node, going):
@@ -83,12 +85,24 @@ def loop(builder: GraphBuilder, node: OnnxNode) -> tuple[Anything, ...]:
 
 def known_condition(node: OnnxNode, going: Anything) -> bool:
     if not isinstance(going, Value) or going.constant is None:
-        raise ModelError(
-            "the condition of Loop depends on the model's inputs",
-            expected="a number of turns that is known when compiling",
-            hint="export with a fixed number of iterations",
-        )
+        if isinstance(going, Value):
+            raise node.unknown(going, "whether to go on")
+        raise ModelError("the condition of Loop is no tensor")
     return bool(going.constant.item())
+
+
+def sequence_map(builder: GraphBuilder, node: OnnxNode) -> tuple[Anything, ...]:
+    """The body for each tensor of the first sequence, with those beside it in the others and with tensors as they are."""
+    body, first = node.graph("body"), node.sequence(0)
+    for other in node.inputs[1:]:
+        if isinstance(other, Sequence) and len(other.items) != len(first.items):
+            raise ModelError("sequences of SequenceMap differ in length", found=[len(other.items), len(first.items)])
+    turns = [
+        inlined(node, body, [x.items[i] if isinstance(x, Sequence) else x for x in node.inputs], str(i))
+        for i in range(len(first.items))
+    ]
+    results = [[value for value in column if isinstance(value, Value)] for column in zip(*turns, strict=True)]
+    return tuple(Sequence(tuple(column)) for column in results or [[] for _ in body.output])
 
 
 def stacked(builder: GraphBuilder, parts: list[Value], axis: int, name: str) -> Value:
@@ -101,4 +115,4 @@ def stacked(builder: GraphBuilder, parts: list[Value], axis: int, name: str) -> 
     return raised[0] if len(raised) == 1 else builder.emit("concat", raised, axis=place)
 
 
-IMPORTERS = {"If": if_, "Loop": loop}
+IMPORTERS = {"If": if_, "SequenceMap": sequence_map, "Loop": loop}

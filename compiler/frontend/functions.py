@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from collections.abc import Sequence as Several
 from typing import Any
 
 import onnx
 from onnx import defs, helper
 
-from vdla.compiler.frontend.values import Anything, Value
+from vdla.compiler.frontend.values import Anything, Sequence, Value
+from vdla.errors import ModelError
 
 Attributes = dict[str, onnx.AttributeProto]
 
@@ -40,7 +42,7 @@ def attributes_of(function: onnx.FunctionProto, node: onnx.NodeProto) -> Attribu
     return {**defaults, **{attribute.name: attribute for attribute in node.attribute if attribute.name in known}}
 
 
-def standard_function(node: onnx.NodeProto, domain: str, opset: int, inputs: Sequence[Anything]) -> onnx.FunctionProto | None:
+def standard_function(node: onnx.NodeProto, domain: str, opset: int, inputs: Several[Anything]) -> onnx.FunctionProto | None:
     """How the ONNX standard defines an operator by others; None when it does not."""
     try:
         schema: Any = defs.get_schema(node.op_type, opset, domain)  # onnx's types leave functions out
@@ -53,6 +55,7 @@ def standard_function(node: onnx.NodeProto, domain: str, opset: int, inputs: Seq
         return function
     if not schema.has_context_dependent_function:
         return None
+    check_call(schema, node)
     types = [type_of(value) for value in inputs]
     version = max((v for v in schema.context_dependent_function_opset_versions if v <= opset), default=opset)
     encoded = schema.get_context_dependent_function_with_opset_version(version, node.SerializeToString(), types)
@@ -62,6 +65,22 @@ def standard_function(node: onnx.NodeProto, domain: str, opset: int, inputs: Seq
     function.ParseFromString(encoded)
     add_defaults(function, schema)
     return function
+
+
+def check_call(schema: Any, node: onnx.NodeProto) -> None:
+    """Raises `ModelError` unless a node has its operator's inputs and attributes: onnx's own code crashes without."""
+    if not schema.min_input <= len(node.input) <= schema.max_input:
+        expected = f"{schema.min_input} to {schema.max_input}"
+        raise ModelError(f"{node.op_type} has the wrong number of inputs", found=len(node.input), expected=expected)
+    kinds = {attribute.name: attribute.type for attribute in node.attribute}
+    for name, attribute in schema.attributes.items():
+        if attribute.required and name not in kinds:
+            raise ModelError(f"attribute {name} of {node.op_type} is missing")
+        if name in kinds and kinds[name] != attribute.type.value:
+            found = onnx.AttributeProto.AttributeType.Name(kinds[name])
+            raise ModelError(
+                f"attribute {name} of {node.op_type} has the wrong type", found=found, expected=attribute.type.name
+            )
 
 
 def add_defaults(function: onnx.FunctionProto, schema: defs.OpSchema) -> None:
@@ -77,7 +96,12 @@ def add_defaults(function: onnx.FunctionProto, schema: defs.OpSchema) -> None:
 
 
 def type_of(value: Anything) -> bytes:
-    """A value's type as ONNX writes it."""
+    """A value's type as ONNX writes it; an empty sequence may be of anything."""
+    if isinstance(value, Sequence):
+        kind = onnx.TypeProto()
+        nothing = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None).SerializeToString()
+        kind.sequence_type.elem_type.ParseFromString(type_of(value.items[0]) if value.items else nothing)
+        return kind.SerializeToString()
     if not isinstance(value, Value):
         return onnx.TypeProto().SerializeToString()
     number = helper.np_dtype_to_tensor_dtype(value.type.numpy_dtype) if not value.unsigned else onnx.TensorProto.UINT8

@@ -10,11 +10,11 @@ import onnx
 from onnx import helper
 
 from vdla.compiler.frontend.builder import check_size
+from vdla.compiler.frontend.composite import Shape, Shapes
 from vdla.compiler.graph.graph import TensorType
 from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
-Shapes = Mapping[str, Sequence[int]]
 Dims = Mapping[str, int]
 """Name of an open dimension → its size."""
 Values = Mapping[str, np.ndarray]
@@ -40,18 +40,15 @@ def dtype_name(number: int) -> str:
     return names.get(number, f"number {number}")
 
 
-def model_inputs(graph: onnx.GraphProto, shapes: Shapes, dims: Dims, bind: Values, where: str) -> dict[str, TensorType]:
-    """Name → type of every input that is not an initialiser (before IR version 4 those are listed too).
+def model_inputs(
+    inputs: Sequence[onnx.ValueInfoProto], shapes: Mapping[str, Shape], dims: Dims, bind: Values, where: str
+) -> dict[str, TensorType]:
+    """Name → type of every input; all are tensors.
 
     `shapes`, `dims` and the values of `bind` fill in what the model leaves open. Raises `ModelError` on dimensions still open,
     dtypes that there are not, and names in `shapes` and `dims` that the model does not have.
     """
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = [info for info in graph.input if info.name not in stored]
-    if unknown := sorted(set(shapes) - {info.name for info in inputs}):
-        names = ", ".join(info.name for info in inputs)
-        raise ModelError("a shape is given for an input the model does not have", where=where, found=unknown[0], expected=names)
-    declared = {info.name: declared_shape(info, where) for info in inputs}
+    declared = {info.name: declared_shape(info) for info in inputs}
     open_names = dict.fromkeys(d for shape in declared.values() for d in shape or () if isinstance(d, str) and d != "?")
     if unknown := sorted(set(dims) - set(open_names)):
         expected = ", ".join(open_names) or "none: every dimension with a name is fixed"
@@ -72,13 +69,20 @@ def model_inputs(graph: onnx.GraphProto, shapes: Shapes, dims: Dims, bind: Value
     return types
 
 
-def declared_shape(info: onnx.ValueInfoProto, where: str) -> list[int | str] | None:
+def declared_shape(info: onnx.ValueInfoProto) -> list[int | str] | None:
     """Sizes, with the name ("?" when it has none) of one left open; None when the model says nothing."""
-    if not info.type.HasField("tensor_type"):
-        kind = (info.type.WhichOneof("value") or "no type").removesuffix("_type")
-        raise ModelError("only tensors can be inputs", where=f"{where}: input {info.name!r}", found=kind)
     tensor = info.type.tensor_type
     return [declared_dim(dim) for dim in tensor.shape.dim] if tensor.HasField("shape") else None
+
+
+def declared_inputs(graph: onnx.GraphProto, shapes: Shapes, where: str) -> list[onnx.ValueInfoProto]:
+    """Those that are no initialisers, which before IR version 4 are listed too. Raises `ModelError` on a shape for no input."""
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = [info for info in graph.input if info.name not in stored]
+    if unknown := sorted(set(shapes) - {info.name for info in inputs}):
+        names = ", ".join(info.name for info in inputs)
+        raise ModelError("a shape is given for an input the model does not have", where=where, found=unknown[0], expected=names)
+    return inputs
 
 
 def declared_dim(dim: onnx.TensorShapeProto.Dimension) -> int | str:

@@ -107,15 +107,19 @@ class OnnxNode:
         """A required input that is known at import. Raises `UnknownValue` when it is computed from the model's inputs."""
         value = self.input(index, ANY)
         if value.constant is None:
-            behind = self.builder.inputs_behind(value)
-            bound = " ".join(f"--bind {name}=…" for name in behind)
-            hint = f"give the value: {bound}" if bound else "export the model with it as a constant"
-            error = UnknownValue(
-                f"{what} of {self.op} is not a constant", found=value.name, expected="a value known when compiling", hint=hint
-            )
-            error.inputs = tuple(behind)
-            raise error
+            raise self.unknown(value, what)
         return value.constant
+
+    def unknown(self, value: Value, what: str) -> UnknownValue:
+        """The refusal of a value that must be known."""
+        behind = self.builder.inputs_behind(value)
+        bound = " ".join(f"--bind {name}=…" for name in behind)
+        hint = f"give the value: {bound}" if bound else "export the model with it as a constant"
+        error = UnknownValue(
+            f"{what} of {self.op} is not a constant", found=value.name, expected="a value known when compiling", hint=hint
+        )
+        error.inputs = tuple(behind)
+        return error
 
     def integers(self, index: int, what: str) -> tuple[int, ...]:
         """A required constant input: a list of integers."""

@@ -9,7 +9,7 @@ import numpy as np
 from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
-from vdla.compiler.operators.operator import FLOAT, NUMBER
+from vdla.compiler.operators.operator import FLOAT
 from vdla.errors import ModelError
 
 
@@ -70,11 +70,11 @@ def lrn(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.emit("lrn", [x], size=size, alpha=alpha, beta=beta, bias=bias)
 
 
-def soft(op: str, dtypes: tuple[str, ...] = FLOAT) -> Importer:
+def soft(op: str) -> Importer:
     """The importer of an operator along one axis, which before opset 13 was one over all axes from `axis` on."""
 
     def importer(builder: GraphBuilder, node: OnnxNode) -> Value:
-        return emit_along_axis(builder, node, node.input(0, dtypes), node.opset, op)
+        return emit_along_axis(builder, node, node.input(0, FLOAT), node.opset, op)
 
     return importer
 
@@ -215,7 +215,6 @@ IMPORTERS = {
     "LRN": lrn,
     "Softmax": soft("softmax"),
     "LogSoftmax": soft("log_softmax"),
-    "Hardmax": soft("hardmax", NUMBER),
     "LayerNormalization": layer_normalization,
     "RMSNormalization": rms_normalization,
     "GroupNormalization": group_normalization,

@@ -9,14 +9,15 @@ import numpy as np
 import onnx
 
 from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.composite import Shapes, taken_apart
 from vdla.compiler.frontend.functions import opsets_of
 from vdla.compiler.frontend.importers import IMPORTERS, RANDOM, REMEDIES, STRINGS, importer_of
-from vdla.compiler.frontend.inputs import Dims, Shapes, Values, bound_values, model_inputs
+from vdla.compiler.frontend.inputs import Dims, Values, bound_values, declared_inputs, model_inputs
 from vdla.compiler.frontend.loading import ModelSource, load_model
 from vdla.compiler.frontend.node import UnknownValue
 from vdla.compiler.frontend.order import names_read
-from vdla.compiler.frontend.reader import Failed, Model, Reader, Unsupported, located
-from vdla.compiler.frontend.values import Sequence
+from vdla.compiler.frontend.reader import Model, Reader, Unsupported, located
+from vdla.compiler.frontend.values import Sequence, Value
 from vdla.compiler.graph.graph import Graph
 from vdla.errors import ModelError, ModelProblems
 
@@ -27,7 +28,8 @@ def import_onnx(
     """The model as a Graph, tensors keeping the model's names.
 
     source: a path, the file's bytes or a `ModelProto`. input_shapes: sizes for dimensions that the model leaves open, by input;
-    dims: the same by the dimension's name. bind: the value of an input that becomes a constant: what shapes, axes and branches
+    of a sequence a shape for each of its tensors, which become inputs x[0], x[1], … as do those of an output that is one.
+    dims: sizes by the dimension's name. bind: the value of an input that becomes a constant; what shapes, axes and branches
     depend on must be known here. Whatever is computed from constants alone leaves no node.
 
     Raises `ModelError` on what cannot be imported exactly, `ModelProblems` when that is more than one thing.
@@ -48,7 +50,8 @@ def import_onnx(
 
 def import_graph(model: onnx.ModelProto, where: str, shapes: Shapes, dims: Dims, bind: Values) -> Graph:
     proto = model.graph
-    types = model_inputs(proto, shapes, dims, bind, where)
+    inputs = taken_apart(declared_inputs(proto, shapes, where), shapes, where)
+    types = model_inputs(inputs.tensors, inputs.shapes, dims, bind, where)
     values = bound_values(types, bind, where)
     if not proto.output:
         raise ModelError("the model has no outputs")
@@ -59,6 +62,9 @@ def import_graph(model: onnx.ModelProto, where: str, shapes: Shapes, dims: Dims,
     for name, tensor_type in types.items():
         bound = values.get(name)
         reader.values[name] = builder.input(name, tensor_type) if bound is None else builder.constant(bound, name)
+    for name, parts in inputs.parts.items():
+        whole = tuple(value for part in parts if isinstance(value := reader.values[part], Value))
+        reader.values[name] = Sequence(whole) if name in inputs.sequences else whole[0] if whole else None
     reader.read_nodes(proto.node, [info.name for info in proto.output])
     if reader.model.problems:
         raise_all(reader.model.problems, where)
@@ -71,9 +77,13 @@ def add_output(builder: GraphBuilder, reader: Reader, name: str) -> None:
     if name not in reader.known():
         raise ModelError("an output is computed by no node", found=name, hint="the file may be truncated")
     value = reader.find(name)
-    if value is None or isinstance(value, Sequence | Failed):
-        raise ModelError("an output is no tensor", found=name, hint="take the tensors out of the sequence in the model")
-    builder.output(name, value)
+    if isinstance(value, Sequence):
+        for index, item in enumerate(value.items):
+            builder.output(f"{name}[{index}]", item)
+    elif isinstance(value, Value):
+        builder.output(name, value)
+    else:
+        raise ModelError("an output is absent", found=name)
 
 
 def tensor_names(proto: onnx.GraphProto) -> set[str]:

@@ -123,20 +123,16 @@ def global_average_pool(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.emit("reduce_mean", [x], axes=tuple(range(2, len(x.shape))), keepdims=True)
 
 
-def global_max_pool(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = maps(node, 0, COMPARED)
-    return builder.emit("max_pool", [x], kernel=x.shape[2:], **whole(x).attributes())
-
-
 def global_lp_pool(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = maps(node, 0, FLOAT)
-    return builder.emit("lp_pool", [x], kernel=x.shape[2:], p=exponent(node), **whole(x).attributes())
-
-
-def whole(x: Value) -> Window:
-    """One window over each map."""
-    rank = len(x.shape) - 2
-    return Window(x.shape[2:], (1,) * rank, (1,) * rank, (0,) * (2 * rank))
+    """(Σ |x|ᵖ)^(1/p) over each map."""
+    x, p = maps(node, 0, FLOAT), exponent(node)
+    size = builder.emit("mul", [x, x], suffix="raised") if p == 2 else builder.emit("abs", [x], suffix="raised")
+    if p > 2:
+        size = builder.emit("pow", [size, builder.scalar(p, x.dtype)], suffix="raised")
+    total = builder.emit("reduce_sum", [size], suffix="total", axes=tuple(range(2, len(x.shape))), keepdims=True)
+    if p <= 2:
+        return total if p == 1 else builder.emit("sqrt", [total])
+    return builder.emit("pow", [total, builder.scalar(1 / p, x.dtype)])
 
 
 IMPORTERS = {
@@ -144,6 +140,5 @@ IMPORTERS = {
     "AveragePool": average_pool,
     "LpPool": lp_pool,
     "GlobalAveragePool": global_average_pool,
-    "GlobalMaxPool": global_max_pool,
     "GlobalLpPool": global_lp_pool,
 }

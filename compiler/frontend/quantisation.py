@@ -1,54 +1,88 @@
-"""QuantizeLinear, DequantizeLinear, QLinearConv, QLinearMatMul: all as quantize and dequantize around float operators.
+"""QuantizeLinear, DequantizeLinear and what holds them: QLinearConv, QLinearMatMul, DynamicQuantizeLinear.
 
-uint8 is held as int8, values and zero points less 128. A per-channel scale is a tuple of floats. int32 biases become float
-constants; the quantiser finds the integers again from the scales beside them.
+Of int8 and uint8 with a constant scale for the tensor, or of weights for each channel, they are `quantize` and `dequantize`,
+which the quantiser and the accelerator know; uint8 is then held as levels, int8 less 128. Everything else is arithmetic: other
+types, a scale for each channel or block of an activation, scales that are computed. int32 biases become float constants; the
+quantiser finds the integers again from the scales beside them.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-import onnx
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler.frontend.builder import GraphBuilder
-from vdla.compiler.frontend.convolution import emit_conv2d
+from vdla.compiler.frontend.convolution import emit_convolution
 from vdla.compiler.frontend.dense import product
+from vdla.compiler.frontend.inputs import element_type
 from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.slicing import emit_slice
 from vdla.compiler.frontend.values import Value
+from vdla.compiler.frontend.window import maps
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
-INTEGER = ("int8", "uint8", "int32")
 NARROW = ("int8", "uint8")
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int4", "uint4", "int2", "uint2")
+FLOAT8 = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+QUANTISED = (*INTEGERS, *FLOAT8, "float4_e2m1fn")
+SCALES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The scale and zero point (None: zero) of a tensor: one for all, or for each index of `axis`, or each `block` along it."""
+
+    scale: Value
+    zero_point: Value | None
+    axis: int
+    block: int = 0
+
+    @cached_property
+    def known(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scale float32 and zero point int64, of one dimension, where `quantize` and `dequantize` can have them."""
+        scale, zero_point = self.scale.constant, None if self.zero_point is None else self.zero_point.constant
+        if scale is None or (self.zero_point is not None and zero_point is None):
+            return None
+        if self.block or scale.ndim > 1 or scale.dtype != np.float32 or not is_positive(scale):
+            return None
+        return scale.ravel(), np.zeros(1, np.int64) if zero_point is None else zero_point.ravel().astype(np.int64)
+
+
+def is_positive(scale: np.ndarray) -> bool:
+    wide = scale.astype(np.float64)
+    return bool(scale.size and np.isfinite(wide).all() and (wide > 0).all())
 
 
 def dequantize_linear(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0, INTEGER)
-    node.require("block_size", node.int_("block_size", 0), 0)
-    output = node.int_("output_dtype", 0)
-    node.require("output_dtype", output if output != onnx.TensorProto.FLOAT else 0, 0)
-    return dequantize(builder, node, x, (1, 2), node.int_("axis", 1))
+    x = node.input(0, (*QUANTISED, "int32"))
+    number = node.int_("output_dtype", 0)
+    grid = grid_of(node, x, (1, 2), node.int_("axis", 1), node.int_("block_size", 0))
+    dtype = named_type(node, "output_dtype", number, SCALES) if number else grid.scale.dtype
+    return emit_dequantize(builder, node, x, grid, dtype)
 
 
 def quantize_linear(builder: GraphBuilder, node: OnnxNode) -> Value:
-    x = node.input(0)
-    node.int_("saturate", 1)  # about float8 alone
-    node.require("block_size", node.int_("block_size", 0), 0)
-    node.require("precision", node.int_("precision", 0), 0)
+    x = node.input(0, ("float32", "int32"))
+    saturate, number = node.int_("saturate", 1) != 0, node.int_("precision", 0)
     dtype = output_dtype(node, 2, node.int_("output_dtype", 0))
-    return quantize(builder, node, x, (1, 2), dtype, node.int_("axis", 1))
+    grid = grid_of(node, x, (1, 2), node.int_("axis", 1), node.int_("block_size", 0), dtype)
+    precision = named_type(node, "precision", number, SCALES) if number else grid.scale.dtype
+    return emit_quantize(builder, node, x, grid, dtype, precision, saturate)
 
 
 def qlinear_conv(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """dequantize both, conv2d, quantize; the bias is in units of x's scale times w's."""
-    node.image(0, NARROW)
-    x = dequantize(builder, node, node.input(0, NARROW), (1, 2), 1, suffix="dequantize_x")
-    w = dequantize(builder, node, node.image(3, NARROW), (4, 5), 0, suffix="dequantize_w")
+    """dequantize both, convolve, quantize; the bias is in units of x's scale times w's."""
+    x = dequantize(builder, node, maps(node, 0, NARROW), (1, 2), 1, suffix="dequantize_x")
+    w = dequantize(builder, node, node.input(3, NARROW), (4, 5), 0, suffix="dequantize_w")
     bias = None
     if node.has(8):
         unit = scale_of(node, 1).astype(np.float64) * scale_of(node, 4).astype(np.float64)
         bias = builder.constant((node.array(8, "bias") * unit.ravel()).astype(np.float32), builder.fresh(f"{node.name}.bias"))
-    y = emit_conv2d(builder, node, x, w, bias)
+    y = emit_convolution(builder, node, x, w, bias)
     return quantize(builder, node, y, (6, 7), output_dtype(node, 7, 0), 1, suffix="quantize")
 
 
@@ -60,100 +94,159 @@ def qlinear_matmul(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def dequantize(builder: GraphBuilder, node: OnnxNode, x: Value, inputs: tuple[int, int], axis: int, suffix: str = "") -> Value:
-    """(x - zero point) · scale, the scale and zero point being the node's `inputs`. int32 must be constant.
-
-    A constant scalar is what Pad or Clip takes for a number, so it becomes one.
-    """
-    scale, zero_point = parameters(node, inputs, x.dtype == "uint8", x.dtype)
-    if scale.size == 1:
-        scale, zero_point = scale.reshape(()), zero_point.ravel()[:1].reshape(())
-    else:
-        axis = node.axis(axis, len(x.shape))
-        check_channels(node, scale, x.shape[axis])
-    differing = zero_point.size > 1 and np.ptp(zero_point) != 0
-    if x.dtype == "int32" or differing or (x.constant is not None and x.shape == ()):
-        if x.constant is None:
-            raise ModelError(
-                f"{node.op} with int32 data or with a zero point for each channel needs constant data", found=x.name
-            )
-        along = [-1 if scale.size > 1 and i == axis else 1 for i in range(len(x.shape))]
-        data = builder.levels(x) if x.dtype == "uint8" else x
-        assert data.constant is not None
-        centred = data.constant.astype(np.float64) - zero_point.reshape(along if zero_point.size > 1 else ())
-        value = centred * scale.astype(np.float64).reshape(along if scale.size > 1 else ())
-        return builder.constant(value.astype(np.float32), builder.fresh(f"{x.name}.dequantized"))
-    return builder.emit(
-        "dequantize",
-        [replace(builder.levels(x), unsigned=False) if x.dtype == "uint8" else x],
-        suffix=suffix,
-        scale=as_attribute(scale),
-        zero_point=int(zero_point.ravel()[0]),
-        axis=axis if scale.ndim else 1,
-    )
+    """(x - zero point) · scale in float32, the scale and zero point being the node's `inputs`."""
+    return emit_dequantize(builder, node, x, grid_of(node, x, inputs, axis, 0), "float32", suffix)
 
 
 def quantize(
     builder: GraphBuilder, node: OnnxNode, x: Value, inputs: tuple[int, int], dtype: str, axis: int, suffix: str = ""
 ) -> Value:
-    """clip(round(x / scale) + zero point). A scale for each channel needs constant data."""
-    scale, zero_point = parameters(node, inputs, dtype == "uint8", dtype)
-    if x.constant is not None:
-        along = [1] * len(x.shape)
-        if scale.size > 1:
-            along[node.axis(axis, len(x.shape))] = -1
-            check_channels(node, scale, x.shape[node.axis(axis, len(x.shape))])
-        shaped = [v.reshape(along if v.size > 1 else ()) for v in (scale, zero_point)]
-        data = np.clip(np.rint(x.constant / shaped[0]) + shaped[1], -128, 127).astype(np.int8)
-        return replace(builder.constant(data, builder.fresh(f"{x.name}.quantized")), unsigned=dtype == "uint8")
-    if scale.size != 1:
-        raise ModelError(f"{node.op} of an activation has a scale for each channel", found=scale.shape, expected="one scale")
-    value = builder.emit("quantize", [x], suffix=suffix, scale=float(scale.ravel()[0]), zero_point=int(zero_point.ravel()[0]))
-    return replace(value, unsigned=dtype == "uint8")
+    """clip(round(x / scale) + zero point), the scale and zero point being the node's `inputs`."""
+    grid = grid_of(node, x, inputs, axis, 0, dtype)
+    return emit_quantize(builder, node, x, grid, dtype, "float32", saturate=True, suffix=suffix)
 
 
-def parameters(node: OnnxNode, inputs: tuple[int, int], unsigned: bool, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scale float32 and zero point int64, that of uint8 less 128. Raises `ModelError`."""
-    scale = scale_of(node, inputs[0])
-    zero_point = np.zeros(1, np.int64)
-    if node.has(inputs[1]):
-        given = node.array(inputs[1], "zero point")
-        if (given.dtype == np.uint8) != unsigned or str(given.dtype) not in INTEGER:
-            raise ModelError(
-                f"zero point and data of {node.op} differ in dtype", found=f"{given.dtype} and {'uint8' if unsigned else dtype}"
-            )
-        if given.size not in (1, scale.size):
-            raise ModelError(f"zero point and scale of {node.op} differ in shape", found=f"{given.shape} and {scale.shape}")
-        zero_point = given.astype(np.int64)
-    return scale, zero_point - 128 if unsigned else zero_point
+def grid_of(node: OnnxNode, x: Value, inputs: tuple[int, int], axis: int, block: int, dtype: str = "") -> Grid:
+    """A scale and a zero point of `dtype`, or x's, that fit x; that of floats must be zero. Raises `ModelError`."""
+    scale = node.input(inputs[0], SCALES)
+    zero_point = node.optional(inputs[1], (*QUANTISED, "int32"))
+    if zero_point is not None and zero_point.dtype != (dtype or x.dtype):
+        found = f"{zero_point.dtype} and {dtype or x.dtype}"
+        raise ModelError(f"zero point and data of {node.op} differ in dtype", found=found)
+    if zero_point is not None and zero_point.shape != scale.shape and {zero_point.type.elements, scale.type.elements} != {1}:
+        found = f"{zero_point.shape} and {scale.shape}"
+        raise ModelError(f"zero point and scale of {node.op} differ in shape", found=found)
+    if zero_point is not None and ELEMENT_TYPES[zero_point.dtype].is_float:
+        if node.array(inputs[1], "zero point").astype(np.float32).any():
+            raise ModelError(f"zero point of {node.op} of {zero_point.dtype}", found=zero_point.name, expected="zero")
+        zero_point = None
+    if scale.type.elements == 1:
+        return Grid(scale, zero_point, 0)
+    axis = node.axis(axis, len(x.shape))
+    if block < 0:
+        raise ModelError(f"block_size of {node.op}", found=block, expected="0, or a positive number")
+    expected = (*x.shape[:axis], ceil_div(x.shape[axis], block), *x.shape[axis + 1 :]) if block else (x.shape[axis],)
+    if scale.shape != expected:
+        what = f"a scale for each block of {block}" if block else "a scale for each channel"
+        raise ModelError(f"{node.op} needs {what}", found=scale.shape, expected=str(expected))
+    return Grid(scale, zero_point, axis, block)
+
+
+def emit_dequantize(builder: GraphBuilder, node: OnnxNode, x: Value, grid: Grid, dtype: str, suffix: str = "") -> Value:
+    """`dequantize` where that will do, a constant of a constant that it does not take, or arithmetic."""
+    known = grid.known if dtype == "float32" and x.dtype in (*NARROW, "int32") else None
+    if known is None:
+        return by_arithmetic(builder, node, x, grid, dtype)
+    scale, zero_point = known
+    same = zero_point.size == 1 or np.ptp(zero_point) == 0
+    if x.dtype in NARROW and same and (x.constant is None or x.shape):
+        levels = builder.levels(x) if x.dtype == "uint8" else x
+        return builder.emit(
+            "dequantize",
+            [replace(levels, unsigned=False)],
+            suffix=suffix,
+            scale=float(scale[0]) if scale.size == 1 else tuple(map(float, scale)),
+            zero_point=int(zero_point[0]) - (128 if x.dtype == "uint8" else 0),
+            axis=grid.axis if scale.size > 1 else 1,
+        )
+    if x.constant is None:
+        return by_arithmetic(builder, node, x, grid, dtype)
+    array = builder.true_uint8(x).constant
+    assert array is not None
+    scale, zero_point = (aligned(v, grid.axis, array.ndim) for v in known)
+    value = (array.astype(np.float64) - zero_point) * scale.astype(np.float64)
+    return builder.constant(value.astype(np.float32), builder.fresh(f"{x.name}.dequantized"))
+
+
+def aligned(parameter: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """One value, or one for each index of an axis, so that it broadcasts."""
+    return parameter.reshape([-1 if d == axis else 1 for d in range(rank)] if parameter.size > 1 else ())
+
+
+def by_arithmetic(builder: GraphBuilder, node: OnnxNode, x: Value, grid: Grid, dtype: str) -> Value:
+    """(x - zero point) · scale in float32, then as `dtype`."""
+    value = builder.converted(x, "float32")
+    if grid.zero_point is not None:
+        offset = builder.converted(spread(builder, node, grid.zero_point, grid, x.shape), "float32")
+        value = builder.emit("sub", [value, offset], suffix="centred")
+    scale = builder.converted(spread(builder, node, grid.scale, grid, x.shape), "float32")
+    return builder.converted(builder.emit("mul", [value, scale], suffix="scaled"), dtype)
+
+
+def spread(builder: GraphBuilder, node: OnnxNode, parameter: Value, grid: Grid, shape: tuple[int, ...]) -> Value:
+    """A scale or zero point so that it broadcasts to a tensor of `shape`; that of a block repeated along it."""
+    if parameter.type.elements == 1:
+        return builder.emit("reshape", [parameter], suffix="scalar", shape=())
+    axis, extent = grid.axis, shape[grid.axis]
+    if not grid.block:
+        return builder.emit(
+            "reshape", [parameter], suffix="axis", shape=tuple(n if d == axis else 1 for d, n in enumerate(shape))
+        )
+    repeats = tuple(grid.block if d == axis else 1 for d in range(len(shape)))
+    whole = builder.emit("repeat", [parameter], suffix="blocks", repeats=repeats)
+    return emit_slice(
+        builder, whole, [slice(0, extent if d == axis else n, 1) for d, n in enumerate(whole.shape)], suffix="blocks"
+    )
+
+
+def emit_quantize(
+    builder: GraphBuilder,
+    node: OnnxNode,
+    x: Value,
+    grid: Grid,
+    dtype: str,
+    precision: str,
+    saturate: bool,
+    suffix: str = "",
+) -> Value:
+    """`quantize` where that will do, or arithmetic: x / scale in `precision`, rounded to even, in `dtype`."""
+    if grid.scale.constant is not None and not is_positive(grid.scale.constant):
+        found = f"{grid.scale.dtype} of shape {grid.scale.shape}"
+        raise ModelError(f"scale of {node.op} is not finite and positive", found=found)
+    known = grid.known if dtype in NARROW and precision == x.dtype == "float32" else None
+    if known is not None and known[0].size == 1:
+        shift = 128 if dtype == "uint8" else 0
+        value = builder.emit("quantize", [x], suffix=suffix, scale=float(known[0][0]), zero_point=int(known[1][0]) - shift)
+        return replace(value, unsigned=dtype == "uint8")
+    scale = builder.converted(spread(builder, node, grid.scale, grid, x.shape), precision)
+    quotient = builder.emit("div", [builder.converted(x, precision), scale], suffix="steps")
+    if dtype in INTEGERS:
+        low, high = ELEMENT_TYPES[dtype].range
+        steps = builder.emit("round", [builder.converted(quotient, "float32")], suffix="rounded")
+        if grid.zero_point is not None:
+            offset = builder.converted(spread(builder, node, grid.zero_point, grid, x.shape), "float32")
+            steps = builder.emit("add", [steps, offset], suffix="shifted")
+        bounded = builder.emit("clip", [steps], suffix="bounded", low=float(low), high=float(high))
+        return builder.converted(builder.converted(bounded, "int32"), dtype)
+    return builder.emit("cast", [quotient], suffix=suffix or "cast", to=dtype, saturate=saturate)
 
 
 def scale_of(node: OnnxNode, index: int) -> np.ndarray:
+    """A constant scale, float32, of one dimension. Raises `ModelError`."""
     scale = node.array(index, "scale")
-    if scale.dtype != np.float32 or not scale.size or not (np.isfinite(scale).all() and (scale > 0).all()):
-        raise ModelError(
-            f"scale of {node.op} is not float32, finite and positive", found=f"{scale.dtype} of shape {scale.shape}"
-        )
+    if scale.dtype != np.float32 or not is_positive(scale):
+        found = f"{scale.dtype} of shape {scale.shape}"
+        raise ModelError(f"scale of {node.op} is not float32, finite and positive", found=found)
     return scale.ravel()
-
-
-def check_channels(node: OnnxNode, scale: np.ndarray, channels: int) -> None:
-    if scale.size != channels:
-        raise ModelError(f"{node.op} needs a scale for each channel", found=scale.size, expected=str(channels))
-
-
-def as_attribute(scale: np.ndarray) -> float | tuple[float, ...]:
-    return float(scale) if scale.ndim == 0 else tuple(map(float, scale))
 
 
 def output_dtype(node: OnnxNode, zero_point: int, requested: int) -> str:
     """The type quantised to: the zero point's, else the one requested, else uint8."""
-    if node.has(zero_point):
-        dtype = str(node.array(zero_point, "zero point").dtype)
-    else:
-        dtype = {0: "uint8", onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.INT8: "int8"}.get(requested, f"type {requested}")
-    if dtype not in NARROW:
-        raise ModelError(f"{node.op} to an unsupported dtype", found=dtype, expected=" or ".join(NARROW))
+    wanted = named_type(node, "output_dtype", requested, QUANTISED) if requested else ""
+    if not node.has(zero_point):
+        return wanted or "uint8"
+    dtype = node.input(zero_point, QUANTISED).dtype
+    if wanted not in ("", dtype):
+        raise ModelError(f"output_dtype and zero point of {node.op} differ", found=f"{wanted} and {dtype}")
     return dtype
+
+
+def named_type(node: OnnxNode, attribute: str, number: int, allowed: tuple[str, ...]) -> str:
+    """The type that an attribute names by ONNX's number. Raises `ModelError`."""
+    name = element_type(number)
+    if name not in allowed:
+        raise ModelError(f"unsupported attribute {attribute} of {node.op}", found=name, expected=" or ".join(allowed))
+    return name
 
 
 IMPORTERS = {

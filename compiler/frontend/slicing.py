@@ -7,7 +7,7 @@ import numpy as np
 from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
-from vdla.compiler.operators.operator import ANY
+from vdla.compiler.operators.operator import ANY, NUMBER
 from vdla.errors import ModelError
 
 Shape = tuple[int, ...]
@@ -183,6 +183,20 @@ def center_crop_pad(builder: GraphBuilder, node: OnnxNode) -> Value:
     return emit_pad(builder, x, tuple(before), tuple(after), "constant", 0)
 
 
+def col2im(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """Sums of sliding blocks; of narrow integers as they wrap."""
+    x, image, block = node.input(0, NUMBER), node.integers(1, "image_shape"), node.integers(2, "block_shape")
+    return builder.emit(
+        "columns_to_image",
+        [x],
+        image=image,
+        block=block,
+        strides=node.ints("strides") or (),
+        pads=node.ints("pads") or (),
+        dilations=node.ints("dilations") or (),
+    )
+
+
 IMPORTERS: dict[str, Importer] = {
     "Slice": slice_,
     "Pad": pad,
@@ -192,4 +206,5 @@ IMPORTERS: dict[str, Importer] = {
     "SpaceToDepth": space_to_depth,
     "Trilu": trilu,
     "CenterCropPad": center_crop_pad,
+    "Col2Im": col2im,
 }

@@ -9,6 +9,7 @@ from vdla.compiler.graph.rewrite import Change, Context, Rules, joined, rewrite
 from vdla.compiler.operators.operator import FLOAT
 from vdla.compiler.operators.registry import OPERATORS
 
+ROUNDING = {"round", "floor", "ceil", "cast"}
 FLOAT_LIMIT = float(np.finfo(np.float32).max)
 
 
@@ -215,9 +216,11 @@ def sub_as_add(context: Context, node: Node) -> Change:
 
 
 def div_as_mul(context: Context, node: Node) -> Change:
-    """div(x, constant) → mul(x, 1 / constant), of floats"""
+    """div(x, constant) → mul(x, 1 / constant), of floats, where nothing rounds the quotient: that would show the difference"""
     constant = context.constant(node.inputs[1])
     if constant is None or constant.dtype != np.float32 or not constant.all():
+        return None
+    if ROUNDING & context.readers.get(node.outputs[0], set()):
         return None
     inverse = context.add_constant(f"{node.inputs[1]}.inverse", (1 / constant.astype(np.float64)).astype(np.float32))
     return replaced(context, node, "mul", [node.inputs[0], inverse])

@@ -22,28 +22,33 @@ def graph_manifest(graph: Graph, constants: Sequence[str], writer: Writer) -> di
         "name": graph.name,
         "inputs": graph.inputs,
         "outputs": graph.outputs,
-        "nodes": [_node_manifest(node) for node in graph.nodes],
+        "nodes": [_node_manifest(node, writer) for node in graph.nodes],
         "tensors": {name: asdict(t) for name, t in graph.tensors.items()},
         "constants": {name: writer.array(_stored(graph.constants[name])) for name in constants},
     }
 
 
-def _node_manifest(node: Node) -> dict[str, Any]:
+def _node_manifest(node: Node, writer: Writer) -> dict[str, Any]:
     return {
         "name": node.name,
         "op": node.op,
         "inputs": node.inputs,
         "outputs": node.outputs,
-        "attributes": dict(node.attributes),
+        "attributes": {key: _attribute_manifest(value, writer) for key, value in node.attributes.items()},
         "source": node.source,
     }
+
+
+def _attribute_manifest(value: Any, writer: Writer) -> Any:
+    """A graph inside a node keeps its constants."""
+    return {"graph": graph_manifest(value, tuple(value.constants), writer)} if isinstance(value, Graph) else value
 
 
 def graph_from(m: Mapping[str, Any], reader: Reader) -> Graph:
     """The inverse of `graph_manifest`. Raises `RunError` where a tensor has no type, or a constant another."""
     tensors = {name: _type_from(t) for name, t in m["tensors"].items()}
     constants = {name: _restored(reader.array(k), tensors.get(name)) for name, k in m["constants"].items()}
-    nodes = tuple(_node_from(node) for node in m["nodes"])
+    nodes = tuple(_node_from(node, reader) for node in m["nodes"])
     graph = Graph(str(m["name"]), _names(m["inputs"]), _names(m["outputs"]), nodes, tensors, constants)
     _check_tensors(graph)
     return graph
@@ -81,8 +86,11 @@ def _check_tensors(graph: Graph) -> None:
             raise RunError("a constant's type is wrong", where=where, found=found, expected=str(graph.tensors.get(name)))
 
 
-def _node_from(m: Mapping[str, Any]) -> Node:
-    attributes = {str(key): _tupled(value) for key, value in m["attributes"].items()}
+def _node_from(m: Mapping[str, Any], reader: Reader) -> Node:
+    attributes = {
+        str(key): graph_from(value["graph"], reader) if isinstance(value, dict) else _tupled(value)
+        for key, value in m["attributes"].items()
+    }
     return Node(str(m["name"]), str(m["op"]), _names(m["inputs"]), _names(m["outputs"]), attributes, str(m["source"]))
 
 

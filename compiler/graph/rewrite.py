@@ -32,6 +32,8 @@ class Context:
     tensors: dict[str, TensorType]
     constants: dict[str, np.ndarray]
     uses: Counter[str]
+    readers: Mapping[str, set[str]]
+    """The operators that read each tensor, in the graph as it was."""
     producer: dict[str, Node] = field(default_factory=dict)
 
     def type_of(self, tensor: str) -> TensorType:
@@ -81,7 +83,11 @@ PATIENCE = 100  # changes per node of the graph; more is two rules undoing each 
 def rewrite(graph: Graph, rules: Rules) -> Graph:
     """The graph with the rules (by operator) applied until none changes a node."""
     uses = Counter(name for node in graph.nodes for name in node.inputs)
-    context = Context(frozenset(graph.outputs), dict(graph.tensors), dict(graph.constants), uses)
+    readers: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers.setdefault(name, set()).add(node.op)
+    context = Context(frozenset(graph.outputs), dict(graph.tensors), dict(graph.constants), uses, readers)
     alias: dict[str, str] = {}
     nodes: list[Node] = []
     pending = list(reversed(graph.nodes))

@@ -58,7 +58,9 @@ def changed_attributes(node: Node) -> dict[str, Any]:
 
 
 def value_text(value: Any) -> str:
-    """Long per-channel lists are cut: the ends and the length."""
+    """Long per-channel lists are cut: the ends and the length; of the body of a scan its operators are listed."""
+    if isinstance(value, Graph):
+        return f"({', '.join(value.inputs)}) → [{' '.join(node.op for node in value.nodes)}] → ({', '.join(value.outputs)})"
     if isinstance(value, tuple) and len(value) > 8:
         return f"({value[0]!r}, …, {value[-1]!r}; {len(value)})"
     return repr(value)

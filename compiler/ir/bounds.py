@@ -71,12 +71,15 @@ def corners(op: Callable[[int, int], int], a: Interval, b: Interval) -> Interval
 
 
 def floordiv_bounds(a: Interval, b: Interval) -> Interval:
-    return corners(lambda x, y: x // y, a, b) if b[0] > 0 else UNKNOWN
+    if b[0] > 0:
+        return corners(lambda x, y: x // y, a, b)
+    most = max(abs(a[0]), abs(a[1]), 1)  # the least integer by -1 leaves its dtype
+    return -most, most
 
 
 def floormod_bounds(a: Interval, b: Interval) -> Interval:
     if b[0] <= 0:
-        return UNKNOWN
+        return min(b[0] + 1, 0), max(b[1] - 1, 0)
     if b[0] == b[1] and a[0] // b[0] == a[1] // b[0]:
         return (a[0] % b[0], a[1] % b[0])
     return (0, b[1] - 1)

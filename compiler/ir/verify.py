@@ -27,7 +27,7 @@ from vdla.compiler.ir.nodes import (
 )
 from vdla.compiler.ir.printer import print_expr
 from vdla.compiler.ir.traverse import stmt_children, walk_stmt
-from vdla.compiler.ir.verify_expressions import ExpressionChecker, Scope, leaves, variables
+from vdla.compiler.ir.verify_expressions import ExpressionChecker, Scope, leaves, loaded, reads_data, variables
 
 TILE_DTYPES = {"vdla.inp": "int8", "vdla.wgt": "int8", "vdla.acc": "int32"}
 
@@ -107,9 +107,10 @@ class Checker(ExpressionChecker):
                 self.check_for(stmt, scope)
             case If(condition, then, otherwise):
                 self.check_condition("condition", condition, stmt, scope)
-                for branch in (then, otherwise):
-                    if branch is not None:
-                        self.check_stmt(branch, scope.guard())
+                stable = loaded(condition).isdisjoint(s.buffer for s in walk_stmt(then) if isinstance(s, Store))
+                self.check_stmt(then, scope.guard(condition if stable else None))
+                if otherwise is not None:
+                    self.check_stmt(otherwise, scope.guard())
             case Allocate(buffer, body, annotations):
                 if self.lowered and attribute(annotations, "double_buffer"):
                     raise self.error("double_buffer after lowering", stmt, buffer.name, "none: lower() removes it")
@@ -163,6 +164,10 @@ class Checker(ExpressionChecker):
         self.check_expr(binding, block, scope)
         if binding.dtype != var.dtype:
             raise self.error(f"dtype of the binding of {var.name}", block, binding.dtype, var.dtype)
+        if reads_data(binding):
+            raise self.error(
+                f"binding of {var.name} depends on data", block, print_expr(binding), "loop variables and constants"
+            )
         concurrent = sorted(v.name for v in variables(binding) & scope.concurrent)
         if kind != "spatial" and concurrent:
             raise self.error(
@@ -189,7 +194,7 @@ class Checker(ExpressionChecker):
         reduce_vars = frozenset(it.var for it in block.iters if it.kind == "reduce")
         iters = {it.var: (0, it.extent - 1) for it in block.iters}
         hidden = scope.outside | frozenset(scope.ranges)
-        inside = replace(scope, ranges=iters, outside=hidden, concurrent=frozenset())
+        inside = replace(scope, ranges=iters, outside=hidden, concurrent=frozenset(), conditions=())
         spatial = {var: limits for var, limits in iters.items() if var not in reduce_vars}
         if block.init is not None:
             self.check_stmt(block.init, replace(inside, ranges=spatial, outside=hidden | reduce_vars))
@@ -201,6 +206,7 @@ class Checker(ExpressionChecker):
 
     def check_write(self, block: Block, store: Store, needed: frozenset[Var], reduce_vars: frozenset[Var]) -> None:
         used = frozenset().union(*(variables(index) for index in store.indices))
+        chosen = frozenset().union(*(variables(index) for index in store.indices if not reads_data(index)))
         if used & reduce_vars:
             found = ", ".join(sorted(v.name for v in used & reduce_vars))
             raise self.error(
@@ -209,13 +215,13 @@ class Checker(ExpressionChecker):
                 found,
                 "indices of spatial iters only",
             )
-        if needed - used:
-            found = ", ".join(sorted(v.name for v in needed - used))
+        if needed - chosen:
+            found = ", ".join(sorted(v.name for v in needed - chosen))
             raise self.error(
                 f"block {block.name} writes the same element of {store.buffer.name} for every value of a spatial iter",
                 store,
                 found,
-                "that iter in the indices, or of kind reduce",
+                "that iter in the indices, or of kind reduce or scan" + (", data apart" if used - chosen else ""),
             )
 
     def check_intrinsic(self, stmt: Intrinsic, scope: Scope) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
-from vdla.compiler.ir.bounds import FULL_RANGE, Interval, bounds
+from vdla.compiler.ir.bounds import ARITHMETIC_BOUNDS, FULL_RANGE, Interval, bounds
 from vdla.compiler.ir.element_types import BOOL, DTYPES, FLOATS, INTEGERS
 from vdla.compiler.ir.nodes import (
     ARITHMETIC,
@@ -53,6 +53,7 @@ class Scope:
     outside: frozenset[Var] = frozenset()  # variables of the loops around a block, hidden inside it
     concurrent: frozenset[Var] = frozenset()  # variables of loops whose iterations may run at the same time
     guarded: bool = False  # under a condition: an index out of range may never be computed
+    conditions: tuple[Expr, ...] = ()  # those that hold
 
     def with_var(self, var: Var, extent: int, concurrent: bool) -> Scope:
         more = self.concurrent | {var} if concurrent else self.concurrent
@@ -61,7 +62,10 @@ class Scope:
     def with_buffer(self, buffer: Buffer) -> Scope:
         return replace(self, buffers=self.buffers | {buffer})
 
-    def guard(self) -> Scope:
+    def guard(self, condition: Expr | None = None) -> Scope:
+        """Under a condition, which holds if it is given."""
+        if condition is not None:
+            return replace(self, guarded=True, conditions=(*self.conditions, condition))
         return self if self.guarded else replace(self, guarded=True)
 
 
@@ -98,13 +102,37 @@ class ExpressionChecker:
             if index.dtype not in INTEGERS:
                 raise self.error(f"index {position} into {buffer.name}", stmt, index.dtype, "an integer")
             limits = bounds(index, scope.ranges)
-            if not scope.guarded and leaves(index, limits, room):
+            if limits[0] >= 0 and limits[1] < room:
+                continue
+            if reads_data(index):
+                self.check_data_index(buffer, position, index, room, stmt, scope)
+            elif not scope.guarded and leaves(index, limits, room):
                 raise self.error(
                     f"index {position} into {buffer.name} leaves its shape",
                     stmt,
                     f"{print_expr(index)} in {limits[0]}..{limits[1]}",
                     f"0..{room - 1}",
                 )
+
+    def check_data_index(self, buffer: Buffer, position: int, index: Expr, room: int, stmt: Stmt, scope: Scope) -> None:
+        """An index made of data has to be in bounds whatever the data are.
+
+        That is clamped, or compared in a condition that holds; a condition that is not about it is trusted, as with other
+        indices, for what the variables in it contribute, but never for the data.
+        """
+        low, high = limited(bounds(index, scope.ranges), index, scope.conditions, scope.ranges)
+        if low >= 0 and high < room:
+            return
+        data, has_variables = data_part(index, scope.ranges)
+        if scope.guarded and has_variables and data[1] - data[0] < room:
+            return
+        raise self.error(
+            f"index {position} into {buffer.name} depends on data and may leave its shape",
+            stmt,
+            f"{print_expr(index)} in {low}..{high}",
+            f"0..{room - 1}",
+            f"clamp it, te.clip(index, 0, {room - 1}), or read under a select that compares it",
+        )
 
     def check_condition(self, what: str, node: Expr, stmt: Stmt, scope: Scope) -> None:
         self.check_expr(node, stmt, scope)
@@ -122,8 +150,8 @@ class ExpressionChecker:
                 self.check_indices(buffer, indices, (1,) * len(indices), stmt, scope)
             case Select(condition, a, b):
                 self.check_condition("condition of a select", condition, stmt, scope)
-                for branch in (a, b):
-                    self.check_expr(branch, stmt, scope.guard())
+                self.check_expr(a, stmt, scope.guard(condition))
+                self.check_expr(b, stmt, scope.guard())
                 self.same_dtype("select", (a, b), stmt)
             case _:
                 for child in children(node):
@@ -198,6 +226,55 @@ class ExpressionChecker:
 
 def variables(node: Expr) -> frozenset[Var]:
     return frozenset(n for n in walk_expr(node) if isinstance(n, Var))
+
+
+def loaded(node: Expr) -> set[Buffer]:
+    return {n.buffer for n in walk_expr(node) if isinstance(n, Load)}
+
+
+def reads_data(node: Expr) -> bool:
+    return any(isinstance(n, Load) for n in walk_expr(node))
+
+
+def terms_of(condition: Expr) -> list[Expr]:
+    """The terms of a conjunction."""
+    match condition:
+        case Binary("and", a, b):
+            return terms_of(a) + terms_of(b)
+    return [condition]
+
+
+def limited(limits: Interval, index: Expr, conditions: Sequence[Expr], ranges: Mapping[Var, Interval]) -> Interval:
+    """`limits` of an index, narrowed by what `conditions` say of this very expression."""
+    low, high = limits
+    for term in (t for condition in conditions for t in terms_of(condition)):
+        match term:
+            case Binary(op, a, b) if a == index and op in COMPARISONS:
+                least, greatest = bounds(b, ranges)
+            case Binary(op, a, b) if b == index and op in COMPARISONS:
+                op = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}.get(op, op)
+                least, greatest = bounds(a, ranges)
+            case _:
+                continue
+        if op in ("lt", "le", "eq"):
+            high = min(high, greatest - (op == "lt"))
+        if op in ("gt", "ge", "eq"):
+            low = max(low, least + (op == "gt"))
+    return low, high
+
+
+def data_part(index: Expr, ranges: Mapping[Var, Interval]) -> tuple[Interval, bool]:
+    """(interval of the terms of a sum that load something, whether there are others with variables in them)."""
+    if not reads_data(index):
+        return (0, 0), bool(variables(index))
+    match index:
+        case Binary("add" | "sub" as op, a, b):
+            (x, in_a), (y, in_b) = data_part(a, ranges), data_part(b, ranges)
+            return ARITHMETIC_BOUNDS[op](x, y), in_a or in_b
+        case Binary("mul", a, Const(factor)) | Binary("mul", Const(factor), a):
+            x, found = data_part(a, ranges)
+            return ARITHMETIC_BOUNDS["mul"](x, (int(factor), int(factor))), found
+    return bounds(index, ranges), False
 
 
 def leaves(index: Expr, limits: Interval, size: int) -> bool:

@@ -69,6 +69,13 @@ def hard_swish(x: Expr) -> Expr:
     return x * hard_sigmoid(x, {"alpha": 1 / 6, "beta": 0.5})
 
 
+def shrink(x: Expr, a: Attributes) -> Expr:
+    """What lies within the threshold becomes 0, all else moves towards it by the bias."""
+    high, bias = constant(x, a["threshold"]), constant(x, a["bias"])
+    low = constant(x, -a["threshold"])
+    return te.select(x < low, x + bias, te.select(x > high, x - bias, constant(x, 0)))
+
+
 def softplus(x: Expr) -> Expr:
     """log(1 + eˣ), by way of e⁻|ˣ|, which does not overflow."""
     return te.maximum(constant(x, 0), x) + te.log1p(te.exp(te.absolute(x) * -1))
@@ -92,6 +99,11 @@ def numpy_hard_sigmoid(x: np.ndarray, a: Attributes) -> np.ndarray:
 
 def numpy_hard_swish(x: np.ndarray) -> np.ndarray:
     return x * np.clip(x / number(x, 6) + number(x, 0.5), number(x, 0), number(x, 1))
+
+
+def numpy_shrink(x: np.ndarray, a: Attributes) -> np.ndarray:
+    high, bias = x.dtype.type(a["threshold"]), x.dtype.type(a["bias"])
+    return np.select([x < -high, x > high], [x + bias, x - bias], x.dtype.type(0))
 
 
 def numpy_softplus(x: np.ndarray) -> np.ndarray:
@@ -151,6 +163,9 @@ FAMILY = (
     unary(
         "thresholded_relu", lambda x, a: te.select(x > constant(x, a["alpha"]), x, constant(x, 0)),
         lambda x, a: np.where(x > a["alpha"], x, number(x, 0)), attributes={"alpha": real(1.0)}, reads=2,
+    ),
+    unary(
+        "shrink", shrink, numpy_shrink, attributes={"threshold": real(0.5), "bias": real(0.0)}, reads=4,
     ),
     unary("softplus", softplus, numpy_softplus, non_negative=True, reads=2, slope=1, monotone=True),
     unary(

@@ -52,7 +52,7 @@ def magnitude(x: np.ndarray) -> np.ndarray:
 def modulo(x: Expr, y: Expr, a: Attributes) -> Expr:
     """The remainder with the sign of the divisor, or (fmod) of the dividend. Of a division by zero: 0; of floats, NaN."""
     if x.dtype in FLOAT:
-        return te.fmod(x, y)
+        return te.fmod(x, y) if a["fmod"] else float_modulo(x, y)
     zero, one = constant(x, 0), constant(x, 1)
     safe = te.select(traps(y), one, y)
     remainder = x % safe
@@ -63,8 +63,16 @@ def modulo(x: Expr, y: Expr, a: Attributes) -> Expr:
     )
 
 
+def float_modulo(x: Expr, y: Expr) -> Expr:
+    """fmod, and the divisor once more where the signs differ. A zero has the divisor's sign too."""
+    zero, remainder = constant(x, 0), te.fmod(x, y)
+    signed_zero = te.select(y < zero, constant(x, -0.0), zero)
+    corrected = te.select(te.not_equal(remainder < zero, y < zero), remainder + y, remainder)
+    return te.select(te.equal(remainder, zero), signed_zero, corrected)
+
+
 def numpy_modulo(x: np.ndarray, y: np.ndarray, a: Attributes) -> np.ndarray:
-    return np.fmod(x, y) if a["fmod"] or x.dtype.kind == "f" else np.mod(x, y)
+    return np.fmod(x, y) if a["fmod"] else np.mod(x, y)
 
 
 def greater_of(x: Expr, y: Expr) -> Expr:
@@ -103,7 +111,7 @@ FAMILY = (
     binary("sub", lambda x, y: x - y, lambda x, y: x - y, dtypes=NUMBER, slope=1),
     binary("mul", lambda x, y: x * y, lambda x, y: x * y, dtypes=NUMBER),
     binary("div", divide, numpy_divide, dtypes=NUMBER),
-    binary("mod", modulo, numpy_modulo, dtypes=NUMBER, attributes={"fmod": flag()}),
+    binary("mod", modulo, numpy_modulo, dtypes=NUMBER, attributes={"fmod": flag()}, reads=7),
     binary("pow", te.power, np.power),
     variadic(
         "max", greater_of, np.maximum, dtypes=NUMBER, rescaled_form="qmax", takes_clip=True, reads=4, slope=1,

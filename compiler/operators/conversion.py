@@ -37,10 +37,10 @@ def define_cast(types: Types, a: Attributes) -> Definition:
     saturate: they become the largest, infinity too; else infinity, or NaN where there is none. NaN is NaN either way.
     """
     (x,) = required(*placeholders(types, "x"))
-    limit = LARGEST.get(a["to"]) if a["saturate"] and x.dtype not in ("bool", a["to"]) else None
+    limit = LARGEST.get(a["to"]) if a["saturate"] and x.dtype != "bool" else None
 
     def element(*at: Expr) -> Expr:
-        value = x[at]
+        value: Expr = x[at]
         if limit is not None:
             wide = value if value.dtype in FLOAT else te.cast(value, "float32")
             value = te.minimum(te.const(limit, wide.dtype), te.maximum(te.const(-limit, wide.dtype), wide))  # NaN passes
@@ -52,7 +52,7 @@ def define_cast(types: Types, a: Attributes) -> Definition:
 def cast(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     (x,) = inputs
     source, target = ELEMENT_TYPES[str(x.dtype)], ELEMENT_TYPES[a["to"]]
-    if source == target:
+    if source == target and not (a["saturate"] and a["to"] in LARGEST):
         return x.copy()
     if a["to"] == "bool":
         return np.not_equal(x, np.zeros((), x.dtype))
@@ -126,8 +126,8 @@ def define_bit_cast(types: Types, a: Attributes) -> Definition:
 
 def bit_cast(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     (x,) = inputs
-    bits = np.ascontiguousarray(x).view(f"uint{8 * x.dtype.itemsize}")
-    return bits != 0 if a["to"] == "bool" else bits.view(numpy_dtype(a["to"])).reshape(x.shape)
+    bits = np.asarray(x, order="C").view(f"uint{8 * x.dtype.itemsize}")
+    return bits != 0 if a["to"] == "bool" else bits.view(numpy_dtype(a["to"]))
 
 
 FAMILY = (

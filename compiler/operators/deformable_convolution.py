@@ -28,7 +28,7 @@ from vdla.errors import ModelError
 
 def infer(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     x, w, offset = present(types)[:3]
-    (y,) = infer_conv2d()((x, w), a)
+    (y,) = infer_conv2d((x, w), a)
     taps, groups = w.shape[2] * w.shape[3], a["offset_groups"]
     bias, mask = (*types, None, None)[3:5]
     if x.shape[1] % groups:

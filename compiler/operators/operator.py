@@ -85,6 +85,8 @@ class Operator:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     optional: int = 0
     variadic: bool = False
+    mixed: bool = False
+    """Its variadic inputs may differ in dtype."""
 
     fusion: Fusion = Fusion.OPAQUE
     reads: int = 1
@@ -149,7 +151,7 @@ def check_inputs(operator: Operator, types: Types) -> None:
 def check_input(operator: Operator, declared: Input, given: TensorType, known: Mapping[str, TensorType]) -> None:
     """One input, `known` being those before it."""
     what = f"input {declared.name} of {operator.name}"
-    same = known.get(declared.like or (declared.name if operator.variadic else ""))
+    same = known.get(declared.like or (declared.name if operator.variadic and not operator.mixed else ""))
     allowed = declared.dtypes if same is None else (same.dtype,)
     if given.dtype not in allowed:
         raise ModelError(f"unsupported dtype of {what}", found=given.dtype, expected=" or ".join(allowed))

@@ -165,10 +165,10 @@ def roi_align(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
         if min(samples) <= 0:
             continue
         if not a["max"]:
-            y[r] = np.einsum("pkh,chw,qlw->cpq", matrices[0], image, matrices[1]) / max(samples[0] * samples[1], 1)
+            y[r] = matrices[0].sum(1) @ image @ matrices[1].sum(1).T / (samples[0] * samples[1])
             continue
         ends = [[np.where(one, matrix, 0) for one in low_or_high(matrix)] for matrix in matrices]
-        products = [np.einsum("pkh,chw,qlw->cpkql", top, image, side) for top in ends[0] for side in ends[1]]
+        products = [np.einsum("pkh,chw,qlw->cpkql", top, image, side, optimize=True) for top in ends[0] for side in ends[1]]
         y[r] = np.max(products, axis=0).max(axis=(2, 4))
     return y
 

@@ -12,13 +12,16 @@ from vdla.compiler.operators import (
     activations,
     binary,
     bits,
+    columns,
     comparison,
     conversion,
     convolution,
     convolution_nd,
     deformable_convolution,
     dense,
+    determinant,
     indexing,
+    integer_power,
     layout,
     losses,
     movement,
@@ -26,31 +29,39 @@ from vdla.compiler.operators import (
     pooling,
     pooling_nd,
     quantised,
+    recurrent,
     reduction,
     regions,
     resampling,
     rotary,
     row_normalisation,
+    scatter,
     signal,
     slicing,
+    sorting,
+    suppression,
     transposed_convolution,
     unary,
 )
 from vdla.compiler.operators.definition import Attributes, Types
 from vdla.compiler.operators.operator import Operator, check_inputs, complete_attributes
+from vdla.compiler.operators.scan import scan
 from vdla.errors import ModelError
 
 FAMILIES = (
     activations,
     binary,
     bits,
+    columns,
     comparison,
     conversion,
     convolution,
     convolution_nd,
     deformable_convolution,
     dense,
+    determinant,
     indexing,
+    integer_power,
     layout,
     losses,
     movement,
@@ -58,13 +69,17 @@ FAMILIES = (
     pooling,
     pooling_nd,
     quantised,
+    recurrent,
     reduction,
     regions,
     resampling,
     rotary,
     row_normalisation,
+    scatter,
     signal,
     slicing,
+    sorting,
+    suppression,
     transposed_convolution,
     unary,
 )
@@ -77,6 +92,9 @@ def operator_of(op: str) -> Operator:
     if op not in OPERATORS:
         raise ModelError("unknown operator", found=op, expected=", ".join(sorted(OPERATORS)))
     return OPERATORS[op]
+
+
+OPERATORS["scan"] = scan(operator_of)  # its body has operators from here, so it is made when they are there
 
 
 def with_defaults(op: str, attributes: Attributes) -> dict[str, Any]:

@@ -5,7 +5,6 @@ rms_norm y = x / √(mean of x² + epsilon) · scale, likewise
 lp_norm y = x / (Σ|x|ᵖ)^(1/p) along `axis`; 0 where that is 0
 log_softmax y = x - log Σ exp(x) along `axis`
 masked_softmax as softmax, but 0 all along where every element is -∞
-hardmax 1 at the first greatest element along `axis`, 0 elsewhere
 
 lanes, of a definition: see `greatest_along`.
 """
@@ -23,7 +22,7 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Const, Expr
 from vdla.compiler.operators.attribute import integer, real
 from vdla.compiler.operators.definition import Attributes, Definition, Types, placeholders, required
-from vdla.compiler.operators.operator import FLOAT, MAX_RANK, NUMBER, Fusion, Input, Operator
+from vdla.compiler.operators.operator import MAX_RANK, Fusion, Input, Operator
 from vdla.compiler.operators.shapes import axis_in, present
 from vdla.errors import ModelError
 
@@ -157,17 +156,6 @@ def define_masked_softmax(types: Types, a: Attributes, lanes: int = 1) -> Defini
     return Definition((x,), (te.compute(x.shape, lambda *at: exponent[at] / divisor[at_axis(at, axis)], "y"),))
 
 
-def define_hardmax(types: Types, a: Attributes, lanes: int = 1) -> Definition:
-    (x,) = required(*placeholders(types, "x"))
-    axis = a["axis"] % len(x.shape)
-    end = Const(x.shape[axis])
-    greatest = greatest_along(x, axis, lanes)
-    first = reduced_along(x, axis, te.min, lambda at, row: te.select(te.equal(x[at], greatest[row]), at[axis], end), "first")
-    one, zero = te.const(1, x.dtype), te.const(0, x.dtype)
-    element = lambda *at: te.select(te.equal(first[at_axis(at, axis)], at[axis]), one, zero)  # noqa: E731
-    return Definition((x,), (te.compute(x.shape, element, "y"),))
-
-
 def define_lp_norm(types: Types, a: Attributes) -> Definition:
     (x,) = required(*placeholders(types, "x"))
     axis, square = a["axis"] % len(x.shape), a["p"] == 2
@@ -211,12 +199,6 @@ def masked_softmax(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     return np.where(hidden, x.dtype.type(0), exponents / exponents.sum(axis=a["axis"], keepdims=True))
 
 
-def hardmax(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
-    y = np.zeros_like(inputs[0])
-    np.put_along_axis(y, np.expand_dims(inputs[0].argmax(axis=a["axis"]), a["axis"]), 1, axis=a["axis"])
-    return y
-
-
 def lp_norm(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     norm = np.linalg.norm(inputs[0], ord=a["p"], axis=a["axis"], keepdims=True)
     return np.asarray(inputs[0] / np.where(norm == 0, norm.dtype.type(1), norm))
@@ -226,9 +208,9 @@ AXIS = {"axis": integer(-1)}
 TRAILING = {**AXIS, "epsilon": real(1e-5, low=0)}
 
 
-def along_axis(name: str, define: Any, kernel: Any, dtypes: tuple[str, ...] = FLOAT, **fields: Any) -> Operator:
+def along_axis(name: str, define: Any, kernel: Any, **fields: Any) -> Operator:
     """An operator along one axis."""
-    declared = (Input("x", dtypes, rank=ROWS),)
+    declared = (Input("x", rank=ROWS),)
     fields = {"attributes": AXIS, "fusion": Fusion.COMPLEX, **fields}
     return Operator(name=name, inputs=declared, infer=infer_along_axis, define=define, kernel=kernel, **fields)
 
@@ -256,6 +238,5 @@ FAMILY = (
     ),
     along_axis("log_softmax", define_log_softmax, log_softmax),
     along_axis("masked_softmax", define_masked_softmax, masked_softmax, non_negative=True),
-    along_axis("hardmax", define_hardmax, hardmax, NUMBER, non_negative=True),
     along_axis("lp_norm", define_lp_norm, lp_norm, attributes={**AXIS, "p": integer(2, 1, 2)}),
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from vdla.compiler import ir
+from vdla.compiler.ir.bounds import FULL_RANGE, bounds, exact_bounds
 
 Interval = tuple[int, int]
 """Inclusive bounds."""
@@ -54,6 +55,10 @@ class Linear:
         return not self.terms
 
 
+def has_load(expr: ir.Expr) -> bool:
+    return any(isinstance(e, ir.Load) for e in ir.walk_expr(expr))
+
+
 def linear_form(expr: ir.Expr, ranges: Ranges | None = None) -> tuple[dict[ir.Var, int], int] | None:
     """Coefficients by variable and the constant; None where `expr` is not affine."""
     form = to_linear(expr, ranges or {})
@@ -68,7 +73,26 @@ def interval(expr: ir.Expr, ranges: Ranges) -> Interval | None:
 
 
 def to_linear(expr: ir.Expr, ranges: Ranges) -> Linear:
-    """The canonical linear form of an integer expression."""
+    """The canonical linear form of an integer expression.
+
+    Arithmetic on variables does not wrap. Arithmetic on data may: then it is an atom, to be computed in its own dtype.
+    """
+    form = linear_operation(expr, ranges)
+    if any(not isinstance(atom, ir.Var) and has_load(atom) for atom in form.terms) and wraps(expr, ranges):
+        return atom_form(expr)
+    return form
+
+
+def wraps(expr: ir.Expr, ranges: Ranges) -> bool:
+    """Whether the last operation of `expr` may leave the range of its dtype."""
+    if not isinstance(expr, ir.Binary):
+        return False
+    exact = exact_bounds(expr, (bounds(expr.a, ranges), bounds(expr.b, ranges)))
+    low, high = FULL_RANGE[expr.dtype]
+    return exact[0] < low or exact[1] > high
+
+
+def linear_operation(expr: ir.Expr, ranges: Ranges) -> Linear:
     match expr:
         case ir.Const(value, _):
             return Linear({}, int(value))

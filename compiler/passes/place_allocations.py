@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from vdla.compiler import ir
 from vdla.compiler.passes.region import touched_buffers
@@ -21,17 +21,17 @@ def place_allocations(func: ir.Function) -> ir.Function:
             for i: block C: … P[…] …        for i: block C: … P[…] …
 
     A buffer stays outside the loops its writers reduce over, or scan where it is read before it is written (it carries a value
-    from one iteration to the next), outside vectorized loops, and, in shared memory, outside the threads that share it.
+    from one iteration to the next), outside vectorized loops, and, in shared memory, outside the threads that share it. What
+    every step of a scan fills anew is allocated once, outside its loop.
     """
     annotations: dict[ir.Buffer, ir.Attributes] = {}
     body = without_allocations(func.body, annotations)
-    uses: dict[ir.Buffer, Path] = {}
-    carried: dict[ir.Buffer, set[ir.Var]] = {}
-    collect(body, (), uses, carried)
+    found = Uses()
+    collect(body, (), found)
     places: dict[int, list[ir.Buffer]] = {}
     for buffer in annotations:
-        if buffer in uses:
-            place = innermost_place(uses[buffer], buffer, carried.get(buffer, set()))
+        if buffer in found.paths:
+            place = innermost_place(buffer, found)
             places.setdefault(id(place) if place is not None else 0, []).append(buffer)
     body = insert_allocations(body, places, annotations)
     return replace(func, body=allocate_all(body, places.get(0, []), annotations))
@@ -48,20 +48,31 @@ def without_allocations(stmt: ir.Stmt, annotations: dict[ir.Buffer, ir.Attribute
     return stmt if all(a is b for a, b in zip(old, new, strict=True)) else ir.rebuild_stmt(stmt, new)
 
 
-def collect(stmt: ir.Stmt, path: Path, uses: dict[ir.Buffer, Path], carried: dict[ir.Buffer, set[ir.Var]]) -> None:
-    """uses: the loops and sequences around every use of each buffer, in common. carried: loops that it carries a value over."""
+@dataclass
+class Uses:
+    """paths: the loops and sequences around every use of each buffer, in common. carried: loops that it carries a value over.
+    scans: the loops that run over the steps of scans."""
+
+    paths: dict[ir.Buffer, Path] = field(default_factory=dict)
+    carried: dict[ir.Buffer, set[ir.Var]] = field(default_factory=dict)
+    scans: set[ir.Var] = field(default_factory=set)
+
+
+def collect(stmt: ir.Stmt, path: Path, found: Uses) -> None:
     if isinstance(stmt, ir.Block) or not ir.stmt_children(stmt):
         read, written = touched_buffers(stmt)
         if isinstance(stmt, ir.Block):
+            scans = driving(stmt, "scan")
+            found.scans |= scans
             for buffer in written:
-                carried.setdefault(buffer, set()).update(driving(stmt, "reduce"))
-            for buffer in read - uses.keys() - (written if stmt.init is not None else set()):
-                carried.setdefault(buffer, set()).update(driving(stmt, "scan"))
+                found.carried.setdefault(buffer, set()).update(driving(stmt, "reduce"))
+            for buffer in read - found.paths.keys() - (written if stmt.init is not None else set()):
+                found.carried.setdefault(buffer, set()).update(scans)
         for buffer in read | written:
-            uses[buffer] = common(uses[buffer], path) if buffer in uses else path
+            found.paths[buffer] = common(found.paths[buffer], path) if buffer in found.paths else path
         return
     for child in ir.stmt_children(stmt):
-        collect(child, (*path, stmt), uses, carried)
+        collect(child, (*path, stmt), found)
 
 
 def driving(block: ir.Block, kind: str) -> set[ir.Var]:
@@ -75,15 +86,15 @@ def common(a: Path, b: Path) -> Path:
     return a[:length]
 
 
-def innermost_place(path: Path, buffer: ir.Buffer, carried: set[ir.Var]) -> ir.For | None:
+def innermost_place(buffer: ir.Buffer, found: Uses) -> ir.For | None:
     """The loop to allocate in; None for the whole function."""
     place: ir.For | None = None
-    for stmt in path:
+    for stmt in found.paths[buffer]:
         if not isinstance(stmt, ir.For):
             continue
-        if stmt.var in carried or stmt.kind == "vectorized":
+        if stmt.var in found.carried.get(buffer, ()) or stmt.kind == "vectorized":
             break
-        if buffer.scope == "shared" and stmt.kind in THREAD_KINDS:
+        if stmt.var in found.scans or buffer.scope == "shared" and stmt.kind in THREAD_KINDS:
             continue
         place = stmt
     return place

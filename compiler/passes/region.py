@@ -17,6 +17,7 @@ from vdla.compiler.passes.affine import (
     Ranges,
     atom_interval,
     from_linear,
+    has_load,
     linear_floordiv,
     linear_interval,
     recombine,
@@ -123,10 +124,6 @@ def bound(form: Linear, inner: Ranges, ranges: Ranges) -> tuple[Linear, int] | N
     return recombine(outer.plus(Linear({}, low)), ranges), high - low + 1
 
 
-def has_load(expr: ir.Expr) -> bool:
-    return any(isinstance(e, ir.Load) for e in ir.walk_expr(expr))
-
-
 def bound_atom(atom: ir.Expr, inner: Ranges, ranges: Ranges) -> tuple[Linear, int] | None:
     """(start, extent) of an atom that depends on inner variables."""
     match atom:
@@ -201,7 +198,8 @@ def exact_box(access: Access, outer: Ranges) -> Box | None:
         form = to_linear(index, ranges)
         inner = sorted((c, a.name, a) for a, c in form.terms.items() if isinstance(a, ir.Var) and a in access.inner)
         rest = Linear({a: c for a, c in form.terms.items() if a not in access.inner}, form.constant)
-        if any(v in access.inner for a in rest.terms for v in ir.walk_expr(a)) or used & {a for _, _, a in inner}:
+        varies = any(v in access.inner for a in rest.terms for v in ir.walk_expr(a)) or any(map(has_load, rest.terms))
+        if varies or used & {a for _, _, a in inner}:
             return None
         used.update(a for _, _, a in inner)
         extent = size

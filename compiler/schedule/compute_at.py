@@ -101,11 +101,7 @@ def check_unchanged(func: ir.Function, step: str, producer_path: Path, loop_path
         changed = read & touched_buffers(block)[1]
         if changed:
             names = ", ".join(sorted(b.name for b in changed))
-            refuse(
-                step,
-                f"block {block.name} overwrites {names}, which it reads, before its new place or in these loops",
-                loop_path,
-            )
+            refuse(step, f"it reads {names}, which block {block.name} overwrites before, or in these loops", loop_path)
 
 
 def dimensions_of(step: str, path: Path) -> list[ir.Iter | None]:
@@ -254,22 +250,19 @@ def written_box(step: str, func: ir.Function, loop_path: Path, source: ir.Buffer
 def check_ready(func: ir.Function, step: str, reader: ir.Block, reader_path: Path, loop_path: Path, source: ir.Buffer) -> None:
     """Refuse where an iteration of the loop does not finish what the reader needs, or a later statement makes it."""
     target = loop_of(loop_path)
-    around = {loop.var for loop in loop_path if isinstance(loop, ir.For)}
+    around, beside = ({s.var for s in path if isinstance(s, ir.For)} for path in (loop_path, reader_path))
     order = blocks_in(func.body)
     first_inside = next(k for k, b in enumerate(order) if any(b is s for s in blocks_in(target.body)))
     for producer in order:
-        buffers = touched_buffers(producer)[1]
-        if source in buffers:
-            for it, binding in zip(producer.iters, producer.bindings, strict=True):
-                if it.kind == "reduce" and any(e in around for e in ir.walk_expr(binding) if isinstance(e, ir.Var)):
-                    refuse(
-                        step,
-                        f"{source.name} is not complete there: {producer.name} reduces over {it.var.name} around it",
-                        loop_path,
-                    )
-            beyond = driving_loops(producer, "scan") - {s.var for s in reader_path if isinstance(s, ir.For)}
-            if beyond & around:
-                refuse(step, f"{producer.name} is a step of a scan that ends before {reader.name}", loop_path)
+        if source not in touched_buffers(producer)[1]:
+            continue
+        for it, binding in zip(producer.iters, producer.bindings, strict=True):
+            unfinished = around.intersection(ir.walk_expr(binding))
+            if it.kind == "reduce" and unfinished:
+                why = f"{source.name} is not complete there: {producer.name} reduces over {it.var.name} around it"
+                refuse(step, why, loop_path)
+            if it.kind == "scan" and unfinished - beside and not is_kept(producer, it.var):
+                refuse(step, f"only the last step of {producer.name} over {it.var.name} makes what it reads", loop_path)
     needed = touched_buffers(reader)[0].difference({source}, written_buffers(reader))
     for k, producer in enumerate(order):
         if producer is not reader and k >= first_inside and touched_buffers(producer)[1] & needed:
@@ -277,6 +270,11 @@ def check_ready(func: ir.Function, step: str, reader: ir.Block, reader_path: Pat
     for written in written_buffers(reader):
         if any(written in touched_buffers(b)[0] for b in order[: order.index(reader)]):
             refuse(step, f"{written.name} is read before it", reader_path)
+
+
+def is_kept(block: ir.Block, step: ir.Var) -> bool:
+    """Whether each step of a scan writes its own elements, by the step as one of the indices."""
+    return all(step in s.indices for s in ir.walk_stmt(block.body) if isinstance(s, ir.Store))
 
 
 def wanted_iters(step: str, path: Path, source: ir.Buffer, box: Box) -> dict[ir.Var, tuple[ir.Expr, int]]:

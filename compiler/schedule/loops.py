@@ -162,9 +162,7 @@ def require_order_kept(before: Sequence[ir.Stmt], after: Sequence[ir.Stmt], path
     for block in blocks_in(after[-1]):
         for var in driving_loops(block, "scan") & set(old):
             if set(old[: old.index(var)]) != set(new[: new.index(var)]):
-                why = (
-                    f"{var.name} runs over the steps of a scan, which block {block.name} needs one after another, each complete"
-                )
+                why = f"{var.name} runs over the steps of a scan, which block {block.name} needs whole, one after another"
                 refuse("reorder", why, path, hint=f"reorder loops inside {var.name}")
         ordered = driving_loops(block, "reduce") if len(written_buffers(block)) > 1 else set()
         if [v for v in old if v in ordered] != [v for v in new if v in ordered]:

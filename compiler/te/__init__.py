@@ -27,7 +27,7 @@ h_last[i] is the state after the last step, h_all[t, i] what h_next was in each.
 state in place, such as one element of a histogram.
 
 An index may depend on data: table[te.clip(index[i], 0, n - 1)]. It has to be clamped (or guarded by a select that compares
-it), so that it is in bounds whatever the data are.
+it), so that it is in bounds whatever the data are; `te.position` does so with indices that may count from the end.
 """
 
 from vdla.compiler.te.function_builder import create_function
@@ -62,6 +62,7 @@ from vdla.compiler.te.functions import (
     maximum,
     minimum,
     not_equal,
+    position,
     power,
     reinterpret,
     requantise,
@@ -97,7 +98,7 @@ __all__ = [
     "Part", "ReduceAxis", "Reduction", "Scan", "ScanAxis", "State", "Tensor", "TupleReduction", "TupleStage", "absolute",
     "acos", "acosh", "asin", "asinh", "atan", "atanh", "bit_and", "bit_not", "bit_or", "bit_xor", "cast", "ceil", "clip",
     "compute", "const", "cos", "cosh", "create_function", "equal", "erf", "exp", "expm1", "floor", "fmod", "highest", "log",
-    "log1p", "logical_and", "logical_or", "lowest", "max", "maximum", "min", "minimum", "not_equal", "placeholder", "power",
-    "prod", "reduce_axis", "reduce_tuple", "reduction", "reinterpret", "requantise", "rescale", "round_even", "rsqrt", "scan",
-    "scan_axis", "select", "shift_left", "shift_right", "sigmoid", "sin", "sinh", "sqrt", "sum", "tan", "tanh",
+    "log1p", "logical_and", "logical_or", "lowest", "max", "maximum", "min", "minimum", "not_equal", "placeholder", "position",
+    "power", "prod", "reduce_axis", "reduce_tuple", "reduction", "reinterpret", "requantise", "rescale", "round_even", "rsqrt",
+    "scan", "scan_axis", "select", "shift_left", "shift_right", "sigmoid", "sin", "sinh", "sqrt", "sum", "tan", "tanh",
 ]  # fmt: skip

@@ -43,6 +43,17 @@ def clip(value: ir.Expr, low: ir.Scalar, high: ir.Scalar) -> ir.Expr:
     return minimum(maximum(value, low), high)
 
 
+def position(index: ir.Expr, size: int) -> ir.Expr:
+    """`index`, data of any integer dtype, as an index of a dimension of `size`: negative ones count from the end, as in NumPy.
+
+    Clamped, so that it is in bounds whatever the data are.
+    """
+    wide = index if index.dtype in ("int32", "int64", "uint32", "uint64") else cast(index, "int32")
+    if ELEMENT_TYPES[wide.dtype].signed:
+        wide = select(wide < 0, wide + size, wide)
+    return clip(wide, 0, size - 1)
+
+
 def shift_left(a: ir.Scalar, b: ir.Scalar) -> ir.Expr:
     return ir.binary("shl", a, b)
 

@@ -70,7 +70,7 @@ def scan_axis(extent: int, name: str) -> ScanAxis:
 
 
 def scan(
-    axis: ScanAxis, states: Sequence[State], collect: Sequence[Tensor] = (), name: str = "scan"
+    axis: ScanAxis, states: Sequence[State], collect: Sequence[Tensor] = (), name: str = ""
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Compute for each value of `axis`, in order, the stages that the updates and `collect` need; states are carried.
 
@@ -82,8 +82,9 @@ def scan(
     Returns the states after the last step, and of each of `collect` a tensor (extent, *shape) of its values at every step.
     What depends on neither the axis nor a state is computed once, before. Within a step every stage reads the states as the
     step before left them; all updates are computed before any state changes. Backwards in time is x[extent - 1 - t, i].
-    Raises `CompileError`, naming the scan, for states that do not fit.
+    name: what errors call it, by default as its axis. Raises `CompileError` for states that do not fit.
     """
+    name = name or axis.name
     where = f"scan {name}"
     states = tuple(states)
     check_states(states, tuple(collect), where)

@@ -215,15 +215,14 @@ def compute(
     try:
         value = fn(*variables)
         if isinstance(value, TupleReduction):
-            for result in value.results:
-                check_value(result, (*variables, *value.accumulators), value.axes)
+            check_nodes(walk_all(value.results), (*variables, *value.accumulators), value.axes)
             return TupleStage(name, tuple(int(n) for n in shape), variables, value).tensors()
         if not isinstance(value, (ir.Expr, int, float)):
             raise CompileError(
                 "the function gives no expression", found=repr(value), expected="an expression, a reduction or a number"
             )
         value = ir.as_expr(value)
-        check_value(value, variables, value.axes if isinstance(value, Reduction) else ())
+        check_nodes(walk_value(value), variables, value.axes if isinstance(value, Reduction) else ())
     except CompileError as error:
         if error.where:
             raise
@@ -263,12 +262,12 @@ def axis_names(fn: Callable[..., object], rank: int, axes: Sequence[str] | None,
     return list(axes)
 
 
-def check_value(value: ir.Expr, variables: tuple[ir.Var, ...], reduced: tuple[ReduceAxis, ...]) -> None:
+def check_nodes(nodes: Iterable[ir.Expr], variables: tuple[ir.Var, ...], reduced: tuple[ReduceAxis, ...]) -> None:
     """Refuse reductions that are not outermost, variables from elsewhere, and buffers that are not tensors.
 
     Axes of scans are from elsewhere too, and welcome: that the stage is one of their steps is seen when a function is made.
     """
-    for node in walk_value(value):
+    for node in nodes:
         if isinstance(node, Reduction):
             raise CompileError(
                 "a reduction inside another expression",

@@ -3,8 +3,9 @@
     case = random_case(seed)
     case.function, case.arrays      # a legal function of te stages, and inputs by name
 
-Stages are padding (a guarded load outside the tensor), elementwise chains, sliding-window and plain reductions, transposes
-and int8 matrix products, over small shapes. Everything follows from the seed; put it into your assertion's message.
+Stages are padding (a guarded load outside the tensor), elementwise chains, sliding-window, plain and tuple reductions,
+transposes, int8 matrix products, reads where data say and recurrences, over small shapes. Everything follows from the seed;
+put it into your assertion's message.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from vdla.compiler import te
 from vdla.compiler.ir import Expr, Function
-from vdla.compiler.ir.element_types import NARROW
+from vdla.compiler.ir.element_types import INTEGERS, NARROW
 from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 from vdla.isa.semantics import pack_scale
 
@@ -78,12 +79,60 @@ def random_input(rng: np.random.Generator, name: str) -> te.Tensor:
 
 def random_stage(rng: np.random.Generator, tensors: list[te.Tensor], name: str) -> te.Tensor:
     kinds: tuple[Callable[..., te.Tensor], ...] = (pad, elementwise, binary, reduce_one, window, transpose, matmul)
+    kinds += (place_of_largest, look_up, recurrence)
     source = tensors[int(rng.integers(max(0, len(tensors) - 3), len(tensors)))]
     if not source.shape:  # all of a tensor reduced away
         return elementwise(rng, source, tensors, name)
     if source.dtype in NARROW:
         kinds = (pad, transpose, widen, widen)
     return kinds[int(rng.integers(len(kinds)))](rng, source, tensors, name)
+
+
+def place_of_largest(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """Along one dimension the largest value, or where it is, or how far that moved: a tuple reduction."""
+    axis = int(rng.integers(len(x.shape)))
+    k = te.reduce_axis(x.shape[axis], "k")
+
+    def combine(so_far: tuple[Expr, ...], new: tuple[Expr, ...]) -> tuple[Expr, Expr, Expr]:
+        better = new[0] > so_far[0]
+        moved = so_far[2] + te.select(better, new[1] - so_far[1], 0)
+        return te.maximum(new[0], so_far[0]), te.select(better, new[1], so_far[1]), moved
+
+    def element(*i: Expr) -> te.TupleReduction:
+        return te.reduce_tuple(combine, (te.lowest(x.dtype), -1, 0), (x[(*i[:axis], k, *i[axis:])], k, k), k)
+
+    rest = tuple(n for d, n in enumerate(x.shape) if d != axis)
+    return te.compute(rest, element, name)[int(rng.integers(3))]
+
+
+def look_up(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """Elements of x where another tensor says, clamped or guarded."""
+    whole = [t for t in tensors if t.shape and t.dtype in INTEGERS]
+    if not whole:
+        return elementwise(rng, x, tensors, name)
+    index, size, clamped = whole[int(rng.integers(len(whole)))], x.shape[0], rng.random() < 0.6
+
+    def element(*i: Expr) -> Expr:
+        at, rest = index[i], tuple(i[0] % n for n in x.shape[1:])
+        if clamped:
+            return x[(te.position(at, size), *rest)]
+        return te.select(te.logical_and(at >= 0, at < size), x[(at, *rest)], te.const(1, x.dtype))
+
+    return te.compute(index.shape, element, name)
+
+
+def recurrence(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """Along the first dimension: a sum that half fades and turns, all its values or the last one."""
+    t, row = te.scan_axis(x.shape[0], "t"), x.shape[1:]
+    h, zero = te.placeholder(row, x.dtype, f"{name}_h"), te.compute(row, lambda *i: te.const(0, x.dtype), f"{name}_0")
+
+    def element(*i: Expr) -> Expr:
+        before = h[(*((v + 1) % n for v, n in zip(i[:1], row, strict=False)), *i[1:])]
+        return x[(t, *i)] + (before // 2 if x.dtype in INTEGERS else before * 0.5)
+
+    update = te.compute(row, element, f"{name}_next")
+    (last,), (kept,) = te.scan(t, [te.State(h, zero, update)], [update], name)
+    return last if rng.random() < 0.3 else kept
 
 
 def widen(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor], name: str) -> te.Tensor:
@@ -125,6 +174,7 @@ def elementwise(rng: np.random.Generator, x: te.Tensor, tensors: list[te.Tensor]
             lambda v: te.shift_left(v, 3) - 5,
             lambda v: te.clip(v, -7 if ELEMENT_TYPES[x.dtype].signed else 7, 100),
             lambda v: te.select(te.equal(v % 3, 0), v // 3, v * 2),
+            lambda v: te.select(te.equal(v, 0), v, te.const(7, v.dtype) // v - te.const(9, v.dtype) % v),
             lambda v: te.cast(v, "int32") * 77,
             lambda v: te.cast(v, "int8"),
             lambda v: te.cast(v, "float32") / 16.0,

@@ -38,6 +38,15 @@ A, B = ir.Iter(ir.Var("a"), 4), ir.Iter(ir.Var("b"), 4)
 LOAD = ir.Load(X, (I, J))
 ZERO = ir.Const(0, "int8")
 
+
+def looked_up(data: ir.Expr) -> ir.Load:
+    return ir.Load(X, (data.astype("int32"), ir.Const(0)))
+
+
+def clamped(data: ir.Expr) -> ir.Expr:
+    return ir.Binary("min", ir.Binary("max", data.astype("int32"), ir.Const(0)), ir.Const(3))
+
+
 BROKEN: dict[str, tuple[ir.Function, str]] = {
     "unknown variable": (
         nest(store(LOAD, K, J)),
@@ -244,6 +253,51 @@ BROKEN: dict[str, tuple[ir.Function, str]] = {
         nest(block(A, replace(B, kind="reduce"), indices=(A.var, ir.Const(0))), "parallel"),
         "function f, at `block b:`: reduce iter b is driven by a concurrent loop; found 'j'; expected serial",
     ),
+    "parallel scan": (
+        nest(block(A, replace(B, kind="scan")), "parallel"),
+        "function f, at `block b:`: scan iter b is driven by a concurrent loop; found 'j'; expected serial or unrolled loops; "
+        "try: make a loop inside the scan concurrent",
+    ),
+    "index of data": (
+        nest(store(looked_up(LOAD), I, J)),
+        "function f, at `y[i, j] = x[cast(int32, x[i, j]), 0]`: index 0 into x depends on data and may leave its shape; found "
+        "'cast(int32, x[i, j]) in -128..127'; expected 0..3; try: clamp it, te.clip(index, 0, 3), or read under a select that",
+    ),
+    "guard of something else": (
+        nest(store(ir.Select(I < 2, looked_up(LOAD), ZERO))),
+        "function f, at `y[i, j] = select(i < 2, x[cast(int32, x[i, j]), 0], int8(0))`: index 0 into x depends on data",
+    ),
+    "guard from one side": (
+        nest(store(ir.Select(LOAD.astype("int32") < 4, looked_up(LOAD), ZERO))),
+        "function f, at `y[i, j] = select(cast(int32, x[i, j]) < 4, x[cast(int32, x[i, j]), 0], int8(0))`: index 0 into x "
+        "depends on data and may leave its shape; found 'cast(int32, x[i, j]) in -128..3'",
+    ),
+    "guard on the other branch": (
+        nest(store(ir.Select(ir.Binary("eq", LOAD.astype("int32"), ir.Const(1)), ZERO, looked_up(LOAD)))),
+        "function f, at `y[i, j] = select(cast(int32, x[i, j]) == 1, int8(0), x[cast(int32, x[i, j]), 0])`: index 0 into x",
+    ),
+    "guard that may have changed": (
+        nest(
+            ir.If(
+                ir.Binary("eq", ir.Load(Y, (I, J)).astype("int32"), ir.Const(1)),
+                ir.Seq((store(ZERO), store(ir.Load(X, (ir.Load(Y, (I, J)).astype("int32"), J))))),
+            )
+        ),
+        "function f, at `y[i, j] = x[cast(int32, y[i, j]), j]`: index 0 into x depends on data",
+    ),
+    "stored at data": (
+        nest(store(ZERO, LOAD.astype("int32"), J)),
+        "function f, at `y[cast(int32, x[i, j]), j] = int8(0)`: index 0 into y depends on data",
+    ),
+    "spatial iter in data only": (
+        nest(block(A, B, indices=(clamped(ir.Load(X, (A.var, B.var))), B.var))),
+        "function f, at `y[min(max(cast(int32, x[a, b]), 0), 3), b] = int8(0)`: block b writes the same element of y for every "
+        "value of a spatial iter; found 'a'; expected that iter in the indices, or of kind reduce or scan, data apart",
+    ),
+    "binding of data": (
+        nest(block(A, B, bindings=(clamped(LOAD), J))),
+        "function f, at `block b:`: binding of a depends on data; found 'min(max(cast(int32, x[i, j]), 0), 3)'",
+    ),
     "two blocks": (
         nest(ir.Seq((block(A, B), ir.Block("b", (), (), ir.Seq(()))))),
         "function f, at `block b:`: two blocks of one name; found 'b'; expected block names unique within a function",
@@ -301,6 +355,22 @@ LEGAL = {
             allocate t: int8[1]
             t[0] = x[a, 0]
             y[a, 0] = t[0]""",
+    "clamped data": "y[i, j] = x[min(max(cast(int32, x[i, j]), 0), 3), j]",
+    "remainder of data": "y[i, j] = x[cast(int32, x[i, j]) % 4, j]",
+    "data compared in a select": """
+        y[i, j] = select(cast(int32, x[i, j]) >= 0 and 4 > cast(int32, x[i, j]), x[cast(int32, x[i, j]), j], int8(0))""",
+    "data compared in an if": """
+        if cast(int32, x[i, j]) == 2:
+            y[i, j] = x[cast(int32, x[i, j]), j]""",
+    "clamped data and a guarded variable": """
+        for k in range(9):
+            if k < 2:
+                y[i, j] = x[min(max(cast(int32, x[i, j]), 0), 1) * 2 + k, j]""",
+    "a step that writes where data say": """
+        block b:
+            axis t = scan(4, i)
+            axis a = spatial(4, j)
+            y[min(max(cast(int32, x[t, a]), 0), 3), a] = y[min(max(cast(int32, x[t, a]), 0), 3), a] + int8(1)""",
     "int64 variables": """
         for k: int64 in range(2):
             y[i, j] = x[i, k]""",

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from vdla.compiler.graph.fuse import fuse
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.reference import run_node
 from vdla.compiler.operators.operator import Operator
 from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaults
+from vdla.compiler.ops.cpu import build_group_kernel, varying_inputs
 from vdla.isa.semantics import pack_scale
 
 
@@ -209,3 +211,17 @@ def by_numpy(graph: Graph, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarra
         else:
             values |= run_node(node, values)
     return values
+
+
+def check_kernels(net: Net, tolerance: float = 2e-5) -> None:
+    """Every kernel of the network, with its constants and without."""
+    graph = net.graph()
+    inputs = {name: x.astype(net.tensors[name].dtype) for name, x in net.samples().items()}
+    values = by_numpy(graph, inputs)
+    for constants in (graph.constants, {}):
+        for group in fuse(graph):
+            kernel = build_group_kernel(group, graph.type_of, constants)
+            arrays = [np.asarray(values[name], order="C") for name in varying_inputs(group, constants)]
+            for name, found in zip(group.outputs, kernel.run(*arrays), strict=True):
+                assert found.dtype == values[name].dtype
+                np.testing.assert_allclose(found, values[name], rtol=tolerance, atol=tolerance, err_msg=name)

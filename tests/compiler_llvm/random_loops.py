@@ -1,4 +1,4 @@
-"""Random lowered functions: loops of every kind, padded and strided reads, guards, temporaries and sums."""
+"""Random lowered functions: loops of every kind, padded, strided and indirect reads, guards, temporaries and sums."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class LoopMaker:
             ops = ("add", "sub", "mul", "min", "max") + (bits if dtype in INTEGERS else ())
             return ir.Binary(r.choice(ops), operand(), operand())
         if choice < 0.6 and dtype in INTEGERS:
-            return ir.Binary(r.choice(("floordiv", "floormod")), operand(), ir.Const(r.choice((1, 2, 3, 7, 16)), dtype))
+            return self.division(dtype, operand(), operand())
         if choice < 0.75:
             return ir.Select(self.condition(variables, sources, depth - 1), operand(), operand())
         if choice < 0.85:
@@ -100,6 +100,14 @@ class LoopMaker:
         if dtype in ("float32", "float64"):
             return ir.Call(r.choice(("tanh", "sigmoid", "abs", "floor", "round_even", "ceil")), (operand(),), dtype)
         return operand()
+
+    def division(self, dtype: str, a: ir.Expr, b: ir.Expr) -> ir.Expr:
+        """By a constant of either sign, or by `b` where that is not 0."""
+        r, op = self.random, self.random.choice(("floordiv", "floormod"))
+        if r.random() < 0.5:
+            divisors = (1, 2, 3, 7, 16) + ((-1, -2, -5) if ELEMENT_TYPES[dtype].signed else ())
+            return ir.Binary(op, a, ir.Const(r.choice(divisors), dtype))
+        return ir.Select(ir.Binary("ne", b, ir.Const(0, dtype)), ir.Binary(op, a, b), ir.Const(3, dtype))
 
     def condition(self, variables: list[ir.Var], sources: list[ir.Buffer], depth: int) -> ir.Expr:
         r = self.random
@@ -129,6 +137,8 @@ class LoopMaker:
         buffers = [b for b in sources if b.dtype == dtype]
         if buffers and r.random() < 0.7:
             buffer = r.choice(buffers)
+            if r.random() < 0.25 and any(d in INTEGERS for d in self.dtypes):
+                return self.indirect(buffer, variables, sources)
             indices = tuple(self.index(variables) for _ in buffer.shape)
             if r.random() < 0.4:
                 return ir.Load(
@@ -141,6 +151,18 @@ class LoopMaker:
         if dtype in NARROW:
             return ir.Const(r.randrange(2), dtype)
         return ir.Const(r.randrange(2) if dtype == "bool" else r.randrange(-3 if ELEMENT_TYPES[dtype].signed else 0, 9), dtype)
+
+    def indirect(self, buffer: ir.Buffer, variables: list[ir.Var], sources: list[ir.Buffer]) -> ir.Expr:
+        """A load whose first index depends on data, clamped, or guarded by a comparison."""
+        r, size = self.random, buffer.shape[0]
+        dtype = r.choice([d for d in self.dtypes if d in INTEGERS])
+        data, zero = self.expr(dtype, variables, sources, 1), ir.Const(0, dtype)
+        others = tuple(ir.Binary("floormod", self.index(variables), ir.Const(n)) for n in buffer.shape[1:])
+        if r.random() < 0.6:
+            clamped = ir.Binary("min", ir.Binary("max", data, zero), ir.Const(size - 1, dtype))
+            return ir.Load(buffer, (clamped, *others))
+        inside = ir.Binary("and", data >= zero, data < ir.Const(size, dtype))
+        return ir.Select(inside, ir.Load(buffer, (data, *others)), ir.Const(1, buffer.dtype))
 
 
 def random_inputs(func: ir.Function, seed: int) -> list[np.ndarray]:

@@ -91,9 +91,16 @@ def packing(net: Net) -> None:
     net.op("pack_nchwc", image(net, 1, 9, 3, 2), batch=1, block=6)
 
 
+def recurrent(net: Net) -> None:
+    steps, batch, hidden = 3, 4, 24
+    states = [net.input((batch, hidden)) for _ in range(2)]
+    net.ops("lstm", net.input((steps, batch, 4 * hidden)), net.normal(4 * hidden, hidden), *states)
+
+
 KINDS: tuple[Callable[[Net], None], ...] = (
     convolution, grouped_convolution, pointwise_convolution, depthwise_convolution, integer_convolution,
     integer_depthwise_convolution, dense, integer_dense, matmul, pooling, elementwise, reductions, packing,
+    recurrent,
 )  # fmt: skip
 
 
@@ -140,12 +147,13 @@ def test_any_configuration_computes_the_same(kind, seed):
         fixed = {number: constants[name] for name, number in numbered(group).items() if number in workload.fixed}
         bound = kernel(workload, target, config).bound(fixed)
         arrays = [np.ascontiguousarray(values[name]) for name in varying_inputs(group, constants)]
-        (found,), expected = bound.run(*arrays), values[group.output]
-        if expected.dtype == np.float32:
-            limit = TOLERANCE * float(np.abs(expected).max())
-            np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=limit, err_msg=where)
-        else:
-            np.testing.assert_array_equal(found, expected, err_msg=where)
+        for name, found in zip(group.outputs, bound.run(*arrays), strict=True):
+            expected = values[name]
+            if expected.dtype == np.float32:
+                limit = TOLERANCE * float(np.abs(expected).max())
+                np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=limit, err_msg=where)
+            else:
+                np.testing.assert_array_equal(found, expected, err_msg=where)
 
 
 @pytest.mark.parametrize("target", [*HERE.values(), *THERE.values()], ids=[*HERE, *THERE])

@@ -140,3 +140,26 @@ def test_what_is_claimed_is_claimed_by_some_and_not_by_all() -> None:
         assert 1 <= sum(bool(getattr(o, trait)) for o in OPERATORS.values()) < len(OPERATORS) / 2, trait
     assert {o.name for o in OPERATORS.values() if o.channel_axis is not None} == {"conv2d", "dense"}
     assert {o.name for o in OPERATORS.values() if o.clips is not None} == {"relu", "clip"}
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64"])
+def test_powers_of_integers(dtype: str) -> None:
+    """Against Python's whole numbers, modulo 2^bits."""
+    low, high = ELEMENT_TYPES[dtype].range
+    x = np.array([0, 1, -1, 2, -2, 3, -7, 10, high, low, 12345 % high], dtype)
+    e = (
+        np.array([0, 1, 2, 3, 4, 7, 8, 20, 63, 64, 100, high, high - 1, -1, -2, low], np.int64)
+        .clip(low, high)
+        .astype(dtype)[:, None]
+    )
+    types = (TensorType(x.shape, dtype), TensorType(e.shape, dtype))
+    (found,) = build_cpu_kernel("integer_pow", types, infer_types("integer_pow", types, {}), {}).run(x, e)
+
+    def power(base: int, exponent: int) -> int:
+        if exponent < 0:
+            return {1: 1, -1: 1 - 2 * (exponent % 2)}.get(base, 0)
+        return (pow(base, exponent, 1 << ELEMENT_TYPES[dtype].bits) - low) % (high - low + 1) + low
+
+    expected = [[power(int(b), int(n)) for b in x] for n in e.ravel()]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(OPERATORS["integer_pow"].kernel([x, e], {}), expected)

@@ -172,6 +172,70 @@ def some_regions(rng: Random) -> Case:
     return "roi_align", [x, rois, rng.integers(0, x.shape[0], 5)], a
 
 
+def some_columns(rng: Random) -> Case:
+    rank = int(rng.integers(1, 4))
+    block, strides, dilations = (tuple(int(n) for n in rng.integers(1, 4, rank)) for _ in range(3))
+    around, counts = rng.integers(0, 2, 2 * rank), rng.integers(1, 4, rank)
+    reach = [int((counts[d] - 1) * strides[d] + dilations[d] * (block[d] - 1) + 1) for d in range(rank)]
+    image = [n - int(around[d] + around[d + rank]) for d, n in enumerate(reach)]
+    if min(image) < 1:
+        return some_columns(rng)
+    x = array(rng, (2, 2 * int(np.prod(block)), int(np.prod(counts))), NUMBER)
+    a = {"image": tuple(image), "block": block, "strides": strides, "pads": tuple(map(int, around)), "dilations": dilations}
+    return "columns_to_image", [x], a
+
+
+def some_scatter(rng: Random) -> Case:
+    """Narrow integers wrap."""
+    reduction = str(rng.choice(["none", "none", "add", "mul", "max", "min"]))
+    x = array(rng, shape_of(rng), ANY if reduction == "none" else NUMBER)
+    if rng.random() < 0.5:
+        axis = int(rng.integers(-x.ndim, x.ndim))
+        length = int(rng.integers(1, x.shape[axis] + 1 if reduction == "none" else 9))
+        shape = tuple(length if d == axis % x.ndim else int(rng.integers(1, n + 1)) for d, n in enumerate(x.shape))
+        indices = indices_into(rng, x.shape[axis], shape)
+        if reduction == "none":  # of several values in one place ONNX says nothing
+            indices = rng.random((*shape[: axis % x.ndim], x.shape[axis], *shape[axis % x.ndim + 1 :])).argsort(axis % x.ndim)
+            indices = np.take(indices, np.arange(length), axis % x.ndim)
+        return "scatter_elements", [x, indices, array(rng, shape, (str(x.dtype),))], {"axis": axis, "reduction": reduction}
+    depth = int(rng.integers(1, x.ndim + 1))
+    indices = tuples_into(rng, x.shape[:depth], shape_of(rng, 0, 2))
+    return (
+        "scatter_nd",
+        [x, indices, array(rng, (*indices.shape[:-1], *x.shape[depth:]), (str(x.dtype),))],
+        {"reduction": reduction},
+    )
+
+
+def some_top_k(rng: Random) -> Case:
+    x = number(rng, shape_of(rng, most=12))
+    axis = int(rng.integers(-x.ndim, x.ndim))
+    return "top_k", [x], {"k": int(rng.integers(1, x.shape[axis] + 1)), "axis": axis, "largest": bool(rng.integers(2))}
+
+
+def some_running(rng: Random) -> Case:
+    op, x = str(rng.choice(["cumulative_sum", "cumulative_product"])), array(rng, shape_of(rng), NUMBER)
+    a = {"axis": int(rng.integers(-x.ndim, x.ndim)), "exclusive": bool(rng.integers(2)), "reverse": bool(rng.integers(2))}
+    return op, [x], a
+
+
+def some_determinant(rng: Random) -> Case:
+    """Singular now and then."""
+    n = int(rng.integers(1, 6))
+    x = rng.integers(-3, 4, (*shape_of(rng, 0, 2, 3), n, n)).astype(str(rng.choice(FLOAT)))
+    return "determinant", [x], {}
+
+
+def some_suppression(rng: Random) -> Case:
+    """Few different coordinates and scores: equal ones, and boxes of no area."""
+    batches, classes, count = (int(n) for n in rng.integers(1, (3, 3, 12)))
+    dtype = str(rng.choice(FLOAT))
+    boxes = (rng.integers(0, 9, (batches, count, 4)) / 4).astype(dtype)
+    scores = (rng.integers(0, 9, (batches, classes, count)) / 8).astype(dtype)
+    a = {"most": int(rng.integers(1, 9)), "overlap": float(rng.choice([0.0, 0.3, 0.6])), "scored": bool(rng.integers(2))}
+    return "non_max_suppression", [boxes, scores], {**a, "score": 0.25, "centred": bool(rng.integers(2))}
+
+
 CASES: dict[str, Callable[[Random], Case]] = {
     name.removeprefix("some_"): make for name, make in list(globals().items()) if name.startswith("some_")
 }

@@ -1,4 +1,5 @@
-"""Random tensor expressions under random schedules: each program computes what the unscheduled one does."""
+"""Random tensor expressions under random schedules: each program computes what the unscheduled one does, interpreted and as
+machine code."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from vdla.compiler import ir, te
+from vdla.compiler.backends.llvm import compile_function
 from vdla.compiler.ir.interpreter import interpret
 from vdla.compiler.ir.printer import to_text
 from vdla.compiler.ir.verify import verify
@@ -18,7 +20,8 @@ from vdla.compiler.passes import lower
 from vdla.compiler.schedule import Schedule
 from vdla.errors import CompileError
 
-SEEDS = range(2000 if os.environ.get("VDLA_LONG") else 120)
+LONG = bool(os.environ.get("VDLA_LONG"))
+SEEDS = range(2000 if LONG else 120)
 
 
 def random_function(r: random.Random) -> ir.Function:
@@ -116,7 +119,90 @@ def wrapped(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
     return te.compute((n + 1, 2, *a.shape[1:]), lambda i, j, *e: a[((i + j) % n, *e)] + j, name)
 
 
+def division(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """By a constant of either sign, or by data where they are not 0."""
+    a, divisor, modulo = pick(r, tensors), r.choice((-7, -3, -1, 2, 5)), r.random() < 0.5
+
+    def value(*e):  # type: ignore[no-untyped-def]
+        by = a[e] % 5 - 2 if r.random() < 0.5 else te.const(divisor, "int32")
+        quotient = a[e] % by if modulo else a[e] // by
+        return te.select(te.not_equal(by, 0), quotient, 9)
+
+    return te.compute(a.shape, value, name)
+
+
+def gathered(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """Rows chosen by data, clamped or counted from the end."""
+    a, b = pick(r, tensors), r.choice(tensors)
+    index = (lambda v: te.clip(v, 0, a.shape[0] - 1)) if r.random() < 0.5 else (lambda v: te.position(v, a.shape[0]))
+    return te.compute((b.shape[0], *a.shape[1:]), lambda i, *e: a[(index(b[(i, *(0,) * (len(b.shape) - 1))]), *e)], name)
+
+
+def tupled(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """The last or first place of the largest value, or a value and how often it grew: the order of the points matters."""
+    a = pick(r, tensors)
+    axes = [te.reduce_axis(n, f"r{d}") for d, n in enumerate(a.shape)]
+    kept = r.randint(0, len(axes) - 1)
+    last, position = r.random() < 0.5, axes[-1] + axes[kept] * 100
+
+    def combine(so_far, new):  # type: ignore[no-untyped-def]
+        better = new[0] >= so_far[0] if last else new[0] > so_far[0]
+        return (
+            te.maximum(so_far[0], new[0]),
+            te.select(better, new[1], so_far[1]),
+            so_far[2] * 3 + te.select(better, 1, so_far[1]),
+        )
+
+    three = te.compute(
+        (r.randint(1, 4), *a.shape[:kept]),
+        lambda m, *e: te.reduce_tuple(
+            combine, (te.lowest("int32"), -1, 0), (a[(*e, *axes[kept:])] * (m + 1), position, position), axes[kept:]
+        ),
+        name,
+    )
+    second = r.choice(three)
+    return te.compute(three[1].shape, lambda *e: three[1][e] + second[e] * 2, f"{name}_joined") if r.random() < 0.5 else second
+
+
+def scanned(r: random.Random, tensors: list[te.Tensor], name: str) -> te.Tensor:
+    """Along the first axis, forwards or backwards: states, their neighbours, sums over them, parts of them in place."""
+    x = pick(r, tensors)
+    steps, row = x.shape[0], (*x.shape[1:], 3)[:2]
+    t, backwards = te.scan_axis(steps, f"{name}_t"), r.random() < 0.3
+    now = steps - 1 - t if backwards else t
+    h, g = (te.placeholder(row, "int32", f"{name}_{n}") for n in "hg")
+
+    def fed(*e, step=now):  # type: ignore[no-untyped-def]
+        return x[(step, *((*e, 0, 0, 0)[d] % n for d, n in enumerate(x.shape[1:])))]
+
+    start = te.compute(row, lambda *e: e[0] + fed(*e, step=0), f"{name}_start")
+    k = te.reduce_axis(row[-1], "k")
+    total = te.compute(row, lambda *e: te.sum(h[(*e[:-1], k)] * (e[-1] + k + 1), k), f"{name}_total")
+    kind = r.randint(0, 3)
+
+    def following(*e):  # type: ignore[no-untyped-def]
+        neighbour = h[((e[0] + 1) % row[0], *e[1:])]
+        return [h[e] * 2 + fed(*e), total[e] + fed(*e), neighbour - g[e], te.maximum(h[e], total[e]) + t][kind]
+
+    update = te.compute(row, following, f"{name}_update")
+    states = [te.State(h, start, update)]
+    if kind == 2 or r.random() < 0.3:
+        other = r.choice([h, update, total])
+        states.append(te.State(g, start, other))
+    if r.random() < 0.3:
+        place = te.placeholder(row, "int32", f"{name}_place")
+        part = te.compute(row[1:], lambda *e: update[(0, *e)] + place[(row[0] - 1, *e)], f"{name}_part")
+        at = lambda *e: (te.position(fed(*(0,) * len(row)), row[0]), *e)  # noqa: E731
+        states.append(te.State(place, start, part, at=at))
+    r.shuffle(states)
+    finals, (kept, *_) = te.scan(t, states, [r.choice([update, total, h])], f"{name}_scan")
+    last = r.choice(finals)
+    both = te.compute((steps, *row), lambda s, *e: kept[(s, *e)] - last[e], name)
+    return r.choice([kept, last, both, both])
+
+
 STAGES = (elementwise, elementwise, stencil, pad, strided, reduction, transpose, window, mirrored, wrapped)
+STAGES += (division, gathered, tupled, tupled, scanned, scanned)
 
 
 def random_step(r: random.Random, s: Schedule) -> str:
@@ -197,6 +283,9 @@ def check_seed(seed: int) -> list[str]:
     except CompileError as problem:
         raise AssertionError(f"{problem}; {where}") from problem
     compare("concurrent loops backwards", concurrent_backwards(lowered), where)
+    if LONG or seed % 3 == 0:
+        for got, wanted in zip(compile_function(lowered).run(*arrays), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted, err_msg=f"machine code, {where}\n{to_text(lowered)}")
     return done
 
 

@@ -145,7 +145,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 
 def test_every_operator_is_in_one_family() -> None:
-    assert sum(len(family.FAMILY) for family in FAMILIES) == len(OPERATORS)
+    assert sum(len(family.FAMILY) for family in FAMILIES) == len(OPERATORS) - 1  # a scan's body has any of the others
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.name)

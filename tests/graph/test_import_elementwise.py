@@ -19,7 +19,9 @@ from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.verify import verify_graph
+from vdla.compiler.ir.element_types import INTEGERS, NARROW
 from vdla.compiler.operators.registry import OPERATORS
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
 TABLE = ACTIVATIONS | FUNCTIONS
@@ -35,38 +37,42 @@ ATTRIBUTES: dict[str, list[dict[str, Any]]] = {
     "Mod": [{"fmod": 1}],
     "IsInf": [{"detect_positive": 0}, {"detect_negative": 0}, {"detect_positive": 0, "detect_negative": 0}],
 }
-NEEDS_ATTRIBUTE = {("Mod", "float32")}
+TOLERANCE = {"float16": 4e-3, "float32": 2e-6, "float64": 1e-13}
+COARSE = {"Erf", "Gelu", "HardSwish"}
+"""What ONNX's reference computes in float32, or from constants that it holds in float32."""
 APART = {"Gelu", "Swish", "Mish", "HardSwish"}
 """Written by ONNX as functions of others, whose product of 0 and ∞ is no part of what they are for."""
 
 
 def operands(op: str, dtype: str, seed: int) -> list[np.ndarray]:
-    """Broadcastable arrays, the operator's domain and its edges in them."""
+    """Broadcastable arrays, the operator's domain and its edges in them. float16 has no edges: functions of others overflow."""
     operator, rng = OPERATORS[op], np.random.default_rng(seed)
     count = 3 if operator.variadic or op == "where" else len(operator.inputs)
+    element, shapes = ELEMENT_TYPES[dtype], [(5, 19), (19,), (5, 1)] if "float" in dtype else [(3, 7), (7,), (3, 1)]
     if dtype == "bool":
-        arrays = [rng.integers(0, 2, shape).astype(bool) for shape in [(3, 7), (7,), (3, 1)][:count]]
-    elif dtype == "float32":
+        arrays = [rng.integers(0, 2, shape).astype(bool) for shape in shapes[:count]]
+    elif element.is_float:
         low, high = max(operator.domain[0], -4.0), min(operator.domain[1], 6.0)
-        arrays = [rng.uniform(low, high, shape).astype(np.float32) for shape in [(5, 19), (19,), (5, 1)][:count]]
-        arrays[0][0, : len(EDGES)] = EDGES
-        if count > 1:
-            arrays[1][-3:] = [np.nan, np.inf, 0]
+        arrays = [rng.uniform(low, high, shape).astype(dtype) for shape in shapes[:count]]
+        if dtype != "float16":
+            arrays[0][0, : len(EDGES)] = EDGES
+            if count > 1:
+                arrays[1][-3:] = [np.nan, np.inf, 0]
     else:
-        arrays = [rng.integers(-9, 10, shape).astype(dtype) for shape in [(3, 7), (7,), (3, 1)][:count]]
+        arrays = [rng.integers(-9 if element.signed else 0, 10, shape).astype(dtype) for shape in shapes[:count]]
+        arrays[0][0, :2] = element.range
         if op in ("div", "mod"):
             arrays[1][arrays[1] == 0] = 4
+            arrays[1][:2] = 3
     if op == "where":
-        arrays[0] = rng.integers(0, 2, (3, 1) if dtype != "float32" else (5, 1)).astype(bool)
-    if op == "pow":
-        arrays[0] = np.abs(arrays[0])
+        arrays[0] = rng.integers(0, 2, shapes[2]).astype(bool)
     return arrays
 
 
 def accepts(name: str, dtype: str, opset: int) -> bool:
     """Whether ONNX has the operator in this dtype then."""
     schema = onnx.defs.get_schema(name, opset)
-    theirs = {"float32": "float", "bool": "bool"}.get(dtype, dtype)
+    theirs = {"float32": "float", "float64": "double"}.get(dtype, dtype)
     position = -1 if name == "Where" else 0
     constraint = schema.inputs[position].type_str
     allowed = next((c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == constraint), [constraint])
@@ -78,9 +84,9 @@ def points() -> list[Any]:
     for name, direct in TABLE.items():
         operator = OPERATORS[direct.op]
         for opset in opsets_of(name):
-            for dtype in operator.inputs[-1].dtypes:
-                if dtype in ("float32", "int32", "int64", "bool") and accepts(name, dtype, opset):
-                    given = [] if (name, dtype) in NEEDS_ATTRIBUTE else [{}]
+            for dtype in (*operator.inputs[-1].dtypes, *(["float16"] if "float32" in operator.inputs[-1].dtypes else [])):
+                if (dtype not in NARROW or dtype == "float16") and accepts(name, dtype, opset):
+                    given = [] if name == "Mod" and "float" in dtype and opset < 28 else [{}]
                     for a in [*given, *ATTRIBUTES.get(name, [])]:
                         label = "-".join([name, dtype, str(opset), *map(str, a.values())])
                         found.append(pytest.param(name, dtype, opset, a, id=label))
@@ -108,7 +114,8 @@ def test_against_onnx(name: str, dtype: str, opset: int, attributes: dict[str, A
     for version in (graph, optimise(graph)):
         actual = run_reference(version, inputs)["y"]
         assert actual.dtype == expected.dtype and actual.shape == expected.shape
-        np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-6)
+        tolerance = 1e-7 if dtype == "float64" and name in COARSE else TOLERANCE.get(dtype, 0)
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 def output_dtype(name: str, dtype: str) -> str:
@@ -119,8 +126,8 @@ def output_dtype(name: str, dtype: str) -> str:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_of_constants_it_is_evaluated_at_import(name: str) -> None:
     """As exporters use them on shapes: the result is a constant that Reshape or anything else can take."""
-    dtype = OPERATORS[FUNCTIONS[name].op].inputs[-1].dtypes[0]
-    arrays = operands(FUNCTIONS[name].op, dtype if dtype in ("bool", "float32") else "float32", seed=3)
+    dtypes = OPERATORS[FUNCTIONS[name].op].inputs[-1].dtypes
+    arrays = operands(FUNCTIONS[name].op, next(d for d in ("float32", "int64", "bool") if d in dtypes), seed=3)
     stored = {f"c{i}": array for i, array in enumerate(arrays)}
     attributes = {"fmod": 1} if name == "Mod" else {}
     kind = output_dtype(name, str(arrays[-1].dtype))
@@ -146,13 +153,38 @@ def test_cast(source: str, target: str) -> None:
     np.testing.assert_array_equal(actual, run_onnxruntime(model, {"x": x})["y"])
 
 
-@pytest.mark.parametrize("exponent", [np.int64(3), np.float32(0.5), np.int32([2, 0, 1])])
-def test_exponents_of_another_dtype(exponent: Any) -> None:
-    x = np.float32([[0.5, 2, 3]])
-    model = model_of([node("Pow", "x e")], {"x": x}, ["y"], {"e": np.asarray(exponent)})
-    np.testing.assert_allclose(
-        run_reference(import_onnx(model), {"x": x})["y"], run_onnxruntime(model, {"x": x})["y"], rtol=2e-6
-    )
+@pytest.mark.parametrize("base", ["float16", "float32", "float64", "int32", "int64"])
+@pytest.mark.parametrize("exponent", ["float16", "float32", "float64", *INTEGERS])
+def test_powers_of_any_dtypes(base: str, exponent: str) -> None:
+    """Known or not; of whole numbers exactly, modulo 2^bits."""
+    x = np.array([[0, 1, 2, 3, 7, 10, 13]]).astype(base)
+    x = -x if base.startswith("int") and exponent in INTEGERS else x
+    e = np.array([[0], [1], [2], [3], [11], [13], [20]]).astype(exponent)
+    if "float16" in (base, exponent):
+        e = np.minimum(e, 3)
+    for stored, inputs in (({"e": e}, {"x": x}), ({}, {"x": x, "e": e})):
+        model = model_of([node("Pow", "x e")], inputs, ["y"], stored, dtype=base)
+        with np.errstate(all="ignore"):
+            expected = ReferenceEvaluator(model).run(None, inputs)[0]
+        graph = import_onnx(model)
+        verify_graph(graph)
+        found = run_reference(graph, inputs)["y"]
+        assert found.dtype == expected.dtype
+        if base.startswith("int") and (
+            "float" in exponent or exponent == "uint64"
+        ):  # by way of float64, and undefined beyond the range
+            held = np.abs(x.astype(np.float64) ** e.astype(np.float64)) < min(2**52, np.iinfo(base).max)
+            np.testing.assert_array_equal(found[held], expected[held])
+        else:
+            np.testing.assert_allclose(found, expected, rtol=TOLERANCE.get(base, 0))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_negative_exponents_of_integers_are_cut_to_whole_numbers(dtype: str) -> None:
+    x, e = np.array([[-3, -1, 0, 1, 2]]).astype(dtype), np.array([[-1], [-2], [-3]]).astype(dtype)
+    model = model_of([node("Pow", "x e")], {"x": x, "e": e}, ["y"], dtype=dtype)
+    found = run_reference(import_onnx(model), {"x": x, "e": e})["y"]
+    np.testing.assert_array_equal(found, [[0, -1, 0, 1, 0], [0, 1, 0, 1, 0], [0, -1, 0, 1, 0]])
 
 
 @pytest.mark.parametrize(

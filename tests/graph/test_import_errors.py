@@ -104,12 +104,11 @@ REFUSALS = {
     "squeeze": ([node("Squeeze", "x one")], "a squeezed dimension is not 1"),
     "norm": ([node("LpNormalization", "x", p=3)], "p of LpNormalization is neither 1 nor 2; found 3"),
     "parameters": ([node("BatchNormalization", "x v v v w")], "parameters do not fit the input"),
-    "scale": ([node("QuantizeLinear", "x zero z")], "scale of QuantizeLinear is not float32, finite and positive"),
+    "scale": ([node("QuantizeLinear", "x zero z")], "scale of QuantizeLinear is not finite and positive"),
     "zero point": (
         [node("DequantizeLinear", "q s z")],
         "zero point and data of DequantizeLinear differ in dtype; found 'uint8 and int8'",
     ),
-    "activation channels": ([node("QuantizeLinear", "x v")], "QuantizeLinear of an activation has a scale for each channel"),
     "integer data": ([node("Add", "x i")], "unsupported dtype of input 1 of Add; found 'int64'; expected float32"),
     "double data": (
         [node("Conv", "x d")],

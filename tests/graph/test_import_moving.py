@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx_models import node
 
-from vdla.compiler.frontend import einsum, indexing, reduction, resize, slicing
+from vdla.compiler.frontend import einsum, indexing, reduction, resize, scatter, slicing, sorting
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.graph.reference import run_reference
@@ -196,6 +196,30 @@ def some_resize(rng: Random) -> Case:
     return node("Resize", operands, **attributes), {"x": x}, constants | ({"sizes": sizes} if by_size else {"scales": scales})
 
 
+def some_scatter(rng: Random) -> Case:
+    """Without a reduction, at different places: of several values in one ONNX says nothing."""
+    x, reduction = tensor(rng, shape_of(rng, 1, 3)), str(rng.choice(["none", "add", "mul", "max", "min"]))
+    if rng.random() < 0.5:
+        axis = int(rng.integers(-x.ndim, x.ndim))
+        shape = tuple(n if d == axis % x.ndim else int(rng.integers(1, n + 1)) for d, n in enumerate(x.shape))
+        indices = rng.random(shape).argsort(axis) if reduction == "none" else rng.integers(-x.shape[axis], x.shape[axis], shape)
+        updates = tensor(rng, indices.shape, (str(x.dtype),))
+        return node("ScatterElements", "x i u", axis=axis, reduction=reduction), {"x": x, "i": indices, "u": updates}, {}
+    rows = rng.permutation(x.shape[0])[: int(rng.integers(1, x.shape[0] + 1))].reshape(-1, 1)
+    updates = tensor(rng, (len(rows), *x.shape[1:]), (str(x.dtype),))
+    return node("ScatterND", "x i u", reduction=reduction), {"x": x, "i": rows, "u": updates}, {}
+
+
+def some_sorting(rng: Random) -> Case:
+    x = tensor(rng, shape_of(rng))
+    axis = int(rng.integers(x.ndim))
+    if rng.random() < 0.5:
+        op, flags = str(rng.choice(["CumSum", "CumProd"])), {f: int(rng.integers(2)) for f in ("exclusive", "reverse")}
+        return node(op, "x axis", **flags), {"x": x}, {"axis": np.array(axis)}
+    proto = helper.make_node("TopK", ["x", "k"], ["y", "places"], name="top", axis=axis, largest=int(rng.integers(2)))
+    return proto, {"x": x}, {"k": ints(int(rng.integers(1, x.shape[axis] + 1)))}
+
+
 CASES: dict[str, Callable[[Random], Case]] = {
     name.removeprefix("some_"): make for name, make in list(globals().items()) if name.startswith("some_")
 }
@@ -240,13 +264,18 @@ def test_random_nodes(kind: str) -> None:
 
 def test_every_importer_is_drawn() -> None:
     """Some are fixed cases: what is known already, and what the ONNX project's suite tests."""
-    elsewhere = {"GatherND", "ReverseSequence", "NonZero", "Unique", "GlobalMaxPool", "Upsample"}
+    elsewhere = {
+        "GatherND",
+        "ReverseSequence",
+        "NonZero",
+        "Unique",
+        "GlobalMaxPool",
+        "Upsample",
+        "Col2Im",
+        "Scatter",
+        "TensorScatter",
+        "MaxUnpool",
+    }
     drawn = {make(np.random.default_rng(seed))[0].op_type for make in CASES.values() for seed in range(60)}
-    tables: list[dict[str, Any]] = [
-        slicing.IMPORTERS,
-        indexing.IMPORTERS,
-        reduction.IMPORTERS,
-        einsum.IMPORTERS,
-        resize.IMPORTERS,
-    ]
-    assert {name for table in tables for name in table} == drawn | elsewhere
+    families = (slicing, indexing, reduction, einsum, resize, scatter, sorting)
+    assert {name for family in families for name in family.IMPORTERS} == drawn | elsewhere

@@ -143,6 +143,26 @@ def test_qlinear_conv(x: str, w: str, opset: int) -> None:
     check(model_of(nodes, inputs, ["y"], constants, opset), inputs, OUT_SCALE)
 
 
+@pytest.mark.parametrize("size", [(9,), (4, 5, 3)])
+def test_qlinear_conv_of_lines_and_volumes(size: tuple[int, ...]) -> None:
+    constants = {
+        "xs": scale(0.017),
+        "xz": np.array(5, np.uint8),
+        "w": integers("int8", 6, 4, *[2] * len(size)),
+        "ws": scale(0.02),
+        "wz": np.array(0, np.int8),
+        "ys": scale(OUT_SCALE),
+        "yz": np.array(17, np.uint8),
+    }
+    nodes = [
+        node("QuantizeLinear", "x xs xz", "q"),
+        node("QLinearConv", "q xs xz w ws wz ys yz", "r", pads=[1] * len(size) + [0] * len(size)),
+        node("DequantizeLinear", "r ys yz"),
+    ]
+    inputs = {"x": random(2, 4, *size)}
+    check(model_of(nodes, inputs, ["y"], constants), inputs, OUT_SCALE)
+
+
 @pytest.mark.parametrize(("opset", "constant"), [(10, True), (21, True), (21, False)])
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_qlinear_matmul(dtype: str, constant: bool, opset: int) -> None:

@@ -141,6 +141,11 @@ def test_canonical_form(name: str) -> None:
     check(nodes, canonicalise, expected)
 
 
+def test_a_quotient_that_is_rounded_stays_one() -> None:
+    """49 · (1 / 49) is not 1 in float32, and halfway between two whole numbers may become either side."""
+    check([node("Div", "x two", "d"), node("Round", "d")], canonicalise, ["div", "round"])
+
+
 def test_padded_channels_stay() -> None:
     check([node("Pad", "x pads_channel", "p"), node("MaxPool", "p", kernel_shape=[3, 3])], canonicalise, ["pad", "max_pool2d"])
 

@@ -43,18 +43,35 @@ def like(value: Value, number: int | float) -> llvm_ir.Constant:
     return constant(scalar_of(value), number, lanes_of(value.type))
 
 
+def replaced_divisor(b: Builder, y: Value, *bad: int) -> Value:
+    """`y`, with 1 in place of the divisors `bad`, at which processors stop the program: 0, and -1 of the least integer.
+
+    What is divided by 0 has no value, but may be computed where nobody wants it, in a lane that a select leaves out.
+    """
+    if isinstance(y, llvm_ir.Constant) and isinstance(y.constant, int | list):
+        values = y.constant if isinstance(y.constant, list) else [y.constant]
+        if not any(value in bad for value in values):
+            return y
+    for value in bad:
+        y = b.select(b.icmp_signed("==", y, like(y, value)), like(y, 1), y)
+    return y
+
+
 def floor_divide(b: Builder, x: Value, y: Value) -> Value:
     """Signed division rounding down: the truncated quotient, less one when signs differ and there is a remainder."""
-    remainder = b.srem(x, y)
-    wrong = b.and_(b.icmp_signed("!=", remainder, like(x, 0)), b.icmp_signed("<", b.xor(remainder, y), like(x, 0)))
-    return b.sub(b.sdiv(x, y), b.zext(wrong, x.type))
+    divisor = replaced_divisor(b, y, 0, -1)
+    remainder = b.srem(x, divisor)
+    wrong = b.and_(b.icmp_signed("!=", remainder, like(x, 0)), b.icmp_signed("<", b.xor(remainder, divisor), like(x, 0)))
+    quotient = b.sub(b.sdiv(x, divisor), b.zext(wrong, x.type))
+    return quotient if divisor is y else b.select(b.icmp_signed("==", y, like(y, -1)), b.sub(like(x, 0), x), quotient)
 
 
 def floor_modulo(b: Builder, x: Value, y: Value) -> Value:
     """Signed remainder with the sign of the divisor."""
-    remainder = b.srem(x, y)
-    wrong = b.and_(b.icmp_signed("!=", remainder, like(x, 0)), b.icmp_signed("<", b.xor(remainder, y), like(x, 0)))
-    return b.add(remainder, b.select(wrong, y, like(x, 0)))
+    divisor = replaced_divisor(b, y, 0, -1)
+    remainder = b.srem(x, divisor)
+    wrong = b.and_(b.icmp_signed("!=", remainder, like(x, 0)), b.icmp_signed("<", b.xor(remainder, divisor), like(x, 0)))
+    return b.add(remainder, b.select(wrong, divisor, like(x, 0)))
 
 
 def shift_amount(b: Builder, y: Value) -> Value:
@@ -83,8 +100,8 @@ BINARY: dict[tuple[str, str], Callable[[Builder, Value, Value], Value]] = {
     ("add", "unsigned"): lambda b, x, y: b.add(x, y),
     ("sub", "unsigned"): lambda b, x, y: b.sub(x, y),
     ("mul", "unsigned"): lambda b, x, y: b.mul(x, y),
-    ("floordiv", "unsigned"): lambda b, x, y: b.udiv(x, y),
-    ("floormod", "unsigned"): lambda b, x, y: b.urem(x, y),
+    ("floordiv", "unsigned"): lambda b, x, y: b.udiv(x, replaced_divisor(b, y, 0)),
+    ("floormod", "unsigned"): lambda b, x, y: b.urem(x, replaced_divisor(b, y, 0)),
     ("min", "unsigned"): intrinsic("umin"),
     ("max", "unsigned"): intrinsic("umax"),
     ("shl", "unsigned"): lambda b, x, y: b.shl(x, shift_amount(b, y)),

@@ -35,7 +35,7 @@ from vdla.compiler.backends.llvm.types import (
 )
 from vdla.compiler.ir.bounds import FULL_RANGE
 from vdla.compiler.ir.element_types import NARROW_INTEGERS
-from vdla.compiler.passes.affine import Linear, to_linear
+from vdla.compiler.passes.affine import Linear, has_load, to_linear
 from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 
 STRIDED_LIMIT = 4
@@ -70,7 +70,8 @@ def _emit_terms(e: Emitter, terms: tuple[tuple[ir.Expr, int], ...]) -> Value:
         value = e.builder.mul(value, llvm_ir.Constant(I64, factor), flags=("nsw",))
     if len(terms) > 1:
         value = e.builder.add(_emit_terms(e, terms[:-1]), value, flags=("nsw",))
-    e.sums[terms] = value
+    if not any(has_load(term) for term, _ in terms):  # what was loaded may be overwritten before the sum is used again
+        e.sums[terms] = value
     return value
 
 
@@ -126,7 +127,7 @@ def _emit_binary(e: Emitter, expr: ir.Binary) -> Value:
     if is_index(expr) and _uniform(e, expr):
         return arithmetic.cast(e.builder, emit_index(e, expr), "int64", expr.dtype)
     x, y = unify(e.builder, emit_expr(e, expr.a), emit_expr(e, expr.b))
-    if expr.op in ("floordiv", "floormod") and is_index(expr) and is_non_negative(expr.a, e.ranges):
+    if expr.op in ("floordiv", "floormod") and is_index(expr) and all(is_non_negative(x, e.ranges) for x in (expr.a, expr.b)):
         return arithmetic.BINARY[expr.op, "unsigned"](e.builder, x, y)
     return arithmetic.binary(e.builder, expr.op, expr.dtype, x, y)
 
@@ -172,15 +173,8 @@ def _choose(e: Emitter, condition: Value, then: ir.Expr, otherwise: Value) -> Va
 
 
 def is_speculable(e: Emitter, expr: ir.Expr) -> bool:
-    """Whether `expr` may be evaluated where its value is not wanted: reads in bounds, divides by no zero."""
-    for node in ir.walk_expr(expr):
-        if isinstance(node, ir.Load) and not in_bounds(node.indices, node.buffer.shape, e.ranges):
-            return False
-        match node:
-            case ir.Binary("floordiv" | "floormod", _, divisor) if KINDS[node.dtype] != "float":
-                if not (isinstance(divisor, ir.Const) and divisor.value > 0):
-                    return False
-    return True
+    """Whether `expr` may be evaluated where its value is not wanted: all that it reads is in bounds. Divisions never trap."""
+    return all(in_bounds(x.indices, x.buffer.shape, e.ranges) for x in ir.walk_expr(expr) if isinstance(x, ir.Load))
 
 
 def _emit_select(e: Emitter, expr: ir.Select) -> Value:
@@ -332,6 +326,8 @@ def _emit_load(e: Emitter, expr: ir.Load) -> Value:
     buffer = expr.buffer
     offset = offset_of(expr.indices, buffer.shape, e.ranges)
     stride = 0 if e.lanes is None else lane_stride(e, offset)
+    if e.mask is not None and not all(is_speculable(e, index) for index in expr.indices):
+        stride = None  # what an index loads differs from lane to lane too, if only in being read at all
     if stride == 0 and (e.mask is None or in_bounds(expr.indices, buffer.shape, e.ranges)):
         pointer = element_pointer(e, buffer, offset)
         value = e.builder.load(pointer, align=ITEM_BYTES[buffer.dtype], typ=storage_type(buffer.dtype))
@@ -380,6 +376,8 @@ def emit_store(e: Emitter, buffer: ir.Buffer, indices: tuple[ir.Expr, ...], valu
         value = unsigned_code(e, value, buffer.dtype)
     offset = offset_of(indices, buffer.shape, e.ranges)
     stride = None if e.lanes is None else lane_stride(e, offset)
+    if e.mask is not None and not all(is_speculable(e, index) for index in indices):
+        stride = None
     if e.lanes is not None:
         value = broadcast(e.builder, value, e.lanes.count)
     if e.lanes is None or (stride == 1 and e.mask is None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vdla.compiler import ir
+from vdla.compiler.ir.bounds import bounds
 from vdla.compiler.passes.affine import (
     INDEX_DTYPES,
     LINEAR_OPS,
@@ -63,8 +64,10 @@ def decide(op: str, a: ir.Expr, b: ir.Expr, ranges: Ranges) -> bool | None:
 
 def in_bounds(indices: tuple[ir.Expr, ...], shape: tuple[int, ...], ranges: Ranges) -> bool:
     """Whether every index surely lies inside `shape`."""
-    known = [interval(index, ranges) for index in indices]
-    return all(k is not None and k[0] >= 0 and k[1] < size for k, size in zip(known, shape, strict=True))
+    return all(
+        any(known is not None and known[0] >= 0 and known[1] < size for known in (interval(i, ranges), bounds(i, ranges)))
+        for i, size in zip(indices, shape, strict=True)
+    )
 
 
 def offset_of(indices: tuple[ir.Expr, ...], shape: tuple[int, ...], ranges: Ranges) -> Linear:

@@ -21,6 +21,7 @@ from vdla.compiler.backends.llvm.indexing import depends
 from vdla.compiler.backends.llvm.intrinsics import emit_intrinsic
 from vdla.compiler.backends.llvm.outline import emit_parallel
 from vdla.compiler.backends.llvm.types import I64, ITEM_BYTES, POINTER, VOID, storage_type
+from vdla.compiler.passes.affine import has_load
 from vdla.errors import CompileError
 
 STACK_BYTES = 16 << 10
@@ -230,7 +231,7 @@ def _is_vectorisable(stmt: ir.For) -> bool:
     for inner in ir.walk_stmt(stmt.body):
         if isinstance(inner, ir.Allocate | ir.Intrinsic) or (isinstance(inner, ir.For) and inner.kind == "parallel"):
             return False
-        if isinstance(inner, ir.Store) and not any(depends(i, stmt.var) for i in inner.indices):
+        if isinstance(inner, ir.Store) and not any(depends(i, stmt.var) and not has_load(i) for i in inner.indices):
             return False
     return True
 

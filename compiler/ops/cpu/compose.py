@@ -1,4 +1,4 @@
-"""Several operators' tensor expressions as one: wiring them together, inlining, and taking constant parts out.
+"""Several operators' tensor expressions as one: inlining what is wired together, and taking constant parts out.
 
     before: quantize y0[i] = round(x[i] / s)     pack y[c, k] = y0[16·c + k]
     after:  y[c, k] = round(x[16·c + k] / s)
@@ -9,17 +9,15 @@ reads an element once for each kernel position, so what computes that element is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import islice
 from math import prod
 
 from vdla.compiler import ir, te
-from vdla.compiler.operators.definition import flatten, joined, unflatten
+from vdla.compiler.operators.definition import joined
+from vdla.compiler.operators.wiring import rebuilt, stages_below, wired
 
-Source = Callable[[tuple[ir.Expr, ...]], ir.Expr]
-"""Indices → the value there."""
 TRAFFIC = 3
 """Operations that writing an element and reading it back is worth."""
 CODE_LIMIT = 400
@@ -31,132 +29,6 @@ reshapes behind each other multiply them."""
 COSTS = {"div": 4, "sqrt": 4, "rsqrt": 4, "round_even": 2, "requantise": 10, "rescale": 6}
 CALL_COST = 20
 """Of exp, tanh and other functions made of many operations."""
-
-
-def stages_below(output: te.Tensor) -> list[te.Tensor]:
-    """`output` and every stage it needs, producers first."""
-    order: dict[te.Tensor, None] = {}
-
-    def visit(tensor: te.Tensor) -> None:
-        if tensor.value is not None and tensor not in order:
-            for producer in tensor.inputs:
-                visit(producer)
-            order[tensor] = None
-
-    visit(output)
-    return list(order)
-
-
-def placeholders_below(output: te.Tensor) -> set[te.Tensor]:
-    """The placeholders that `output` depends on."""
-    return {tensor for stage in stages_below(output) for tensor in stage.inputs if tensor.value is None}
-
-
-def rebuilt(outputs: Sequence[te.Tensor], sources: Mapping[te.Tensor, Source]) -> tuple[te.Tensor, ...]:
-    """`outputs`, reading `sources` in place of the tensors those are keyed by. Stages above none of these stay themselves."""
-    rebuilder = Rebuilder(sources)
-    return tuple(rebuilder.of(output) for output in outputs)
-
-
-class Rebuilder:
-    """Stages anew, each once; of those computed together all at once."""
-
-    def __init__(self, sources: Mapping[te.Tensor, Source]) -> None:
-        self.sources = sources
-        self.made: dict[te.Tensor, te.Tensor] = {}
-        self.joints: dict[te.TupleStage | te.Scan, tuple[te.Tensor, ...]] = {}
-
-    def of(self, output: te.Tensor) -> te.Tensor:
-        """`output`, all below it made anew where it changes."""
-        for stage in stages_below(output):
-            if stage not in self.made:
-                self.made[stage] = self.stage(stage)
-        return self.made.get(output, output)
-
-    def stage(self, stage: te.Tensor) -> te.Tensor:
-        """One stage, those it reads having been made."""
-        match stage.value:
-            case te.Part(te.TupleStage() | te.Scan() as joint, position):
-                if joint not in self.joints:
-                    self.joints[joint] = self.scan(joint) if isinstance(joint, te.Scan) else self.tuple_stage(joint)
-                tensors = self.joints[joint]
-                return replace(tensors[position], name=stage.name) if tensors else stage
-            case te.Reduction() as reduction:
-                value = self.expr(reduction.value)
-                return stage if value is reduction.value else replace(stage, value=replace(reduction, value=value))
-            case ir.Expr() as old:
-                value = self.expr(old)
-                return stage if value is old else replace(stage, value=value)
-        return stage
-
-    def tuple_stage(self, old: te.TupleStage) -> tuple[te.Tensor, ...]:
-        """The tensors of the new one; none where nothing changes."""
-        results = tuple(map(self.expr, old.reduction.results))
-        if all(a is b for a, b in zip(results, old.reduction.results, strict=True)):
-            return ()
-        return replace(old, reduction=replace(old.reduction, results=results)).tensors()
-
-    def scan(self, old: te.Scan) -> tuple[te.Tensor, ...]:
-        """The tensors of the new one; none where nothing changes."""
-        if all(self.tensor(tensor) is tensor for tensor in old.inputs):
-            return ()
-        for step in old.steps:
-            self.made[step] = self.stage(step)
-
-        def place(state: te.State) -> Callable[..., Sequence[ir.Scalar]] | None:
-            at = state.at
-            return None if at is None else lambda *axes: [self.expr(ir.as_expr(index)) for index in at(*axes)]
-
-        states = [te.State(s.tensor, self.tensor(s.initial), self.tensor(s.update), place(s)) for s in old.states]
-        finals, collected = te.scan(old.axis, states, [self.tensor(c) for c in old.collect], old.name)
-        return (*finals, *collected)
-
-    def tensor(self, old: te.Tensor) -> te.Tensor:
-        """What stands for `old` where it is not an element that is read, but all of it."""
-        if old not in self.sources:
-            return self.made.get(old, old)
-        if old not in self.made:
-            copy = te.compute(old.shape, lambda *at: self.sources[old](at), old.name)
-            match copy.value:
-                case ir.Load(te.Tensor() as fed, indices) if indices == copy.axes and fed.shape == old.shape:
-                    self.made[old] = fed
-                case _:
-                    self.made[old] = copy
-        return self.made[old]
-
-    def expr(self, expr: ir.Expr) -> ir.Expr:
-        return ir.map_expr(expr, self.load)
-
-    def load(self, node: ir.Expr) -> ir.Expr:
-        if not isinstance(node, ir.Load) or not isinstance(node.buffer, te.Tensor):
-            return node
-        if node.buffer in self.sources:
-            return self.sources[node.buffer](node.indices)
-        stage = self.made.get(node.buffer, node.buffer)
-        return node if stage is node.buffer else ir.Load(stage, node.indices)
-
-
-def values_of(stage: te.Tensor) -> tuple[ir.Expr, ...]:
-    """What a stage computes for each point, the operand of its reduction if it is one; of a scan nothing is known."""
-    match stage.value:
-        case te.Reduction(_, value):
-            return (value,)
-        case te.Part(te.TupleStage() as joint):
-            return joint.reduction.results
-        case te.Part() | None:
-            return ()
-    return (stage.value,)
-
-
-def wired(outputs: Sequence[te.Tensor], feeds: Mapping[te.Tensor, te.Tensor]) -> tuple[te.Tensor, ...]:
-    """`outputs` with placeholders replaced by computed tensors of as many elements."""
-
-    def source(placeholder: te.Tensor, tensor: te.Tensor) -> Source:
-        if placeholder.shape == tensor.shape:
-            return lambda at: ir.Load(tensor, at)
-        return lambda at: ir.Load(tensor, unflatten(flatten(at, placeholder.shape), tensor.shape))
-
-    return rebuilt(outputs, {placeholder: source(placeholder, tensor) for placeholder, tensor in feeds.items()})
 
 
 def inlined(output: te.Tensor, candidates: Collection[te.Tensor], always: bool = False, copies: int = 1) -> te.Tensor:
@@ -184,6 +56,18 @@ def is_oversized(stage: te.Tensor) -> bool:
     """Whether an expression is too large to go on growing."""
     nodes = (node for value in values_of(stage) for node in ir.walk_expr(value))
     return next(islice(nodes, EXPRESSION_LIMIT, None), None) is not None
+
+
+def values_of(stage: te.Tensor) -> tuple[ir.Expr, ...]:
+    """What a stage computes for each point, the operand of its reduction if it is one; of a scan nothing is known."""
+    match stage.value:
+        case te.Reduction(_, value):
+            return (value,)
+        case te.Part(te.TupleStage() as joint):
+            return joint.reduction.results
+        case te.Part() | None:
+            return ()
+    return (stage.value,)
 
 
 def element(stage: te.Tensor, at: tuple[ir.Expr, ...]) -> ir.Expr:
@@ -239,17 +123,17 @@ def as_words(output: te.Tensor) -> te.Tensor:
 
 
 def without_constant_parts(
-    output: te.Tensor, constants: Collection[te.Tensor]
-) -> tuple[te.Tensor, list[tuple[te.Tensor, te.Tensor]]]:
-    """`output` with stages that depend on `constants` alone as placeholders; and each placeholder with the stage it holds."""
+    outputs: Sequence[te.Tensor], constants: Collection[te.Tensor]
+) -> tuple[tuple[te.Tensor, ...], list[tuple[te.Tensor, te.Tensor]]]:
+    """`outputs` with stages that depend on `constants` alone as placeholders; and each placeholder with the stage it holds."""
     fixed = set(constants)
     parts: dict[te.Tensor, te.Tensor] = {}
-    for stage in stages_below(output):
-        if stage is not output and fixed.issuperset(stage.inputs):
+    for stage in (stage for output in outputs for stage in stages_below(output)):
+        if stage not in outputs and fixed.issuperset(stage.inputs):
             fixed.add(stage)
         else:
             for tensor in stage.inputs:
                 if tensor in fixed and tensor.value is not None:
                     parts.setdefault(tensor, te.placeholder(tensor.shape, tensor.dtype, tensor.name))
     found = list(parts.items())
-    return wired([output], parts)[0], [(placeholder, stage) for stage, placeholder in found]
+    return wired(outputs, parts), [(placeholder, stage) for stage, placeholder in found]

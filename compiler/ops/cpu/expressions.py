@@ -15,8 +15,9 @@ from vdla.compiler import te
 from vdla.compiler.graph.fuse import FusionGroup
 from vdla.compiler.graph.graph import Node
 from vdla.compiler.ir.nodes import Function
+from vdla.compiler.operators.wiring import placeholders_below, wired
 from vdla.compiler.ops.configuration import Value
-from vdla.compiler.ops.cpu.compose import as_words, inlined, placeholders_below, wired, without_constant_parts
+from vdla.compiler.ops.cpu.compose import as_words, inlined, without_constant_parts
 from vdla.compiler.ops.cpu.operators import definition_of
 from vdla.compiler.ops.cpu.workload import Workload
 
@@ -74,15 +75,16 @@ def composition(workload: Workload, *, words: bool = False, **choices: Value) ->
         for name, output in zip(member.node.outputs, wired(definition.outputs, feeds), strict=True):
             known[name] = named(output, member.node, group)
     if len(group.outputs) > 1:  # such a node is alone: nothing is to be inlined
-        return Composition(tuple(inputs), tuple(constants), (), tuple(known[name] for name in group.outputs))
+        outputs, parts = without_constant_parts([known[name] for name in group.outputs], [p for _, p, _ in constants])
+        return Composition(tuple(inputs), tuple(constants), tuple(parts), outputs)
     boundaries = [known[node.outputs[0]] for node in group.nodes[:-1]]
     candidates = [stage for stage in boundaries if stage.is_plain]
     output = known[group.output]
     output = inlined(output, candidates, always=group.kind == "complex", copies=output.shape[-1] if words else 1)
     if words:
         output = as_words(output)
-    output, parts = without_constant_parts(output, [p for _, p, _ in constants])
-    return Composition(tuple(inputs), tuple(constants), tuple(parts), (output,))
+    outputs, parts = without_constant_parts([output], [p for _, p, _ in constants])
+    return Composition(tuple(inputs), tuple(constants), tuple(parts), outputs)
 
 
 def named(output: te.Tensor, node: Node, group: FusionGroup) -> te.Tensor:

@@ -14,7 +14,7 @@ from vdla.compiler.ops.cpu.workload import Workload
 from vdla.compiler.schedule import Schedule
 
 LANES = (1, 2, 4, 8, 16)
-WITH_MAXIMUM = ("softmax", "log_softmax", "masked_softmax", "hardmax")
+WITH_MAXIMUM = ("softmax", "log_softmax", "masked_softmax")
 
 
 def leading_axes(w: Workload) -> int:

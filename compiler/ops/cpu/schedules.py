@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from vdla.compiler import ir
+from vdla.compiler.ops.cpu.compose import operations
 from vdla.compiler.ops.cpu.register_block import divisors
 from vdla.compiler.schedule import Schedule
+from vdla.compiler.schedule.locate import is_step
 
+STEP_WORK = 1 << 20
+"""Operations on scalars that one step of a scan must take for other threads to be woken for it: some 30 µs on one of them."""
 MOST_PIECES = 64
 """Iterations of a parallel loop over a flat range, by default."""
 
@@ -21,6 +26,14 @@ def axis_loops(s: Schedule, block: str) -> tuple[list[ir.Var], list[ir.Var]]:
 
 def spatial_iters(s: Schedule, block: str) -> list[ir.Iter]:
     return [i for i in s.get(block).iters if i.kind == "spatial"]
+
+
+def parallel(s: Schedule, block: str, loop: ir.Var) -> None:
+    """Run a loop of a block in parallel, unless it is a small part of a step of a scan: all threads meet after each."""
+    extents = prod(i.extent for i in s.get(block).iters if i.kind != "scan")
+    values = (stmt.value for stmt in ir.walk_stmt(s.get(block).body) if isinstance(stmt, ir.Store))
+    if not is_step(s.get(block)) or extents * sum(map(operations, values)) >= STEP_WORK:
+        s.parallel(loop)
 
 
 def fused(s: Schedule, loops: Sequence[ir.Var]) -> ir.Var:
@@ -68,7 +81,7 @@ def schedule_flat(s: Schedule, block: str, outer_axes: int, most_pieces: int = M
         loops[outer_axes : outer_axes + 1] = s.split(loops[outer_axes], [cut, None])
         outer_axes += 1
     first, last = fused(s, loops[:outer_axes]), fused(s, loops[outer_axes:])
-    s.parallel(first)
+    parallel(s, block, first)
     s.vectorize(last)
 
 
@@ -77,7 +90,7 @@ def schedule_rows(s: Schedule, block: str) -> None:
     spatial, reduced = axis_loops(s, block)
     s.decompose_reduction(block, reduced[0])
     if spatial:
-        s.parallel(fused(s, spatial))
+        parallel(s, block, fused(s, spatial))
 
 
 def schedule_separately(s: Schedule, blocks: Sequence[str]) -> None:

@@ -9,7 +9,14 @@ from __future__ import annotations
 from vdla.compiler.backends.llvm import Target
 from vdla.compiler.ops.configuration import Config, Knob, Space
 from vdla.compiler.ops.cpu.expressions import loops
-from vdla.compiler.ops.cpu.schedules import MOST_PIECES, is_reduction, outer_axes, schedule_flat, schedule_separately
+from vdla.compiler.ops.cpu.schedules import (
+    MOST_PIECES,
+    is_reduction,
+    outer_axes,
+    schedule_flat,
+    schedule_separately,
+    spatial_iters,
+)
 from vdla.compiler.ops.cpu.template import template
 from vdla.compiler.ops.cpu.workload import Workload
 from vdla.compiler.schedule import Schedule
@@ -24,7 +31,7 @@ def last_stage(w: Workload) -> tuple[Schedule, str]:
 
 def space(w: Workload, target: Target) -> Space:
     s, last = last_stage(w)
-    outer = 1 if is_reduction(s, last) else max(len(s.get(last).iters), 1)
+    outer = 1 if is_reduction(s, last) else max(len(spatial_iters(s, last)), 1)
     return Space((Knob("outer", tuple(range(outer))), Knob("pieces", PIECES)), refusal)
 
 

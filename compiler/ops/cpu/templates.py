@@ -6,7 +6,7 @@ from vdla.compiler.backends.llvm import Target
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.operators import row_normalisation
 from vdla.compiler.ops.configuration import Config
-from vdla.compiler.ops.cpu import convolution, matrices, packing, rows, separate, sums, window
+from vdla.compiler.ops.cpu import convolution, matrices, packing, recurrence, rows, separate, sums, window
 from vdla.compiler.ops.cpu.expressions import Composition
 from vdla.compiler.ops.cpu.template import CpuTemplate
 from vdla.compiler.ops.cpu.workload import Workload
@@ -21,6 +21,7 @@ TEMPLATES: dict[str, CpuTemplate] = {
     **dict.fromkeys(("max_pool", "avg_pool", "lp_pool"), window.TEMPLATE),
     **dict.fromkeys(("softmax", *(operator.name for operator in row_normalisation.FAMILY)), rows.TEMPLATE),
     "pack_nchwc": packing.TEMPLATE,
+    **dict.fromkeys(("rnn", "gru", "lstm"), recurrence.TEMPLATE),
 }
 """By the anchor's operator; of all others, each stage is scheduled by itself."""
 

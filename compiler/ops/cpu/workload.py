@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.fuse import FusionGroup
-from vdla.compiler.graph.graph import Node, TensorType
+from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.operators.definition import Attributes, Types
 from vdla.compiler.operators.registry import OPERATORS, with_defaults
 
@@ -97,6 +97,9 @@ def frozen(value: Any) -> Any:
     """A hashable stand-in for attribute values."""
     if isinstance(value, Mapping):
         return tuple(sorted((k, frozen(v)) for k, v in value.items()))
+    if isinstance(value, Graph):  # the body of a scan, which has no constants
+        nodes = tuple((node.op, frozen(node.attributes), node.inputs, node.outputs) for node in value.nodes)
+        return (value.inputs, value.outputs, nodes, tuple(sorted(value.tensors.items())))
     if isinstance(value, np.ndarray):
         return (value.shape, str(value.dtype), value.tobytes())
     return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value

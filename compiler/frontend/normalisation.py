@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.builder import NARROW_FLOATS, GraphBuilder
 from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.operator import FLOAT
@@ -87,12 +87,23 @@ def emit_along_axis(builder: GraphBuilder, node: OnnxNode, x: Value, opset: int,
     """From opset 13 along one axis (default the last); before, over everything from `axis` (default 1) on."""
     rank = len(x.shape)
     if opset >= 13:
-        return builder.emit(op, [x], axis=node.axis(node.int_("axis", -1), rank))
+        axis = node.axis(node.int_("axis", -1), rank)
+        if op == "softmax" and x.dtype in NARROW_FLOATS:
+            return narrow_softmax(builder, x, axis)
+        return builder.emit(op, [x], axis=axis)
     axis = node.axis(node.int_("axis", 1), rank)
     if prod(x.shape[axis + 1 :]) == 1:
         return builder.emit(op, [x], axis=axis)
     flat = builder.emit("reshape", [x], suffix="flatten", shape=(prod(x.shape[:axis]), prod(x.shape[axis:])))
     return builder.emit("reshape", [builder.emit(op, [flat], axis=1)], suffix="restore", shape=x.shape)
+
+
+def narrow_softmax(builder: GraphBuilder, x: Value, axis: int) -> Value:
+    """As the standard's function has it from opset 13: each step rounded to the narrow type."""
+    greatest = builder.emit("reduce_max", [x], suffix="greatest", axes=(axis,), keepdims=True)
+    exponent = builder.emit("exp", [builder.emit("sub", [x, greatest], suffix="below")], suffix="exponent")
+    total = builder.emit("reduce_sum", [exponent], suffix="total", axes=(axis,), keepdims=True)
+    return builder.emit("div", [exponent, total])
 
 
 def layer_normalization(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:

@@ -32,7 +32,12 @@ from vdla.errors import VdlaError
 
 KINDS = ("node", "simple", "light", "pytorch-converted", "pytorch-operator")
 PASS, REFUSED, WRONG, CRASH, SLOW = "pass", "refused", "wrong", "crash", "slow"
-LIMIT_S = 30
+LIMIT_S = {"node": 30, "light": 120}
+"""Seconds that one test may take; others as node tests."""
+
+
+def limit_of(kind: str) -> int:
+    return LIMIT_S.get(kind, LIMIT_S["node"])
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ def run_case(kind: str, name: str, fused: bool = True) -> Outcome:
     except AssertionError as error:
         return outcome(WRONG, " ".join(str(error).split())[:400])
     except TimeoutError:
-        return outcome(SLOW, f"more than {LIMIT_S} s")
+        return outcome(SLOW, f"more than {limit_of(kind)} s")
     except Exception as error:  # noqa: BLE001 - a crash is a result
         return outcome(CRASH, f"{type(error).__name__}: {error}"[:400])
     return outcome(PASS)
@@ -179,7 +184,7 @@ def worker(kind: str, names: Sequence[str], fused: bool, pipe: Any) -> None:
     warnings.simplefilter("ignore")
     for name in names:
         pipe.send(name)
-        signal.alarm(LIMIT_S)
+        signal.alarm(limit_of(kind))
         found = run_case(kind, name, fused)
         signal.alarm(0)
         pipe.send(found)
@@ -197,7 +202,7 @@ def run_share(kind: str, names: list[str], fused: bool) -> Iterator[Outcome]:
         current = None
         try:
             while True:
-                message = receiver.recv() if receiver.poll(2 * LIMIT_S) else None
+                message = receiver.recv() if receiver.poll(2 * limit_of(kind)) else None
                 if message is None:
                     process.kill()
                     break

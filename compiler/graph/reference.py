@@ -45,13 +45,17 @@ def run_reference(
 
 
 def run_node(node: Node, values: Mapping[str, np.ndarray]) -> Arrays:
-    """One node's outputs by name. Raises `RunError` when there is no such operator."""
+    """One node's outputs by name. Raises `RunError` when there is no such operator, and for an index outside a tensor."""
     if node.op not in OPERATORS:
         expected = ", ".join(sorted(OPERATORS))
         raise RunError("the reference executor has no such operator", where=node.name, found=node.op, expected=expected)
     inputs = [values[name] if name else None for name in node.inputs]
-    with np.errstate(all="ignore"):  # a model's infinities are its own affair
-        result = OPERATORS[node.op].kernel(inputs, with_defaults(node.op, node.attributes))
+    try:
+        with np.errstate(all="ignore"):  # a model's infinities are its own affair
+            result = OPERATORS[node.op].kernel(inputs, with_defaults(node.op, node.attributes))
+    except IndexError as error:
+        where = f"node {node.name!r} ({node.op})"
+        raise RunError("an index is outside its tensor", where=where, found=str(error), hint="other inputs") from None
     outputs = result if isinstance(result, tuple) else (result,)
     return {name: np.asarray(output) for name, output in zip(node.outputs, outputs, strict=True)}
 

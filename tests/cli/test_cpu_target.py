@@ -16,6 +16,7 @@ import vdla as package
 from vdla.compiler.graph.graph import TensorType
 from vdla.errors import CompileError, RunError
 from vdla.flows import CompileOptions, run_on_cpu
+from vdla.flows.inputs import generated_inputs
 from vdla.flows.run_cpu import tolerance_of
 from vdla.runtime.module import Module
 from vdla.zoo import build, sample_inputs
@@ -210,6 +211,38 @@ def test_what_is_open_names_the_option(vdla, tmp_path):
     vdla(*on_cpu, *dims, "--dim", "depth=2").refused("no open dimension of this name", "'depth'", "batch, steps")
     vdla(*on_cpu, *dims, "--bind", "axis=1").refused("an input the model does not have", "'axis'", "expected x, gain, axes")
     vdla(*on_cpu, *dims, "--bind", "axes=1,2").refused("axes", "another shape")
+
+
+def test_a_module_of_the_cpu_has_nothing_to_simulate(vdla, tmp_path):
+    path = tmp_path / "m.vdla"
+    vdla("compile", "digits", "-o", path, "--target", "cpu")
+    for command in (["simulate", path], ["isa", "check", path]):
+        vdla(*command).refused("m.vdla: the module runs on the host alone", "vdla.load(FILE)")
+
+
+def test_inputs_from_a_file(vdla, tmp_path):
+    inputs = sample_inputs("digits", 1, 9)
+    np.savez(tmp_path / "i.npz", **inputs)
+    for more in (["--target", "cpu"], ["--design", "tiny"]):
+        ended = vdla("run", "digits", *more, "--inputs", tmp_path / "i.npz", "--save-tensors", tmp_path / "t.npz")
+        assert ended.code == 0
+        with np.load(tmp_path / "t.npz") as saved:
+            np.testing.assert_allclose(saved["input"], inputs["input"], atol=0 if "cpu" in more else 0.01)
+    np.savez(tmp_path / "other.npz", image=inputs["input"])
+    on_cpu = ("run", "digits", "--target", "cpu", "--inputs")
+    vdla(*on_cpu, tmp_path / "other.npz").refused("unknown input", "'image'", "input float32[1, 1, 8, 8]")
+    vdla(*on_cpu, tmp_path / "none.npz").refused("none.npz: cannot read the inputs")
+    (tmp_path / "text.npz").write_text("hello")
+    vdla(*on_cpu, tmp_path / "text.npz").refused("text.npz: not inputs, or damaged")
+
+
+def test_generated_integers_are_plausible():
+    types = {name: TensorType((1000,), name) for name in ("int64", "int32", "uint8", "int8", "bool", "float32")}
+    found = generated_inputs(types, 0)
+    assert {name: str(x.dtype) for name, x in found.items()} == {name: name for name in types}
+    assert set(found["int64"].tolist()) == set(found["int32"].tolist()) == {0, 1}
+    assert found["uint8"].max() == 255
+    assert found["int8"].min() == -128
 
 
 def test_narrow_types_may_err_by_their_own_rounding():

@@ -72,6 +72,18 @@ def test_designs(vdla, tmp_path):
     survive(vdla, "d.yaml", shipped_designs()["tiny"].read_bytes(), tmp_path, 60, lambda path: ["isa", "show", "-d", path])
 
 
+def test_tensors(vdla, tmp_path):
+    """An .npz that says nothing sensible, beside a good one."""
+    good = tmp_path / "good.npz"
+    assert vdla("run", "digits", "--target", "cpu", "--save-tensors", good).code == 0
+    survive(vdla, "t.npz", good.read_bytes(), tmp_path, 60, lambda path: ["compare-tensors", good, path])
+
+
+def test_models_on_the_cpu(vdla, tmp_path):
+    model = build("digits")
+    survive(vdla, "m.onnx", model.SerializeToString(), tmp_path, 15, lambda path: ["run", path, "--target", "cpu"])
+
+
 def test_models(vdla, tmp_path):
     model = build("digits")
     survive(vdla, "m.onnx", model.SerializeToString(), tmp_path, 25, lambda path: ["run", path, "--design", "tiny"])

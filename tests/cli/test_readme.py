@@ -31,7 +31,7 @@ def test_python(tmp_path, monkeypatch, capsys):
 def test_commands(vdla, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("vdla ")]
-    assert len(lines) == 7
+    assert len(lines) == 12
     for line in lines:
         command = shlex.split(line, comments=True)[1:]
         ended = vdla(*command)
@@ -54,7 +54,9 @@ def test_table_of_designs():
         assert ("one port" in memory) == (d.port_count == 1)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/design_file.md", "docs/report.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/index.md", "docs/design_file.md", "docs/report.md", "docs/cpu.md", "docs/tensors.md"]
+)
 def test_links_lead_somewhere(page):
     path = ROOT / page
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()) if not link.startswith("http")]

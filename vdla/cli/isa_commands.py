@@ -132,15 +132,19 @@ def check(
 def programs_of(path: Path, design: str | None) -> list[Program]:
     """The programs of a .s, .vprog or .vdla file. design: what they are to run on.
 
-    Raises `IsaError` or `RunError` when the file cannot be read, or its programs are for another design.
+    Raises `IsaError` or `RunError` when the file cannot be read, holds no programs, or they are for another design.
     """
     from vdla.design_file import load_design
+    from vdla.errors import RunError
     from vdla.isa.binding import require_design
     from vdla.runtime.program_file import read_programs
 
     if path.suffix == ".s":
         return [read_assembly(path, design)]
     programs = read_programs(path)
+    if not programs:
+        hint = "vdla.load(FILE).run(inputs) in Python"
+        raise RunError("the module runs on the host alone", where=str(path), expected="programs of the accelerator", hint=hint)
     if design is None:
         return programs
     wanted = load_design(design)

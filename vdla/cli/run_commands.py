@@ -19,6 +19,7 @@ from vdla.cli.model_options import (
     DumpOption,
     FuseOption,
     HidingOption,
+    InputsOption,
     JsonOption,
     ModelArgument,
     SeedOption,
@@ -45,6 +46,7 @@ def run(
     dim: list[str] = DimOption,
     bind: list[str] = BindOption,
     calibration: Path = CalibrationOption,
+    inputs: Path = InputsOption,
     seed: int = SeedOption,
     latency_hiding: bool = HidingOption,
     fuse: bool = FuseOption,
@@ -83,6 +85,7 @@ def run(
     """
     from vdla.files import require_writable_file, require_writable_folder
     from vdla.flows import run_model, run_on_cpu
+    from vdla.flows.inputs import load_inputs
 
     for folder in (report, dump_ir):
         if folder is not None:
@@ -94,6 +97,7 @@ def run(
         model, target=target, batch=batch, input_shape=input_shape, dim=dim, bind=bind, calibration=calibration, seed=seed,
         latency_hiding=latency_hiding, fuse=fuse, dump_ir=dump_ir,
     )  # fmt: skip
+    given = load_inputs(inputs)
     source = tensor_source(tensors_from, save_tensors, options)
     if not options.for_design:
         hiding = not latency_hiding
@@ -101,9 +105,9 @@ def run(
     with progress(quiet=json) as stage:
         done: Run | CpuRun
         if options.for_design:
-            done = run_model(model, design, options, on_stage=stage)
+            done = run_model(model, design, options, inputs=given, on_stage=stage)
         else:
-            done = run_on_cpu(model, options, on_stage=stage)
+            done = run_on_cpu(model, options, inputs=given, on_stage=stage)
         saved = write_files(done, model, options, stage, report, trace, save_tensors, source)
     if json:
         print_json(done.report.json())

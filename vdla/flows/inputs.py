@@ -103,7 +103,7 @@ def load_calibration(path: Path | None) -> list[Inputs] | None:
     """
     if path is None:
         return None
-    arrays = _read_npz(path)
+    arrays = _read_npz(path, "calibration data")
     counts = {name: len(a) if a.ndim else 0 for name, a in arrays.items()}
     if len(set(counts.values())) != 1 or not min(counts.values()):
         found = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in arrays.items()) or "no arrays"
@@ -116,8 +116,13 @@ def load_calibration(path: Path | None) -> list[Inputs] | None:
     return [{name: a[k : k + 1] for name, a in arrays.items()} for k in range(min(counts.values()))]
 
 
-def _read_npz(path: Path) -> Inputs:
-    """Raises `RunError` unless `path` is an .npz of plain arrays."""
+def load_inputs(path: Path | None) -> Inputs | None:
+    """An .npz of one array for each input, as the model takes it. Raises `RunError` when the file cannot be read."""
+    return None if path is None else _read_npz(path, "inputs")
+
+
+def _read_npz(path: Path, what: str) -> Inputs:
+    """Raises `RunError` unless `path` is an .npz of plain arrays. what: it holds, for messages."""
     expected = "an .npz file of arrays by input name (numpy.savez)"
     try:
         if path.exists() and not path.is_file():
@@ -129,9 +134,9 @@ def _read_npz(path: Path) -> Inputs:
     except VdlaError:
         raise
     except OSError as error:
-        raise RunError(f"cannot read the calibration data ({reason(error)})", where=str(path), expected=expected) from None
+        raise RunError(f"cannot read the {what} ({reason(error)})", where=str(path), expected=expected) from None
     except Exception:  # noqa: BLE001 - numpy and zipfile raise many kinds on a damaged file
-        raise RunError("not calibration data, or damaged", where=str(path), expected=expected) from None
+        raise RunError(f"not {what}, or damaged", where=str(path), expected=expected) from None
 
 
 def require_samples(samples: Sequence[Inputs], types: Mapping[str, TensorType]) -> None:
@@ -145,15 +150,16 @@ def require_samples(samples: Sequence[Inputs], types: Mapping[str, TensorType]) 
 
 
 def generated_inputs(types: Mapping[str, TensorType], seed: int) -> Inputs:
-    """Standard normal values (floats), the whole range (integers), or either (bool) for each input."""
+    """Standard normal values for floats; of integers narrower than 32 bits the whole range; for wider ones, which are indices,
+    counts and masks, 0 or 1; either for bool."""
     random = np.random.default_rng(seed)
     inputs: Inputs = {}
     for name, t in types.items():
         element = ELEMENT_TYPES[t.dtype]
         if element.is_float:
             inputs[name] = random.standard_normal(t.shape).astype(t.numpy_dtype)
-        elif t.dtype == "bool":
-            inputs[name] = random.integers(0, 2, t.shape).astype(bool)
+        elif t.dtype == "bool" or element.bits >= 32:
+            inputs[name] = random.integers(0, 2, t.shape).astype(t.numpy_dtype)
         else:
             inputs[name] = random.integers(*element.range, t.shape, element.storage, endpoint=True).astype(t.numpy_dtype)
     return inputs

@@ -66,9 +66,9 @@ def run_on_cpu(
     module = bound(compiled)
     inputs = inputs or default_inputs(model, compiled, options)
 
-    on_stage("compiling the kernels")
     begun = time.perf_counter()
-    module.make_ready()
+    count = len(compiled.steps)
+    module.make_ready(lambda number: on_stage(f"compiling kernel {number + 1} of {count}"))
     kernel_seconds = time.perf_counter() - begun
 
     on_stage("running beside the reference")

@@ -79,9 +79,10 @@ class Module:
         """Write a .vdla file; `vdla.load` reads it. Raises `OutputError` when it cannot be written."""
         return write_file(path, module_to_bytes(self.model))
 
-    def make_ready(self) -> None:
-        """Do what the first run would: compile the host's kernels."""
+    def make_ready(self, on_step: Callable[[int], None] = lambda number: None) -> None:
+        """Do what the first run would: compile the host's kernels. on_step: is told the position of each step before it."""
         for number, step in enumerate(self.model.steps):
+            on_step(number)
             self._runner(number, step)
 
     def run(

@@ -25,8 +25,8 @@ from vdla.errors import ModelError
 MAX_ELEMENTS = 1 << 31
 """A larger tensor is a mistake or a damaged file; nothing here could run it."""
 MAX_FOLDED = 1 << 29
-"""Bytes of a constant that is computed, unless it is no larger than what it is computed from: a damaged model of a few bytes
-must not fill the memory, and the largest that exporters leave to be computed (a dense layer of VGG) has 4.1 · 10⁸."""
+"""Bytes of a constant that is computed, in a model whose own weights are fewer: a damaged file of a few bytes must not fill the
+memory, and the largest that exporters leave to be computed (a dense layer of VGG) has 4.1 · 10⁸."""
 UNFOLDED = ("dequantize",)
 """dequantize(constant) is how quantised models hold weights, and the quantiser looks for it."""
 NARROW_FLOATS = tuple(name for name, t in ELEMENT_TYPES.items() if t.is_float and t.bits < 32)
@@ -36,14 +36,6 @@ def check_size(shape: tuple[int, ...], what: str, where: str = "") -> None:
     """In Python's integers, which do not overflow. Raises `ModelError`."""
     if prod(shape) > MAX_ELEMENTS or min(shape, default=0) < 0:
         raise ModelError(what, where=where, found=shape, expected=f"at most {MAX_ELEMENTS} elements")
-
-
-def check_foldable(types: Sequence[TensorType], given: int = 0) -> None:
-    """Whether constants of these types may be computed from `given` bytes. Raises `ModelError`."""
-    for tensor in types:
-        check_size(tensor.shape, "a constant of impossible size")
-        if tensor.bytes > max(MAX_FOLDED, given):
-            raise ModelError("a constant of impossible size", found=tensor.shape, expected=f"at most {MAX_FOLDED} bytes")
 
 
 @dataclass
@@ -60,6 +52,8 @@ class GraphBuilder:
     final_name: dict[str, str] = field(default_factory=dict)  # provisional name → the model's
     node_names: set[str] = field(default_factory=set)
     output_names: list[str] = field(default_factory=list)
+    stored: int = 0  # bytes of the model's own weights
+    folded: int = 0  # bytes of constants computed so far
 
     def input(self, name: str, tensor_type: TensorType) -> Value:
         """An input of the graph. One without elements is known: there is nothing to know."""
@@ -127,12 +121,24 @@ class GraphBuilder:
         if all(0 in result.shape for result in results):
             arrays: tuple[np.ndarray, ...] = tuple(np.empty(t.shape, t.numpy_dtype) for t in results)
         else:
-            check_foldable(results, sum(v.type.bytes for v in read if v is not None))
+            self.check_foldable(results)
             found = OPERATORS[op].kernel([None if v is None else v.constant for v in read], attributes)
             arrays = tuple(map(np.asarray, found if isinstance(found, tuple) else (found,)))
         for array, result in zip(arrays, results, strict=True):
             assert TensorType(array.shape, str(array.dtype)) == result, f"{op}: {array.dtype}{array.shape} for {result}"
         return tuple(self.constant(array, self.fresh(f"{self.source}.{suffix or op}")) for array in arrays)
+
+    def check_foldable(self, types: Sequence[TensorType]) -> None:
+        """Whether constants of these types may be computed, after all that was. Raises `ModelError`."""
+        largest, in_all = max(MAX_FOLDED, self.stored), 2 * MAX_FOLDED + 4 * self.stored
+        for tensor in types:
+            check_size(tensor.shape, "a constant of impossible size")
+            if tensor.bytes > largest:
+                raise ModelError("a constant of impossible size", found=tensor.shape, expected=f"at most {largest} bytes")
+        self.folded += sum(tensor.bytes for tensor in types)
+        if self.folded > in_all:
+            expected = f"at most {in_all} bytes, by the size of the model's weights"
+            raise ModelError("constants of impossible size are computed", found=self.folded, expected=expected)
 
     def append(
         self,

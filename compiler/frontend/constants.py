@@ -6,7 +6,7 @@ from math import ceil, prod
 
 import numpy as np
 
-from vdla.compiler.frontend.builder import GraphBuilder, check_foldable
+from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.inputs import element_type
 from vdla.compiler.frontend.node import ANY, Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
@@ -41,7 +41,7 @@ def constant_of_shape(builder: GraphBuilder, node: OnnxNode) -> Value:
         value = np.zeros(1, np.float32)
     if value.size != 1:
         raise ModelError("value of ConstantOfShape is not one number", found=f"shape {value.shape}")
-    check_foldable([TensorType(shape, str(value.dtype))])
+    builder.check_foldable([TensorType(shape, str(value.dtype))])
     return builder.constant(np.broadcast_to(value.ravel()[0], shape))
 
 
@@ -62,7 +62,7 @@ def eye_like(builder: GraphBuilder, node: OnnxNode) -> Value:
     if len(like.shape) != 2:
         raise ModelError("EyeLike of what is no matrix", found=like.shape, expected="two dimensions")
     result = TensorType(like.shape, dtype)
-    check_foldable([result])
+    builder.check_foldable([result])
     return builder.constant(np.eye(*like.shape, node.int_("k", 0)).astype(result.numpy_dtype))
 
 
@@ -72,11 +72,12 @@ def range_(builder: GraphBuilder, node: OnnxNode) -> Value:
     ends = [node.array(i, name).ravel() for i, name in enumerate(("start", "limit", "delta"))]
     if any(end.size != 1 for end in ends) or not ends[2][0]:
         raise ModelError("Range of what are no three numbers, or by 0", found=[end.tolist() for end in ends])
-    start, limit, delta = (end[0].item() for end in ends)
-    count = -((start - limit) // delta) if isinstance(start, int) else ceil((limit - start) / delta)
-    result = TensorType((max(count, 0),), str(ends[0].dtype))
-    check_foldable([result])
-    steps = np.arange(result.shape[0], dtype=np.int64 if isinstance(start, int) else np.float64)
+    whole = ends[0].dtype.kind in "iu"
+    start, limit, delta = (int(end[0]) if whole else float(end[0]) for end in ends)
+    count = max(-((start - limit) // delta) if whole else ceil((limit - start) / delta), 0)
+    result = TensorType((count,), str(ends[0].dtype))
+    builder.check_foldable([result])
+    steps = np.arange(count, dtype=np.int64 if whole else np.float64)
     return builder.constant((start + steps * delta).astype(result.numpy_dtype))
 
 

@@ -55,7 +55,9 @@ def import_graph(model: onnx.ModelProto, where: str, shapes: Shapes, dims: Dims,
     values = bound_values(types, bind, where)
     if not proto.output:
         raise ModelError("the model has no outputs")
-    builder = GraphBuilder(taken=tensor_names(proto), outputs=frozenset(info.name for info in proto.output))
+    outputs = frozenset(info.name for info in proto.output)
+    stored = sum(len(tensor.raw_data) for tensor in proto.initializer)
+    builder = GraphBuilder(taken=tensor_names(proto), outputs=outputs, stored=stored)
     functions = {(f.domain, f.name): f for f in model.functions}
     reader = Reader(Model(importer_of, functions), builder, opsets_of(model.opset_import))
     reader.store(proto.initializer)

@@ -193,7 +193,7 @@ class Reader:
 
         Raises `ModelError` when anything in it is refused.
         """
-        inside = GraphBuilder(taken=set(), source=path)
+        inside = GraphBuilder(taken=set(), source=path, stored=self.builder.stored)
         model = Model(self.model.find, self.model.functions, nodes=self.model.nodes)
         captured: dict[str, Value] = {}
         outer = Captured(model, inside, self.opsets, outer=self, captured=captured)

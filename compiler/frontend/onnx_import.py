@@ -59,7 +59,7 @@ def import_graph(model: onnx.ModelProto, where: str, shapes: Shapes, dims: Dims,
     stored = sum(len(tensor.raw_data) for tensor in proto.initializer)
     builder = GraphBuilder(taken=tensor_names(proto), outputs=outputs, stored=stored)
     functions = {(f.domain, f.name): f for f in model.functions}
-    reader = Reader(Model(importer_of, functions), builder, opsets_of(model.opset_import))
+    reader = Reader(Model(importer_of, functions, nodes=-len(proto.node)), builder, opsets_of(model.opset_import))
     reader.store(proto.initializer)
     for name, tensor_type in types.items():
         bound = values.get(name)

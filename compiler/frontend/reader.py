@@ -20,8 +20,9 @@ from vdla.compiler.frontend.values import Anything, Value
 from vdla.compiler.graph.graph import Graph, TensorType
 from vdla.errors import ModelError
 
-MOST_NODES = 100_000
-"""Of a model with its functions and loops written out: a file of a few bytes can ask for any number."""
+MOST_NODES = 30_000
+"""More than the main graph has, with functions and loops written out: a file of a few bytes can ask for any number, and these
+take seconds."""
 DEEPEST = 40
 """Functions and graphs inside each other."""
 
@@ -48,7 +49,9 @@ class Model:
     def count_node(self) -> None:
         self.nodes += 1
         if self.nodes > MOST_NODES:
-            raise TooLarge("the model is too large, its functions and loops written out", expected=f"{MOST_NODES} nodes")
+            raise TooLarge(
+                "the model is too large, its functions and loops written out", expected=f"at most {MOST_NODES} nodes more"
+            )
 
 
 class TooLarge(ModelError):

@@ -227,9 +227,9 @@ def div_as_mul(context: Context, node: Node) -> Change:
 
 
 def matmul_as_dense(context: Context, node: Node) -> Change:
-    """matmul(x, constant[I, O]) → dense(x, constantᵀ)"""
+    """matmul(x, constant[I, O]) → dense(x, constantᵀ), of floats"""
     constant = context.constant(node.inputs[1])
-    if constant is None or constant.ndim != 2:
+    if constant is None or constant.ndim != 2 or str(constant.dtype) not in FLOAT:
         return None
     weight = context.add_constant(f"{node.inputs[1]}.transposed", np.ascontiguousarray(constant.T))
     return replaced(context, node, "dense", [node.inputs[0], weight])

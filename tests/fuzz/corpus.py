@@ -77,93 +77,21 @@ def model(
     opset: int = OPSET,
     functions: Sequence[onnx.FunctionProto] = (),
 ) -> onnx.ModelProto:
-    results = [onnx.ValueInfoProto(name=name) for name in outputs]
+    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["d"]) for name in outputs]
     graph = helper.make_graph(list(nodes), "fuzzed", list(inputs), results, list(stored))
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid(MICROSOFT, 1), helper.make_opsetid("local", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=list(functions))
 
 
-UNARY = [
-    "Abs",
-    "Acos",
-    "Acosh",
-    "Asin",
-    "Asinh",
-    "Atan",
-    "Atanh",
-    "Ceil",
-    "Celu",
-    "Cos",
-    "Cosh",
-    "Elu",
-    "Erf",
-    "Exp",
-    "Floor",
-    "Gelu",
-    "HardSigmoid",
-    "HardSwish",
-    "Identity",
-    "IsInf",
-    "IsNaN",
-    "LeakyRelu",
-    "Log",
-    "LogSoftmax",
-    "Hardmax",
-    "MeanVarianceNormalization",
-    "Mish",
-    "Neg",
-    "Reciprocal",
-    "Relu",
-    "Round",
-    "Selu",
-    "Shrink",
-    "Sigmoid",
-    "Sign",
-    "Sin",
-    "Sinh",
-    "Softmax",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "Tan",
-    "Tanh",
-    "ThresholdedRelu",
-    "Flatten",
-    "Transpose",
-    "Shape",
-    "Size",
-    "Det",
-    "Not",
-    "BitwiseNot",
-    "Dropout",
-    "NonZero",
-    "Unique",
-    "EyeLike",
-    "Compress",
-]
-BINARY = [
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Mod",
-    "Max",
-    "Min",
-    "Mean",
-    "Sum",
-    "PRelu",
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "And",
-    "Or",
-    "Xor",
-]
+UNARY = """
+    Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Compress Cos Cosh Det Dropout Elu Erf Exp EyeLike Flatten Floor
+    Gelu Hardmax HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log LogSoftmax MeanVarianceNormalization Mish Neg NonZero
+    Not Reciprocal Relu Round Selu Shape Shrink Sigmoid Sign Sin Sinh Size Softmax Softplus Softsign Sqrt Tan Tanh
+    ThresholdedRelu Transpose Unique
+"""
+BINARY = "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub Sum Xor"
 BITWISE = ["BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitShift"]
-REDUCTIONS = [f"Reduce{name}" for name in ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare"]]
+REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 ALL_BITS = {"Not", "And", "Or", "Xor"}
 SPECIAL = {  # attributes and operands that a plain call lacks
     "Mod": {"fmod": 1},
@@ -174,7 +102,7 @@ SPECIAL = {  # attributes and operands that a plain call lacks
 
 def elementwise() -> list[onnx.ModelProto]:
     models = []
-    for op in UNARY:
+    for op in UNARY.split():
         operand = bits(2, 3) if op in ALL_BITS else integers(2, 3) if op.startswith("Bitwise") else x(1, 2, 4, 4)
         operands: list[Operand] = [operand]
         if op in ("Det", "EyeLike"):
@@ -184,13 +112,13 @@ def elementwise() -> list[onnx.ModelProto]:
         if op == "Compress":
             operands = [x(3, 4), np.array([True, False, True])]
         models.append(one(op, *operands, **SPECIAL.get(op, {})))
-    for op in BINARY:
-        pair = (bits(2, 3), bits(3)) if op in ALL_BITS else (x(2, 1, 3), w(4, 1))
+    for op in BINARY.split():
+        pair = (bits(2, 3), bits(3)) if op in ALL_BITS else (x(2, 4, 3), w(4, 1))
         models.append(one(op, *pair, **SPECIAL.get(op, {})))
     for op in BITWISE:
         operand = Input(2, 3, dtype=TensorProto.UINT32)
         models.append(one(op, operand, np.array([1, 2, 3], np.uint32), **SPECIAL.get(op, {})))
-    models += [one(op, x(2, 3, 4), k(1), keepdims=0) for op in REDUCTIONS]
+    models += [one(f"Reduce{name}", x(2, 3, 4), k(1), keepdims=0) for name in REDUCTIONS]
     models += [one(op, x(2, 3, 4), axis=1, keepdims=0) for op in ("ArgMax", "ArgMin")]
     return [
         *models,
@@ -229,6 +157,7 @@ def layers() -> list[onnx.ModelProto]:
         one("RMSNormalization", x(2, 4), w(4)),
         one("LRN", x(1, 5, 3, 3), size=3),
         one("LpNormalization", x(2, 3), axis=1),
+        one("CausalConvWithState", x(1, 2, 5), w(2, 1, 3), opset=27),
         one("Gemm", x(2, 3), w(4, 3), w(4), transB=1, alpha=0.5),
         one("MatMul", x(2, 3, 4), w(4, 5)),
         one("MatMulInteger", bytes_in(2, 3), np.ones((3, 2), np.uint8), n(1, "uint8"), n(2, "uint8")),
@@ -237,7 +166,7 @@ def layers() -> list[onnx.ModelProto]:
         one("GRU", x(3, 1, 2), w(1, 9, 2), w(1, 9, 3), hidden_size=3, linear_before_reset=1, outputs=2),
         one("RNN", x(3, 1, 2), w(2, 3, 2), w(2, 3, 3), hidden_size=3, direction="bidirectional", outputs=2),
         one("Attention", x(1, 2, 4, 8), x(1, 2, 6, 8), x(1, 2, 6, 8)),
-        one("RotaryEmbedding", x(1, 2, 3, 4), w(3, 2), w(3, 2)),
+        one("RotaryEmbedding", x(1, 2, 3, 4), x(1, 3, 2), x(1, 3, 2)),
         one("NegativeLogLikelihoodLoss", x(3, 5), integers(3)),
         one("SoftmaxCrossEntropyLoss", x(3, 5), integers(3), reduction="mean"),
     ]
@@ -293,25 +222,23 @@ def movement() -> list[onnx.ModelProto]:
 
 def quantised() -> list[onnx.ModelProto]:
     byte, zero = np.array([[1, 2], [3, 4]], np.uint8), n(1, "uint8")
-    scales = (n(0.5), n(0.25), n(0.1))
+    first, second, last = ((n(scale), zero) for scale in (0.5, 0.25, 0.1))
     return [
         one("QuantizeLinear", x(2, 4), n(0.1), zero),
         one("QuantizeLinear", x(2, 4), w(2, 2) + 2, block_size=2, axis=1, output_dtype=TensorProto.INT4),
         one("DequantizeLinear", bytes_in(2, 4), n(0.1), zero),
         one("DynamicQuantizeLinear", x(2, 4), outputs=3),
-        one("QLinearMatMul", bytes_in(3, 2), scales[0], zero, byte, scales[1], zero, scales[2], zero),
-        one("QLinearConv", bytes_in(1, 1, 4, 4), scales[0], zero, byte[None, None], scales[1], zero, scales[2], zero),
-        one("QLinearAdd", bytes_in(2, 2), scales[0], zero, byte, scales[1], zero, scales[2], zero, domain=MICROSOFT),
-        one("QLinearMul", bytes_in(2, 2), scales[0], zero, byte, scales[1], zero, scales[2], zero, domain=MICROSOFT),
-        one("QLinearSigmoid", bytes_in(2, 2), scales[0], zero, scales[2], zero, domain=MICROSOFT),
-        one("QLinearLeakyRelu", bytes_in(2, 2), scales[0], zero, scales[2], zero, domain=MICROSOFT, alpha=0.1),
-        one("QLinearGlobalAveragePool", bytes_in(1, 2, 4, 4), scales[0], zero, scales[2], zero, domain=MICROSOFT),
-        one(
-            "QLinearAveragePool", bytes_in(1, 2, 4, 4), scales[0], zero, scales[2], zero, domain=MICROSOFT, kernel_shape=[2, 2]
-        ),
-        one("QLinearConcat", scales[0], zero, bytes_in(2, 2), scales[1], zero, byte, scales[2], zero, domain=MICROSOFT, axis=0),
-        one("QLinearSoftmax", bytes_in(2, 2), scales[0], zero, scales[2], zero, domain=MICROSOFT, axis=1, opset=13),
-        one("QGemm", bytes_in(3, 2), scales[0], zero, byte, scales[1], zero, None, scales[2], zero, domain=MICROSOFT),
+        one("QLinearMatMul", bytes_in(3, 2), *first, byte, *second, *last),
+        one("QLinearConv", bytes_in(1, 1, 4, 4), *first, byte[None, None], *second, *last),
+        one("QLinearAdd", bytes_in(2, 2), *first, byte, *second, *last, domain=MICROSOFT),
+        one("QLinearMul", bytes_in(2, 2), *first, byte, *second, *last, domain=MICROSOFT),
+        one("QLinearSigmoid", bytes_in(2, 2), *first, *last, domain=MICROSOFT),
+        one("QLinearLeakyRelu", bytes_in(2, 2), *first, *last, domain=MICROSOFT, alpha=0.1),
+        one("QLinearGlobalAveragePool", bytes_in(1, 2, 4, 4), *first, *last, domain=MICROSOFT),
+        one("QLinearAveragePool", bytes_in(1, 2, 4, 4), *first, *last, domain=MICROSOFT, kernel_shape=[2, 2]),
+        one("QLinearConcat", *first, bytes_in(2, 2), *second, byte, *last, domain=MICROSOFT, axis=0),
+        one("QLinearSoftmax", bytes_in(2, 2), *first, *last, domain=MICROSOFT, axis=1, opset=13),
+        one("QGemm", bytes_in(3, 2), *first, byte, *second, None, *last, domain=MICROSOFT),
     ]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.inputs import element_type
-from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.operator import BOOL, FLOAT
 from vdla.errors import ModelError
@@ -79,7 +79,8 @@ def attention(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     offset = past[0].shape[2] if past[0] is not None and len(past[0].shape) == 4 else 0
     k, v = (extended(builder, before, t) for before, t in zip(past, (k, v), strict=True))
     check_shapes(q, k, v)
-    y, outputs = weighted(builder, node, *(widened(builder, t) for t in (q, k, v)), offset)
+    wide = [widened(builder, t) for t in (q, k, v)]
+    y, outputs = weighted(builder, node, wide, offset)
     y = builder.converted(y, q.dtype)
     if flat:
         y = builder.emit("transpose", [y], suffix="positions", permutation=(0, 2, 1, 3))
@@ -95,10 +96,9 @@ def widened(builder: GraphBuilder, x: Value) -> Value:
     return x if x.dtype in FLOAT else builder.converted(x, "float32")
 
 
-def weighted(
-    builder: GraphBuilder, node: OnnxNode, q: Value, k: Value, v: Value, offset: int
-) -> tuple[Value, tuple[Value, ...]]:
-    """The values[B, heads, S, D] weighed by the attention they get; and the intermediates, by mode."""
+def weighted(builder: GraphBuilder, node: OnnxNode, operands: list[Value], offset: int) -> tuple[Value, tuple[Value, ...]]:
+    """The values[B, heads, S, D] weighed by the attention they get; and the intermediates, by mode. operands: q, k, v."""
+    q, k, v = operands
     raw, scores = scored(builder, node, q, k)
     behind = node.optional(6, ("int64",))
     windows = node.int_("left_window_size", -1), node.int_("right_window_size", -1)
@@ -217,4 +217,4 @@ def rotary_embedding(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.emit("reshape", [y], suffix="flat", shape=x.shape)
 
 
-IMPORTERS = {"Attention": attention, "RotaryEmbedding": rotary_embedding}
+IMPORTERS: dict[str, Importer] = {"Attention": attention, "RotaryEmbedding": rotary_embedding}

@@ -6,7 +6,7 @@ import numpy as np
 
 from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.dense import BYTES, less_zero_point
-from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.frontend.window import (
     IMAGE,
@@ -174,7 +174,7 @@ def causal_conv(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     return y, state
 
 
-IMPORTERS = {
+IMPORTERS: dict[str, Importer] = {
     "Conv": conv,
     "ConvInteger": conv_integer,
     "ConvTranspose": conv_transpose,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vdla.compiler.frontend.builder import GraphBuilder
-from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.operators.losses import LABELS
 from vdla.compiler.operators.operator import FLOAT
@@ -33,11 +33,12 @@ def emit_loss(builder: GraphBuilder, node: OnnxNode, scores: Value) -> Value:
     labels, ignore = node.input(1, LABELS), node.int_("ignore_index", -1)
     if abs(ignore) >= 1 << 31:
         raise ModelError(f"ignore_index of {node.op} is out of range", found=ignore, expected="32 bits")
-    attributes = {"reduction": reduction, "ignores": node.given("ignore_index"), "ignore_index": ignore}
-    return builder.emit("negative_log_likelihood", [scores, labels, node.optional(2, FLOAT)], **attributes)
+    operands = [scores, labels, node.optional(2, FLOAT)]
+    ignores = node.given("ignore_index")
+    return builder.emit("negative_log_likelihood", operands, reduction=reduction, ignores=ignores, ignore_index=ignore)
 
 
-IMPORTERS = {
+IMPORTERS: dict[str, Importer] = {
     "NegativeLogLikelihoodLoss": negative_log_likelihood,
     "SoftmaxCrossEntropyLoss": softmax_cross_entropy,
 }

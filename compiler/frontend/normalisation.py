@@ -221,7 +221,7 @@ def mean_variance_normalization(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.emit("div", [difference, floored])
 
 
-IMPORTERS = {
+IMPORTERS: dict[str, Importer] = {
     "BatchNormalization": batch_normalization,
     "LRN": lrn,
     "Softmax": soft("softmax"),

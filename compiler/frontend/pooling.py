@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vdla.compiler.frontend.builder import GraphBuilder
-from vdla.compiler.frontend.node import OnnxNode
+from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.frontend.window import (
     IMAGE,
@@ -135,7 +135,7 @@ def global_lp_pool(builder: GraphBuilder, node: OnnxNode) -> Value:
     return builder.emit("pow", [total, builder.scalar(1 / p, x.dtype)])
 
 
-IMPORTERS = {
+IMPORTERS: dict[str, Importer] = {
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     "LpPool": lp_pool,

@@ -156,12 +156,11 @@ def max_pool(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
 def average_pool(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     x = inputs[0]
     w = windows(x.shape, a)
-    rank = x.ndim - 2
     counted, steps = a["counted"], (a["strides"], a["dilations"], w.output)
     ones = pad_image(np.ones((1, 1, *x.shape[2:]), x.dtype), counted, 1)
     ones = pad_image(ones, [p - c for p, c in zip(a["pads"], counted, strict=True)], 0)
-    assert len(counted) == 2 * rank
-    return sum(taps(pad_image(x, a["pads"], 0), w.kernel, *steps)) / sum(taps(ones, w.kernel, *steps))
+    total, count = (sum(taps(image, w.kernel, *steps)) for image in (pad_image(x, a["pads"], 0), ones))
+    return np.asarray(total / count)
 
 
 def lp_pool(inputs: Sequence[Any], a: Attributes) -> np.ndarray:

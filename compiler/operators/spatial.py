@@ -67,7 +67,9 @@ class Windows:
             ends = np.array([0, positions - 1])
             gaps = self.dilations[axis] > last - first
             if gaps and positions > MOST_POSITIONS:
-                raise ModelError("windows with gaps wider than the map are too many", found=positions, expected=MOST_POSITIONS)
+                raise ModelError(
+                    "windows with gaps wider than the map are too many", found=positions, expected=f"at most {MOST_POSITIONS}"
+                )
             if not self.held_along(axis, np.arange(positions) if gaps else ends, first, last).all():
                 return True
         return False

@@ -28,6 +28,7 @@ from vdla.compiler.operators.definition import Attributes, Definition, Types, pl
 from vdla.compiler.operators.operator import Fusion, Input, Operator
 from vdla.compiler.operators.shapes import present
 from vdla.compiler.operators.spatial import axis_names, kernel_axes, padded
+from vdla.compiler.operators.windows import region
 from vdla.errors import ModelError
 
 
@@ -154,9 +155,8 @@ def kernel(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
         weight = w[(slice(None), slice(None), *position)].reshape(groups, -1, w.shape[1])
         part = np.matmul(weight.swapaxes(1, 2), images).reshape(n, groups * w.shape[1], *x.shape[2:])
         start = [f + k * d for f, k, d in zip(front, position, a["dilations"], strict=True)]
-        window = (slice(b, b + (size - 1) * s + 1, s) for b, size, s in zip(start, x.shape[2:], a["strides"], strict=True))
-        whole[(..., *window)] += part
-    y = whole[(..., *(slice(f + b, f + b + o) for f, b, o in zip(front, a["before"], a["output"], strict=True)))]
+        whole[region(start, x.shape[2:], a["strides"])] += part
+    y = whole[region([f + b for f, b in zip(front, a["before"], strict=True)], a["output"])]
     return np.ascontiguousarray(y if len(inputs) < 3 or inputs[2] is None else y + inputs[2].reshape(-1, *[1] * rank))
 
 

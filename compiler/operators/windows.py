@@ -8,6 +8,13 @@ from itertools import product
 import numpy as np
 
 
+def region(starts: Sequence[int], sizes: Sequence[int], strides: Sequence[int] | None = None) -> tuple[slice, ...]:
+    """Of x[N, C, …] the part of each map that begins at `starts` and has `sizes` elements, `strides` apart."""
+    steps = strides or (1,) * len(starts)
+    spatial = (slice(b, b + (n - 1) * s + 1, s) for b, n, s in zip(starts, sizes, steps, strict=True))
+    return (slice(None), slice(None), *spatial)
+
+
 def pad_image(x: np.ndarray, pads: Sequence[int], value: float) -> np.ndarray:
     """x[N, C, …] with elements of `value` before and after each map: `pads` is that of every axis before, then after."""
     if not any(pads):
@@ -16,7 +23,7 @@ def pad_image(x: np.ndarray, pads: Sequence[int], value: float) -> np.ndarray:
     before, after = pads[:rank], pads[rank:]
     sizes = x.shape[2:]
     out = np.full((*x.shape[:2], *(b + n + a for b, n, a in zip(before, sizes, after, strict=True))), value, x.dtype)
-    out[(..., *(slice(b, b + n) for b, n in zip(before, sizes, strict=True)))] = x
+    out[region(before, sizes)] = x
     return out
 
 
@@ -26,4 +33,4 @@ def taps(
     """For each kernel position, the view of padded x[N, C, …] it meets: [N, C, *size]."""
     for position in product(*map(range, kernel)):
         starts = [k * d for k, d in zip(position, dilations, strict=True)]
-        yield x[(..., *(slice(b, b + (n - 1) * s + 1, s) for b, n, s in zip(starts, size, strides, strict=True)))]
+        yield x[region(starts, size, strides)]

@@ -12,7 +12,8 @@ import pytest
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.operators.operator import ANY, FLOAT, NUMBER
 from vdla.compiler.operators.registry import OPERATORS, infer_types, with_defaults
-from vdla.compiler.ops.cpu import build_cpu_kernel
+from vdla.compiler.ops.cpu import build_cpu_kernel, scheduled_function
+from vdla.compiler.passes.lower import lower
 from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 
 Random = np.random.Generator
@@ -257,3 +258,5 @@ def test_machine_code_is_the_kernel(kind: str) -> None:
             assert y.dtype == other.dtype, where
             wide = "float64" if ELEMENT_TYPES[str(y.dtype)].is_float else y.dtype
             np.testing.assert_allclose(y.astype(wide), other.astype(wide), rtol=1e-4, atol=1e-4, err_msg=where)
+        if seed < 2:  # kernels are verified before and after lowering only
+            lower(scheduled_function(op, types, attributes)[0], every_pass=True)

@@ -58,8 +58,8 @@ def label_encoder(builder: GraphBuilder, node: OnnxNode) -> Value:
     x = node.input(0, NUMBER)
     keys, values, default = (table(node, name) for name in ("keys", "values", "default"))
     if keys is None or values is None or keys.shape != values.shape or keys.ndim != 1 or len(np.unique(keys)) < keys.size:
-        found = [None if t is None else t.shape for t in (keys, values)]
-        raise ModelError(f"keys and values of {node.op}", found=found, expected="as many different keys as values")
+        shapes = [None if t is None else t.shape for t in (keys, values)]
+        raise ModelError(f"keys and values of {node.op}", found=shapes, expected="as many different keys as values")
     if default is None:
         default = np.array(-1 if values.dtype.kind in "iu" else -0.0)
     if str(keys.dtype) != x.dtype:
@@ -163,7 +163,9 @@ def read_forest(node: OnnxNode, width: int, dtype: np.dtype, aggregate: int) -> 
         or not roots.size
         or len({len(a) for a in by_node if a is not None}) > 1
     ):
-        raise ModelError(f"attributes of {node.op} are missing, or differ in length", found=[np.shape(a) for a in by_node])
+        raise ModelError(
+            f"attributes of {node.op} are missing, or differ in length", found=[a if a is None else a.shape for a in by_node]
+        )
     nodes = len(features)
     succeed = tuple(np.where(leaf, nodes + n, n) for leaf, n in ((true_leaf, true), (false_leaf, false)))
     outside = any((ids < 0).any() or (ids >= limit).any() for ids, limit in (

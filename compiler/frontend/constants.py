@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, prod
+from math import ceil, isfinite, prod
 
 import numpy as np
 
@@ -72,13 +72,17 @@ def range_(builder: GraphBuilder, node: OnnxNode) -> Value:
     ends = [node.array(i, name).ravel() for i, name in enumerate(("start", "limit", "delta"))]
     if any(end.size != 1 for end in ends) or not ends[2][0]:
         raise ModelError("Range of what are no three numbers, or by 0", found=[end.tolist() for end in ends])
-    whole = ends[0].dtype.kind in "iu"
-    start, limit, delta = (int(end[0]) if whole else float(end[0]) for end in ends)
-    count = max(-((start - limit) // delta) if whole else ceil((limit - start) / delta), 0)
-    result = TensorType((count,), str(ends[0].dtype))
+    start, limit, delta = (end[0].item() for end in ends)
+    whole = isinstance(start, int)
+    steps = -((start - limit) // delta) if whole else -((start - limit) / delta)
+    if not isfinite(steps):
+        raise ModelError("Range without end", found=[start, limit, delta], expected="finite numbers")
+    result = TensorType((max(ceil(steps), 0),), str(ends[0].dtype))
     builder.check_foldable([result])
-    steps = np.arange(count, dtype=np.int64 if whole else np.float64)
-    return builder.constant((start + steps * delta).astype(result.numpy_dtype))
+    if whole:  # modulo 2⁶⁴, which every 64-bit type reads as its own
+        first, step = (np.uint64(number % 2**64) for number in (start, delta))
+        return builder.constant((np.arange(result.shape[0], dtype=np.uint64) * step + first).astype(result.numpy_dtype))
+    return builder.constant((start + np.arange(result.shape[0]) * delta).astype(result.numpy_dtype))
 
 
 IMPORTERS: dict[str, Importer] = {

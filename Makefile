@@ -2,7 +2,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long cosim-long lint types imports generated files check bench format typing-tree
+.PHONY: help test test-long cosim-long onnx-conformance fuzz-long lint types imports generated files check bench format typing-tree
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -15,6 +15,12 @@ test-long:  ## the long differential runs too
 
 cosim-long:  ## every RTL run there is, ResNet-18 included (hours); record the result in docs/cosim.md
 	$(PYTHON) tests/cosim/record.py docs/cosim.md
+
+onnx-conformance:  ## every test of the ONNX project on the CPU target; records the result in docs/conformance.md
+	$(PYTHON) tests/conformance/record.py docs/conformance.md
+
+fuzz-long:  ## a million mutated models (half an hour); record the result in docs/measurements.md
+	$(PYTHON) tests/fuzz/fuzz.py --count 1000000
 
 lint:  ## ruff: rules and formatting
 	$(PYTHON) -m ruff check .

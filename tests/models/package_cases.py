@@ -22,8 +22,8 @@ Maker = Callable[[np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Case:
-    """inputs: by name. dims, bind: as in `import_onnx`. shapes: whether open dimensions have no names, so that the inputs' shapes
-    must be given."""
+    """inputs: by name. dims, bind: as in `import_onnx`. shapes: whether the inputs' shapes are given, since dimensions have no
+    names."""
 
     inputs: Mapping[str, Maker]
     dims: Mapping[str, int] = field(default_factory=dict)

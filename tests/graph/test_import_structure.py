@@ -87,7 +87,8 @@ def test_branches_of_an_unknown_condition_are_both_computed() -> None:
     unequal = text.replace("e = Sqrt(u)", "v = Sqrt(u) e = Concat<axis = 0>(v, v)")
     with pytest.raises(ModelError) as error:
         import_onnx(parser.parse_model(HEADER + unequal))
-    assert "the branches of If differ in shape" in words(error)
+    assert "the condition, by which the outputs' shapes differ, of If is not a constant; found 'c'" in words(error)
+    assert "--bind c=…" in words(error)
 
 
 def test_what_an_untaken_branch_holds_does_not_matter() -> None:

@@ -2,7 +2,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long cosim-long lint types imports generated files check bench format typing-tree
+.PHONY: help test test-long cosim-long package-models torch-exports lint types imports generated files check bench format typing-tree
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -15,6 +15,12 @@ test-long:  ## the long differential runs too
 
 cosim-long:  ## every RTL run there is, ResNet-18 included (hours); record the result in docs/cosim.md
 	$(PYTHON) tests/cosim/record.py docs/cosim.md
+
+package-models:  ## trained networks out of PyPI's packages against onnxruntime, recorded in docs/models.md
+	$(PYTHON) tests/models/package_models.py --docs docs/models.md
+
+torch-exports:  ## every family of PyTorch networks at full size through both exporters, recorded in docs/models.md
+	$(PYTHON) tests/models/record_torch.py --docs docs/models.md
 
 lint:  ## ruff: rules and formatting
 	$(PYTHON) -m ruff check .

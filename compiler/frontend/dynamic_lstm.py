@@ -15,7 +15,7 @@ from onnx import parser
 from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import FLOAT, Importer, OnnxNode
 from vdla.compiler.frontend.recurrent import direction_names, slices, stacked
-from vdla.compiler.frontend.values import Value
+from vdla.compiler.frontend.values import Anything, Value
 from vdla.errors import ModelError
 
 NARROW = ("int8", "uint8")
@@ -80,7 +80,7 @@ def dynamic_quantize_lstm(builder: GraphBuilder, node: OnnxNode) -> tuple[Value,
     for index, name in enumerate(names):
         sizes = {"BATCH": x.shape[1], "HIDDEN": hidden, "GATES": gates, "REVERSE": int(name == "reverse")}
         bias = biases[index] or builder.constant(np.zeros(gates, np.float32))
-        given = [x, *(parts[part][index] for part in WEIGHTS), bias, *(state[index] for state in states)]
+        given: list[Anything] = [x, *(parts[part][index] for part in WEIGHTS), bias, *(state[index] for state in states)]
         results.append(reader.call(direction_function(sizes), replace(node, name=f"{node.name}/{name}", inputs=given)))
     y, h, c = zip(*results, strict=True)
     return stacked(builder, y, 1), stacked(builder, h, 0), stacked(builder, c, 0)

@@ -55,9 +55,9 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Found:
-    """One model's result. largest: difference over all samples and outputs, relative to an output's largest number where that is
-    above 1. relative: norm of the difference by norm of the output.
-    compile_s: import, compilation and a first run. problem: why there is no result."""
+    """One model's result. largest: difference over all samples and outputs, relative to an output's largest number where that
+    is above 1. relative: norm of the difference by norm of the output. compile_s: import, compilation and a first run. problem:
+    why there is no result."""
 
     package: str
     file: str
@@ -118,8 +118,8 @@ Differences = tuple[float, float]
 
 
 def differences(found: Arrays, wanted: Arrays) -> Differences:
-    """`largest` and `relative` of any output. Raises `AssertionError` where there is nothing to compare, and for levels more than
-    one apart."""
+    """`largest` and `relative` of any output. Raises `AssertionError` where there is nothing to compare, and for levels more
+    than one apart."""
     return worst(difference(found[name], array, name) for name, array in wanted.items())
 
 

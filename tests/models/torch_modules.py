@@ -388,7 +388,7 @@ FAMILIES: dict[str, Callable[[float], Built]] = {
         vit,
         unet,
         yolo,
-    )
+    )  # fmt: skip
 }
 
 

@@ -1,15 +1,23 @@
-"""The tables of docs/models.md that a make target writes, each between two marks."""
+"""The parts of docs/models.md that a command writes, each between two marks.
+
+python tests/models/model_page.py docs/models.md  # the operators
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import onnx
+
+from vdla.compiler.frontend.importers import DOMAINS
+
+OPERATORS = "tests/models/model_page.py"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -26,13 +34,29 @@ def where_and_when() -> str:
 
 
 def replace(page: Path, target: str, text: str) -> None:
-    """Put `text` between the marks of a make target."""
-    begin, end = f"<!-- written by make {target} -->", f"<!-- end of make {target} -->"
+    """Put `text` between the marks of a command."""
+    begin, end = f"<!-- written by {target} -->", f"<!-- end of {target} -->"
     before, rest = page.read_text(encoding="utf-8").split(begin)
     page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def operators() -> str:
+    """What has an importer, by domain."""
+    named = {domain or "ONNX's own": sorted(importers) for domain, importers in DOMAINS.items()}
+    return "\n\n".join(f"**{domain}**, {len(names)}: {', '.join(names)}." for domain, names in named.items())
+
+
+def between(page: Path, target: str) -> str:
+    """What `replace` put there."""
+    begin, end = f"<!-- written by {target} -->", f"<!-- end of {target} -->"
+    return page.read_text(encoding="utf-8").split(begin)[1].split(end)[0].strip()
 
 
 def nodes_of(graph: onnx.GraphProto) -> int:
     """Those of branches and loop bodies too."""
     bodies = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
     return len(graph.node) + sum(map(nodes_of, bodies))
+
+
+if __name__ == "__main__":
+    replace(Path(sys.argv[1]), OPERATORS, operators())

@@ -220,7 +220,7 @@ def main() -> int:
     if options.docs:
         parts = [f"{where_and_when()} {summary}", table(COLUMNS, (x.row() for x in results))]
         parts += [f"{x.file} of {x.package.split('==')[0]} {x.note}." for x in results if x.note]
-        replace(options.docs, "package-models", "\n\n".join(parts))
+        replace(options.docs, "make package-models", "\n\n".join(parts))
     return int(bool(failed) or not results)
 
 

@@ -68,7 +68,7 @@ def main() -> int:
     summary = f"{len(rows) - len(failed)} of {len(rows)} agree with PyTorch {torch.__version__}."
     print(summary, *(f"\n  failed: {what}" for what in failed))
     if options.docs:
-        replace(options.docs, "torch-exports", f"{where_and_when()} {summary}\n\n{table(COLUMNS, rows)}")
+        replace(options.docs, "make torch-exports", f"{where_and_when()} {summary}\n\n{table(COLUMNS, rows)}")
     return int(bool(failed) or not rows)
 
 

@@ -88,7 +88,9 @@ def wheels(folder: Path) -> Iterator[tuple[str, Path]]:
         pattern = f"{name.replace('-', '_')}-{version}-*.whl"
         if not list(folder.glob(pattern)):
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-            subprocess.run([*command, "--dest", str(folder), package], check=True)
+            done = subprocess.run([*command, "--dest", str(folder), package], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"pip cannot download {package}: {done.stderr.strip()}")
         yield package, next(folder.glob(pattern))
 
 
@@ -199,6 +201,15 @@ def run(package: str, path: str, data: bytes) -> Found:
     return Found(*about, *apart, compile_s, 1e3 * statistics.median(times), note=note)
 
 
+def alone(package: str, path: str, data: bytes) -> Found:
+    """`run` in a process of its own, so that each compiles all of its kernels, and a crash is a result."""
+    try:
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            return process.submit(run, package, path, data).result()
+    except Exception as error:  # noqa: BLE001
+        return Found(package, Path(path).name, 0, 0, "", problem=f"{type(error).__name__}: {error}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--filter", default="", help="a regular expression of paths")
@@ -211,8 +222,7 @@ def main() -> int:
         os.environ["VDLA_CACHE"] = ""  # seconds of compilation are those of the first time
         chosen = [model for model in models(folder) if re.search(options.filter, "/".join(model[:2]))]
         for model in chosen:
-            with ProcessPoolExecutor(1, get_context("spawn")) as process:  # each compiles all of its kernels
-                results.append(process.submit(run, *model).result())
+            results.append(alone(*model))
             print(f"{'' if results[-1].good else 'FAILED '}{' | '.join(results[-1].row())}", flush=True)
     failed = [found for found in results if not found.good]
     summary = f"{len(results) - len(failed)} of {len(results)} models agree with onnxruntime {onnxruntime.__version__}."

@@ -214,7 +214,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--filter", default="", help="a regular expression of paths")
     parser.add_argument("--docs", type=Path, help="the page whose table is replaced")
-    options = parser.parse_args()
+    options, begun = parser.parse_args(), where_and_when()
     results = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = cache_folder("packages") or Path(temporary)
@@ -228,7 +228,7 @@ def main() -> int:
     summary = f"{len(results) - len(failed)} of {len(results)} models agree with onnxruntime {onnxruntime.__version__}."
     print(summary, *(f"\n  failed: {x.package} {x.file}: {x.problem or x.largest}" for x in failed))
     if options.docs:
-        parts = [f"{where_and_when()} {summary}", table(COLUMNS, (x.row() for x in results))]
+        parts = [f"{begun} {summary}", table(COLUMNS, (x.row() for x in results))]
         parts += [f"{x.file} of {x.package.split('==')[0]} {x.note}." for x in results if x.note]
         replace(options.docs, "make package-models", "\n\n".join(parts))
     return int(bool(failed) or not results)

@@ -54,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--filter", default="", help="a regular expression of families")
     parser.add_argument("--docs", type=Path, help="the page whose table is replaced")
-    options = parser.parse_args()
+    options, begun = parser.parse_args(), where_and_when()
     os.environ["VDLA_CACHE"] = ""  # seconds of compilation are those of the first time
     rows, failed = [], []
     for name in filter(re.compile(options.filter).search, FAMILIES):
@@ -68,7 +68,7 @@ def main() -> int:
     summary = f"{len(rows) - len(failed)} of {len(rows)} agree with PyTorch {torch.__version__}."
     print(summary, *(f"\n  failed: {what}" for what in failed))
     if options.docs:
-        replace(options.docs, "make torch-exports", f"{where_and_when()} {summary}\n\n{table(COLUMNS, rows)}")
+        replace(options.docs, "make torch-exports", f"{begun} {summary}\n\n{table(COLUMNS, rows)}")
     return int(bool(failed) or not rows)
 
 

@@ -8,16 +8,11 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import onnx
-
-from vdla.compiler.frontend.importers import DOMAINS
-
-OPERATORS = "tests/models/model_page.py"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -40,12 +35,6 @@ def replace(page: Path, target: str, text: str) -> None:
     page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
-def operators() -> str:
-    """What has an importer, by domain."""
-    named = {domain or "ONNX's own": sorted(importers) for domain, importers in DOMAINS.items()}
-    return "\n\n".join(f"**{domain}**, {len(names)}: {', '.join(names)}." for domain, names in named.items())
-
-
 def between(page: Path, target: str) -> str:
     """What `replace` put there."""
     begin, end = f"<!-- written by {target} -->", f"<!-- end of {target} -->"
@@ -56,7 +45,3 @@ def nodes_of(graph: onnx.GraphProto) -> int:
     """Those of branches and loop bodies too."""
     bodies = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
     return len(graph.node) + sum(map(nodes_of, bodies))
-
-
-if __name__ == "__main__":
-    replace(Path(sys.argv[1]), OPERATORS, operators())

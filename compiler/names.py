@@ -15,12 +15,16 @@ def unused(wanted: str, taken: Container[str], separator: str = "_") -> str:
 
 
 class Names:
-    """Hands out names that are not taken, each once."""
+    """Hands out names that are not taken, each once: `wanted`, `wanted_1`, `wanted_2`, …"""
 
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self.taken = set(taken)
+    def __init__(self, taken: Iterable[str] = (), separator: str = "_") -> None:
+        self.taken, self.separator = set(taken), separator
+        self.counts: dict[str, int] = {}  # the numbers below are taken: else thousands of one name take a minute
 
     def fresh(self, wanted: str) -> str:
-        name = unused(wanted, self.taken)
+        name = wanted
+        while name in self.taken:
+            count = self.counts[wanted] = self.counts.get(wanted, 0) + 1
+            name = f"{wanted}{self.separator}{count}"
         self.taken.add(name)
         return name

@@ -1,4 +1,4 @@
-"""Write everything that is generated from the instruction set: `python -m vdla.generate [--check]`.
+"""Write everything that is generated from the instruction set and the tables of operators: `python -m vdla.generate [--check]`.
 
 With `--check` nothing is written; the exit code is 1 when a file differs, and the message is the command to run.
 """
@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from vdla.compiler.frontend.manual import operators_manual
 from vdla.design_file import load_design
 from vdla.errors import OutputError, VdlaError
 from vdla.isa.emit_manual import manual
@@ -26,6 +27,7 @@ def generated_files() -> dict[str, str]:
     files = {
         "docs/isa.md": manual(load_design(MANUAL_DESIGN), COMMAND),
         "docs/registers.md": registers_manual(COMMAND),
+        "docs/operators.md": operators_manual(COMMAND),
         "hw/rtl/generated/vdla_registers.vh": registers_header(COMMAND),
     }
     for name in VERILOG_DESIGNS:

@@ -16,7 +16,7 @@ import numpy as np
 
 from vdla.compiler.frontend.values import Value
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.names import unused
+from vdla.compiler.names import Names
 from vdla.compiler.operators.operator import Operator
 from vdla.compiler.operators.registry import OPERATORS, infer_types, operator_of, with_defaults
 from vdla.element_types import ELEMENT_TYPES
@@ -42,7 +42,7 @@ def check_size(shape: tuple[int, ...], what: str, where: str = "") -> None:
 class GraphBuilder:
     """Names handed out are provisional until `bind` gives them the model's own."""
 
-    taken: set[str]  # every tensor name of the model, so that none is handed out twice
+    names: Names  # every tensor name of the model, so that none is handed out twice
     outputs: frozenset[str] = frozenset()  # the model's
     source: str = ""  # the ONNX node being imported
     inputs: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class GraphBuilder:
     tensors: dict[str, TensorType] = field(default_factory=dict)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     final_name: dict[str, str] = field(default_factory=dict)  # provisional name → the model's
-    node_names: set[str] = field(default_factory=set)
+    node_names: Names = field(default_factory=lambda: Names(separator="."))
     output_names: list[str] = field(default_factory=list)
     stored: int = 0  # bytes of the model's own weights
     folded: int = 0  # bytes of constants computed so far
@@ -219,14 +219,10 @@ class GraphBuilder:
         self.output_names.append(name)
 
     def fresh(self, base: str) -> str:
-        name = unused(base, self.taken, ".")
-        self.taken.add(name)
-        return name
+        return self.names.fresh(base)
 
     def node_name(self, suffix: str) -> str:
-        name = unused(f"{self.source}.{suffix}" if suffix else self.source, self.node_names, ".")
-        self.node_names.add(name)
-        return name
+        return self.node_names.fresh(f"{self.source}.{suffix}" if suffix else self.source)
 
     def inputs_behind(self, value: Value) -> list[str]:
         """The graph's inputs that a tensor is computed from."""

@@ -62,7 +62,7 @@ direction (x, w, r, w_scale, w_zero, r_scale, r_zero, bias, first_h, first_c) =>
 
 
 def dynamic_quantize_lstm(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
-    """As an LSTM without its extras, but for weights of (directions, inputs, gates), their scales and their zero points."""
+    """An LSTM of 8-bit weights, its input and states quantised as they come; no lengths, peepholes or other functions."""
     refuse_extras(node)
     x, reader = node.input(0), node.reader
     assert reader is not None

@@ -76,14 +76,14 @@ REMEDIES = {
     "org.openvinotoolkit": "export from the framework to ONNX directly, not from OpenVINO's representation",
     "ai.onnx.preview.training": "export the model for inference",
     "ai.onnx.training": "export the model for inference",
-    "ai.onnx.ml": "classical machine learning is not supported: export the neural network alone",
+    "ai.onnx.ml": "of classical machine learning there are trees, labels and thresholds: export the neural network alone",
     "ai.onnx.contrib": "leave out the pre- and post-processing of onnxruntime-extensions",
     "aten": "re-export with torch.onnx.export(dynamo=True), which writes standard operators",
     "org.pytorch.aten": "re-export with torch.onnx.export(dynamo=True), which writes standard operators",
 }
 """Domains, or how they begin → the way back to standard operators."""
 RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
-STRINGS = ("StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", "TfIdfVectorizer")
+STRINGS = ("StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch")
 
 
 def importer_of(domain: str, op: str) -> Importer | None:

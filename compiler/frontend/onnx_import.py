@@ -19,6 +19,7 @@ from vdla.compiler.frontend.order import names_read
 from vdla.compiler.frontend.reader import Model, Reader, Unsupported, located
 from vdla.compiler.frontend.values import Sequence, Value
 from vdla.compiler.graph.graph import Graph
+from vdla.compiler.names import Names
 from vdla.errors import ModelError, ModelProblems
 
 
@@ -57,7 +58,7 @@ def import_graph(model: onnx.ModelProto, where: str, shapes: Shapes, dims: Dims,
         raise ModelError("the model has no outputs")
     outputs = frozenset(info.name for info in proto.output)
     stored = sum(len(tensor.raw_data) for tensor in proto.initializer)
-    builder = GraphBuilder(taken=tensor_names(proto), outputs=outputs, stored=stored)
+    builder = GraphBuilder(Names(tensor_names(proto), "."), outputs=outputs, stored=stored)
     functions = {(f.domain, f.name): f for f in model.functions}
     reader = Reader(Model(importer_of, functions, nodes=-len(proto.node)), builder, opsets_of(model.opset_import))
     reader.store(proto.initializer)
@@ -123,5 +124,7 @@ def nearest(problem: Unsupported) -> str:
         return "its result is random; export the model for inference, or feed the random tensor as an input"
     if problem.op in STRINGS:
         return "strings are not supported; compute on them before the model, which gets numbers"
+    if problem.op == "ImageDecoder":
+        return "decode images before the model, which gets pixels"
     close = difflib.get_close_matches(problem.op, IMPORTERS, n=1)
-    return f"the nearest operator is {close[0]}" if close else "docs/models.md lists the operators"
+    return f"the nearest operator is {close[0]}" if close else "docs/operators.md lists those there are"

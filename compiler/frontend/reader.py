@@ -18,6 +18,7 @@ from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.order import names_read, sorted_nodes
 from vdla.compiler.frontend.values import Anything, Value
 from vdla.compiler.graph.graph import Graph, TensorType
+from vdla.compiler.names import Names
 from vdla.errors import ModelError
 
 MOST_NODES = 30_000
@@ -197,7 +198,7 @@ class Reader:
 
         Raises `ModelError` when anything in it is refused.
         """
-        inside = GraphBuilder(taken=set(), source=path, stored=self.builder.stored)
+        inside = GraphBuilder(Names(separator="."), source=path, stored=self.builder.stored)
         model = Model(self.model.find, self.model.functions, nodes=self.model.nodes)
         captured: dict[str, Value] = {}
         outer = Captured(model, inside, self.opsets, outer=self, captured=captured)

@@ -76,3 +76,9 @@ def test_sequence_map(given: str) -> None:
 def test_an_absent_attribute_of_a_standard_function() -> None:
     with pytest.raises(ModelError, match="node 'node' .*SequenceMap.*"):
         import_onnx(one("SequenceMap", x(2)))
+
+
+def test_thousands_of_parts() -> None:
+    nodes = [helper.make_node("SplitToSequence", ["x"], ["q"]), helper.make_node("SequenceLength", ["q"], ["n"])]
+    graph = import_onnx(model(nodes, [helper.make_tensor_value_info("x", TensorProto.FLOAT, [65536, 2])], ["n"]))
+    assert graph.constants[graph.outputs[0]] == 65536

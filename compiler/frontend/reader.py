@@ -119,7 +119,8 @@ class Reader:
         except TooLarge:
             raise
         except ModelError as error:
-            self.model.problems.append(located(error, f"node {name!r} ({proto.op_type}{self.version(proto)})"))
+            kind = proto.op_type if proto.op_type.isprintable() else repr(proto.op_type)
+            self.model.problems.append(located(error, f"node {name!r} ({kind}{self.version(proto)})"))
             results = (FAILED,) * len(proto.output)
         for output, value in zip(proto.output, results, strict=False):
             if output:

@@ -224,6 +224,7 @@ def movement() -> list[onnx.ModelProto]:
 def quantised() -> list[onnx.ModelProto]:
     byte, zero = np.array([[1, 2], [3, 4]], np.uint8), n(1, "uint8")
     first, second, last = ((n(scale), zero) for scale in (0.5, 0.25, 0.1))
+    narrow, two = (np.full((1, 2, 4), 3, np.int8), np.full((1, 1, 4), 3, np.int8)), (w(1) + 2, np.zeros(1, np.int8))
     return [
         one("QuantizeLinear", x(2, 4), n(0.1), zero),
         one("QuantizeLinear", x(2, 4), w(2, 2) + 2, block_size=2, axis=1, output_dtype=TensorProto.INT4),
@@ -239,6 +240,7 @@ def quantised() -> list[onnx.ModelProto]:
         one("QLinearAveragePool", bytes_in(1, 2, 4, 4), *first, *last, domain=MICROSOFT, kernel_shape=[2, 2]),
         one("QLinearConcat", *first, bytes_in(2, 2), *second, byte, *last, domain=MICROSOFT, axis=0),
         one("QLinearSoftmax", bytes_in(2, 2), *first, *last, domain=MICROSOFT, axis=1, opset=13),
+        one("DynamicQuantizeLSTM", x(2, 1, 2), *narrow, *(None,) * 5, *two, *two, outputs=3, domain=MICROSOFT, hidden_size=1),
         one("QGemm", bytes_in(3, 2), *first, byte, *second, None, *last, domain=MICROSOFT),
     ]
 

@@ -40,6 +40,10 @@ def test_unsupported_operator_names_itself_and_the_nearest() -> None:
     refused([node("Relu9", "x")], f"test: node 'y_Relu9' (Relu9, opset 17): {words}")
 
 
+def test_a_damaged_name_stays_on_one_line() -> None:
+    refused([helper.make_node("Re\nlu", ["x"], ["y"], name="n\n")], r"node 'n\n' ('Re\nlu', opset 17): unsupported operator")
+
+
 def test_everything_in_the_way_is_named_at_once() -> None:
     nodes = [
         node("RandomNormalLike", "x", "a"),

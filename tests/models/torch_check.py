@@ -20,11 +20,12 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Compared:
-    """largest: difference over all outputs, relative to the largest number where that is above 1. Seconds of the export, of
-    import, compilation and a first run, and of a second run."""
+    """largest: difference over all outputs, relative to the largest number where that is above 1. relative: norm of the
+    difference by norm of the output. Seconds of the export, of import, compilation and a first run, and of a second run."""
 
     operators: int
     largest: float
+    relative: float
     export_s: float
     first_s: float
     run_s: float
@@ -55,5 +56,7 @@ def compare(module: nn.Module, inputs: tuple[torch.Tensor, ...], exporter: str) 
     ready.run([x.numpy() for x in inputs])
     run_s = time.perf_counter() - begun
     assert [y.shape for y in found] == [tuple(y.shape) for y in wanted]
-    largest = max(float(np.abs(f - w.numpy()).max() / max(1, w.abs().max())) for f, w in zip(found, wanted, strict=True))
-    return Compared(len(model.graph.node), largest, export_s, first_s, run_s)
+    pairs = [(f.astype(np.float64), w.numpy().astype(np.float64)) for f, w in zip(found, wanted, strict=True)]
+    largest = max(float(np.abs(f - w).max() / max(1, np.abs(w).max())) for f, w in pairs)
+    relative = max(float(np.linalg.norm(f - w) / np.linalg.norm(w)) for f, w in pairs)
+    return Compared(len(model.graph.node), largest, relative, export_s, first_s, run_s)

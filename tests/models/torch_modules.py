@@ -367,29 +367,11 @@ def yolo(width: float) -> Built:
     return Yolo(width), image(width, size=320)
 
 
-FAMILIES: dict[str, Callable[[float], Built]] = {
-    build.__name__: build
-    for build in (
-        resnet18,
-        resnet50,
-        mobilenet,
-        mobilenet_v2,
-        mobilenet_v3,
-        efficientnet,
-        lstm_language_model,
-        gru_language_model,
-        bidirectional_lstm,
-        lstm,
-        gru,
-        dqn,
-        dcgan,
-        transformer_layer,
-        transformer_encoder,
-        vit,
-        unet,
-        yolo,
-    )
-}
+BUILDERS = (
+    resnet18, resnet50, mobilenet, mobilenet_v2, mobilenet_v3, efficientnet, lstm_language_model, gru_language_model,
+    bidirectional_lstm, lstm, gru, dqn, dcgan, transformer_layer, transformer_encoder, vit, unet, yolo,
+)  # fmt: skip
+FAMILIES: dict[str, Callable[[float], Built]] = {build.__name__: build for build in BUILDERS}
 
 
 def built(name: str, width: float) -> Built:

@@ -26,7 +26,18 @@ def operators_manual(command: str) -> str:
         notes = {name: note_of(importer) for name, importer in sorted(importers.items())}
         plain = ", ".join(name for name, note in notes.items() if not note)
         rows = [f"| {name} | {note} |" for name, note in notes.items() if note]
-        parts.append("\n".join([f"## {TITLES[domain]}", "", f"{plain}.", "", "| operator | to know |", "|---|---|", *rows]))
+        parts.append(
+            "\n".join(
+                [
+                    f"## {TITLES[domain]}",
+                    "",
+                    *([f"{plain}.", ""] if plain else []),
+                    "| operator | to know |",
+                    "|---|---|",
+                    *rows,
+                ]
+            )
+        )
     rows = [f"- `{domain}`: {remedy}" for domain, remedy in REMEDIES.items()]
     rows.append(f"- {', '.join(RANDOM)}: random results, which no two runs agree on")
     rows.append(f"- {', '.join(STRINGS)}, and strings in any operator: compute on them before the model")

@@ -23,8 +23,7 @@ from pathlib import Path
 from vdla.design import Design
 from vdla.errors import RunError
 from vdla.files import cache_folder, keep, keep_newest, locked, write_file
-from vdla.generate import COMMAND
-from vdla.isa.emit_verilog import verilog_header
+from vdla.isa.emit_verilog import COMMAND, verilog_header
 from vdla.isa.registers import registers_header
 
 RTL = Path(__file__).resolve().parent / "rtl"

@@ -25,6 +25,8 @@ from vdla.isa.definition import (
 )
 from vdla.isa.layout import Slice, head_slices, layout_of
 
+COMMAND = "python -m vdla.generate"
+"""What writes the committed headers, as their first line says."""
 PREFIX = "VDLA"
 
 

@@ -14,10 +14,9 @@ from vdla.compiler.frontend.manual import operators_manual
 from vdla.design_file import load_design
 from vdla.errors import OutputError, VdlaError
 from vdla.isa.emit_manual import manual
-from vdla.isa.emit_verilog import verilog_header
+from vdla.isa.emit_verilog import COMMAND, verilog_header
 from vdla.isa.registers import registers_header, registers_manual
 
-COMMAND = "python -m vdla.generate"
 MANUAL_DESIGN = "pynq_z1"
 VERILOG_DESIGNS = ("pynq_z1", "tiny", "zynq_4port", "kv260")
 
@@ -71,7 +70,7 @@ def _checkout() -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog=COMMAND, description="Write the manuals of ISA and registers, and the Verilog headers."
+        prog=COMMAND, description="Write the manuals of ISA, registers and operators, and the Verilog headers."
     )
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is out of date")
     options = parser.parse_args(arguments)

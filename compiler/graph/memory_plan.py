@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -29,20 +30,38 @@ ORDERS: tuple[Callable[[Lifetime], tuple[object, ...]], ...] = (
 """In which tensors are given their places: the largest, earliest, longest, largest and longest, latest first."""
 
 
+EXCHANGES = 300
+"""How many other orders are tried at most, each the best one so far with two tensors exchanged."""
+
+
 def plan_memory(lifetimes: Iterable[Lifetime], alignment: int) -> tuple[dict[str, int], int]:
     """Offsets such that tensors alive at one step never overlap, and the region's size in bytes.
 
     Each tensor at the lowest offset that is free throughout its life, the largest first. Where that needs more than the lower
-    bound (the largest sum of sizes alive at one step), the smallest of what several orders need; on networks it rarely does.
+    bound (the largest sum of sizes alive at one step), the smallest of what several orders need, and then of exchanges in them;
+    on networks it rarely does.
     """
     tensors = tuple(lifetimes)
     bound = largest_live_set([replace(t, bytes=round_up(t.bytes, alignment)) for t in tensors])
-    best = _placed(sorted(tensors, key=ORDERS[0]), alignment)
-    for order in ORDERS[1:]:
+    order = sorted(tensors, key=ORDERS[0])
+    best = _placed(order, alignment)
+    chance = random.Random(0)
+    for attempt in range(1, len(ORDERS) + EXCHANGES):
         if best[1] <= bound:
             break
-        best = min(best, _placed(sorted(tensors, key=order), alignment), key=lambda found: found[1])
+        other = sorted(tensors, key=ORDERS[attempt]) if attempt < len(ORDERS) else _exchanged(order, chance)
+        found = _placed(other, alignment)
+        if found[1] < best[1] or (found[1] == best[1] and attempt >= len(ORDERS)):  # sideways too, or exchanges get stuck
+            order, best = other, found
     return best
+
+
+def _exchanged(order: list[Lifetime], chance: random.Random) -> list[Lifetime]:
+    """The order with two of its tensors exchanged."""
+    other = list(order)
+    i, j = chance.sample(range(len(order)), 2)
+    other[i], other[j] = other[j], other[i]
+    return other
 
 
 def largest_live_set(lifetimes: Iterable[Lifetime]) -> int:

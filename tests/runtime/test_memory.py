@@ -52,7 +52,14 @@ def test_plans_do_not_overlap_and_are_near_the_bound(case: int) -> None:
             together = a.first <= b.last and b.first <= a.last
             apart = offsets[a.name] + a.bytes <= offsets[b.name] or offsets[b.name] + b.bytes <= offsets[a.name]
             assert apart or not together, (a, b)
-    assert size <= 1.3 * live + 64 * alignment
+    assert size <= 1.1 * live + 64 * alignment
+
+
+def test_no_gap_that_another_order_fills() -> None:
+    """A part of YOLO, which each of the usual orders leaves a fifth larger."""
+    sizes = [(38400, 0, 0), (25600, 0, 1), (32000, 0, 2), (25600, 0, 3), (25600, 1, 3), (32000, 2, 3)]
+    tensors = [Lifetime(str(i), *tensor) for i, tensor in enumerate(sizes)]
+    assert plan_memory(tensors, 256)[1] == live_naively(tensors)
 
 
 def test_nothing_to_plan() -> None:

@@ -2,7 +2,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long cosim-long onnx-conformance fuzz-long package-models torch-exports lint types imports generated files
+.PHONY: help test test-long cosim-long onnx-conformance fuzz-long package-models torch-exports zoo lint types imports generated files
 .PHONY: check bench format typing-tree
 
 help:  ## this list
@@ -22,6 +22,9 @@ onnx-conformance:  ## every test of the ONNX project on the CPU target; records 
 
 fuzz-long:  ## a million mutated models (half an hour); record the result in docs/measurements.md
 	$(PYTHON) tests/fuzz/fuzz.py --count 1000000
+
+zoo:  ## every network of the zoo on pynq_z1 and on the CPU, recorded in docs/models.md
+	$(PYTHON) tests/models/record_zoo.py --docs docs/models.md
 
 package-models:  ## trained networks out of PyPI's packages against onnxruntime, recorded in docs/models.md
 	$(PYTHON) tests/models/package_models.py --docs docs/models.md

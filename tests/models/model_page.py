@@ -1,7 +1,4 @@
-"""The parts of docs/models.md that a command writes, each between two marks.
-
-python tests/models/model_page.py docs/models.md  # the operators
-"""
+"""The parts of docs/models.md that a command writes, each between two marks."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from onnx.backend.base import Backend, BackendRep, Device, DeviceType
 from vdla.compiler.driver import build_model
 from vdla.compiler.frontend.node import UnknownValue
 from vdla.compiler.frontend.onnx_import import import_onnx
+from vdla.compiler.frontend.values import length_name
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.targets import BuildOptions
 from vdla.errors import ModelError, ModelProblems
@@ -56,7 +57,7 @@ class VdlaRep(BackendRep):
                 shapes[name] = arrays[part].shape
         module = self.compiled_for(shapes, arrays)
         found = module.run({name: arrays[name] for name in module.model.inputs}, timing=False).outputs
-        return tuple(found[name] if name in found else items_of(found, name) for name in self.outputs)
+        return tuple(cut(found, name) if name in found else items_of(found, name) for name in self.outputs)
 
     def compiled_for(self, given: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Module:
         """The module for inputs of shapes `given`, and for the values of those that shapes or branches depend on."""
@@ -85,7 +86,13 @@ def is_optional_tensor(kind: onnx.TypeProto) -> bool:
 
 def items_of(found: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
     """The tensors of an output that is a sequence."""
-    return [found[f"{name}[{i}]"] for i in range(len(found)) if f"{name}[{i}]" in found]
+    return [cut(found, f"{name}[{i}]") for i in range(len(found)) if f"{name}[{i}]" in found]
+
+
+def cut(found: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """An output; of one whose length is data, the places that count."""
+    lengths = [found.get(length_name(name, axis)) for axis in range(found[name].ndim)]
+    return found[name][tuple(slice(None if length is None else length.item()) for length in lengths)]
 
 
 def array_of(value: Any) -> np.ndarray:

@@ -6,7 +6,8 @@ operator does not do in a narrow float, and brings uint8 levels into the form th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
 MAX_ELEMENTS = 1 << 31
+MAX_RANK = 32  # what NumPy broadcasts
 """A larger tensor is a mistake or a damaged file; nothing here could run it."""
 MAX_FOLDED = 1 << 29
 """Bytes of a constant that is computed, in a model whose own weights are fewer: a damaged file of a few bytes must not fill the
@@ -34,8 +36,18 @@ NARROW_FLOATS = tuple(name for name, t in ELEMENT_TYPES.items() if t.is_float an
 
 def check_size(shape: tuple[int, ...], what: str, where: str = "") -> None:
     """In Python's integers, which do not overflow. Raises `ModelError`."""
+    if len(shape) > MAX_RANK:
+        raise ModelError("a tensor of too many dimensions", where=where, found=len(shape), expected=f"at most {MAX_RANK}")
     if prod(shape) > MAX_ELEMENTS or min(shape, default=0) < 0:
         raise ModelError(what, where=where, found=shape, expected=f"at most {MAX_ELEMENTS} elements")
+
+
+class UnknownLength(ModelError):
+    """An operator would count places of a tensor that may not be there."""
+
+    def __init__(self, value: Value) -> None:
+        super().__init__("a tensor whose length is data", found=value.name)
+        self.value = value
 
 
 @dataclass
@@ -54,6 +66,7 @@ class GraphBuilder:
     output_names: list[str] = field(default_factory=list)
     stored: int = 0  # bytes of the model's own weights
     folded: int = 0  # bytes of constants computed so far
+    takes_bounded: bool = False
 
     def input(self, name: str, tensor_type: TensorType) -> Value:
         """An input of the graph. One without elements is known: there is nothing to know."""
@@ -84,6 +97,8 @@ class GraphBuilder:
         """All outputs of an operator; further as `emit`."""
         operator = operator_of(op)
         read = list(inputs)
+        if not self.takes_bounded and (bounded := next((v for v in read if v is not None and v.length is not None), None)):
+            raise UnknownLength(bounded)
         while read and read[-1] is None:
             read.pop()
         read, unsigned = self.levelled(operator, read)
@@ -94,6 +109,15 @@ class GraphBuilder:
         if narrow:
             outputs = tuple(self.converted(v, narrow) if v.dtype == "float32" else v for v in outputs)
         return tuple(replace(v, unsigned=True) for v in outputs) if unsigned else outputs
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Within, operators take tensors of unknown length: their caller knows what becomes of it."""
+        before, self.takes_bounded = self.takes_bounded, True
+        try:
+            yield
+        finally:
+            self.takes_bounded = before
 
     def outputs_of(
         self, op: str, read: Sequence[Value | None], suffix: str, attributes: Mapping[str, Any]

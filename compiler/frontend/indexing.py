@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vdla.compiler.frontend.bounded import counted, packed
 from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.node import Importer, Kind, OnnxNode
 from vdla.compiler.frontend.values import Value
@@ -86,9 +87,17 @@ def compress(builder: GraphBuilder, node: OnnxNode) -> Value:
 
 
 def non_zero(builder: GraphBuilder, node: OnnxNode) -> Value:
-    """How many there are is known of a constant alone."""
-    found = np.nonzero(np.atleast_1d(node.array(0, "the input")))
-    return builder.constant(np.array(found, np.int64))
+    """How many there are is data, but of a constant: a column for each element of the input, and their number."""
+    x = node.input(0, ANY)
+    if not x.shape:
+        x = builder.emit("reshape", [x], suffix="line", shape=(1,))
+    if 0 in x.shape:
+        return builder.constant(np.zeros((len(x.shape), 0), np.int64))
+    line = builder.emit("reshape", [x], suffix="line", shape=(x.type.elements,))
+    zero = builder.emit("equal", [line, builder.scalar(0, line.dtype)], suffix="zero")
+    places, length = packed(builder, builder.emit("not", [zero], suffix="flags"))
+    every = np.stack(np.unravel_index(np.arange(x.type.elements), x.shape)).astype(np.int64)
+    return counted(builder.emit("gather", [builder.constant(every), places], axis=1), length, axis=1)
 
 
 def unique(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:

@@ -117,8 +117,9 @@ class OnnxNode:
         behind = self.builder.inputs_behind(value)
         bound = " ".join(f"--bind {name}=…" for name in behind)
         hint = f"give the value: {bound}" if bound else "export the model with it as a constant"
+        called = self.builder.final_name.get(value.name, value.name)
         error = UnknownValue(
-            f"{what} of {self.op} is not a constant", found=value.name, expected="a value known when compiling", hint=hint
+            f"{what} of {self.op} is not a constant", found=called, expected="a value known when compiling", hint=hint
         )
         error.inputs = tuple(behind)
         return error

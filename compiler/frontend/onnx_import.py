@@ -17,7 +17,7 @@ from vdla.compiler.frontend.loading import ModelSource, load_model
 from vdla.compiler.frontend.node import UnknownValue
 from vdla.compiler.frontend.order import names_read
 from vdla.compiler.frontend.reader import Model, Reader, Unsupported, located
-from vdla.compiler.frontend.values import Sequence, Value
+from vdla.compiler.frontend.values import Sequence, Value, length_name
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.names import Names
 from vdla.errors import ModelError, ModelProblems
@@ -82,11 +82,19 @@ def add_output(builder: GraphBuilder, reader: Reader, name: str) -> None:
     value = reader.find(name)
     if isinstance(value, Sequence):
         for index, item in enumerate(value.items):
-            builder.output(f"{name}[{index}]", item)
+            add_tensor(builder, f"{name}[{index}]", item)
     elif isinstance(value, Value):
-        builder.output(name, value)
+        add_tensor(builder, name, value)
     else:
         raise ModelError("an output is absent", found=name)
+
+
+def add_tensor(builder: GraphBuilder, name: str, value: Value) -> None:
+    """An output, and beside one whose length is data, that length."""
+    with builder.bounded():
+        builder.output(name, value)
+    if value.length is not None:
+        builder.output(length_name(name, value.axis), value.length)
 
 
 def tensor_names(proto: onnx.GraphProto) -> set[str]:

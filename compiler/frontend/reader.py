@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from vdla.compiler.frontend.builder import GraphBuilder
+from vdla.compiler.frontend import bounded
+from vdla.compiler.frontend.builder import GraphBuilder, UnknownLength
 from vdla.compiler.frontend.functions import attributes_of, opsets_of, standard_function, with_attributes
 from vdla.compiler.frontend.node import Importer, OnnxNode
 from vdla.compiler.frontend.order import names_read, sorted_nodes
@@ -150,6 +151,8 @@ class Reader:
         self.builder.source = name
         try:
             results = self.imported(node)
+        except UnknownLength as error:
+            raise node.unknown(error.value, "the length of a tensor") from None
         except (ModelError, MemoryError, RecursionError):
             raise
         except Exception as error:  # a damaged file can break any assumption; the user gets a ModelError, never a traceback
@@ -166,9 +169,9 @@ class Reader:
             return self.call(own, node)
         importer = self.model.find(domain, node.op)
         if importer is not None:
-            results = importer(self.builder, node)
+            results = bounded.imported(importer, self.builder, node)
             node.refuse_unread()
-            return results if isinstance(results, tuple) else (results,)
+            return results
         function = standard_function(node.proto, domain, node.opset, node.inputs)
         if function is None:
             raise Unsupported(domain, node.op)
@@ -243,6 +246,8 @@ class Captured(Reader):
             assert self.outer is not None
             value = self.outer.find(name)
             if isinstance(value, Value) and value.constant is None:
+                if value.length is not None:
+                    raise UnknownLength(value)
                 true = self.outer.builder.true_uint8(value)
                 inside = self.builder.input(self.builder.fresh(name), true.type)
                 self.captured[inside.name] = true

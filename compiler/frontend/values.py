@@ -14,7 +14,8 @@ class Value:
     """A tensor of the graph, or an array known at import.
 
     unsigned: levels of uint8 in the model, held as int8, each less 128, as QuantizeLinear leaves them. Importers need not
-    know: to them it is uint8 (`dtype`), and the builder makes true uint8 of it where an operator wants that.
+    know: to them it is uint8 (`dtype`), and the builder makes true uint8 of it where an operator wants that. length: how many
+    places along `axis` count, where that is data (bounded.py); the shape has as many as there may be.
     """
 
     name: str
@@ -22,6 +23,8 @@ class Value:
     constant: np.ndarray | None = None
     unsigned: bool = False
     static: bool = False  # computed from constants alone (dequantised weights)
+    length: Value | None = None
+    axis: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,3 +45,8 @@ class Sequence:
 
 Anything = Value | Sequence | None
 """What a node can be given; None is an absent optional input."""
+
+
+def length_name(output: str, axis: int) -> str:
+    """The output that says how many places of another count."""
+    return f"{output}.length[{axis}]"

@@ -54,7 +54,12 @@ class VdlaError(Exception):
             text += f"; found {shown(self.found)}"
         if self.expected:
             text += f"; expected {self.expected}"
-        return f"{text}; try: {self.hint}" if self.hint else text
+        return one_line(f"{text}; try: {self.hint}" if self.hint else text)
+
+
+def one_line(text: str) -> str:
+    """What is not printable, as names in files can be, is written as Python writes it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class DesignError(VdlaError):

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import version_converter
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from vdla.errors import ModelError
 
 OLDEST_OPSET = 7
 """Older models are converted to it first, by onnx's own converter."""
+CONVERT = """
+import onnx, sys
+from onnx import version_converter
+model = version_converter.convert_version(onnx.load_model_from_string(sys.stdin.buffer.read()), int(sys.argv[1]))
+sys.stdout.buffer.write(model.SerializeToString())
+"""
+"""In a process of its own: models that are not valid make the converter crash."""
+LATER = "re-export with a later opset"
 ModelSource = str | Path | bytes | onnx.ModelProto
 
 
@@ -69,13 +78,15 @@ def modern(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     if not 0 < found < OLDEST_OPSET:
         return model
     try:
-        return version_converter.convert_version(model, OLDEST_OPSET)
-    except Exception as error:  # onnx raises many types here, with its own file names in them
-        reason = str(error).split(": ")[-1].strip() or type(error).__name__
-        hint = "re-export with a later opset"
-        raise ModelError(
-            "opset is too old, and onnx cannot convert it", where=where, found=f"opset {found}: {reason}", hint=hint
-        ) from None
+        data = model.SerializeToString()
+    except Exception as error:  # protobuf has several types for what is larger than 2 GiB
+        raise ModelError("too large for onnx to convert", where=where, found=f"opset {found}: {error}", hint=LATER) from None
+    done = subprocess.run([sys.executable, "-c", CONVERT, str(OLDEST_OPSET)], input=data, capture_output=True, check=False)
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with {done.returncode}"]
+        reason = f"opset {found}: {lines[-1].split(': ')[-1].strip()}"  # onnx puts names of its own files before it
+        raise ModelError("opset is too old, and onnx cannot convert it", where=where, found=reason, hint=LATER)
+    return parse(done.stdout, where)
 
 
 def opset_of(model: onnx.ModelProto) -> int:

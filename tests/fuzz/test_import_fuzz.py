@@ -7,7 +7,7 @@ import random
 import numpy as np
 import onnx
 import pytest
-from corpus import corpus, integers, k, model, one, x
+from corpus import corpus, integers, k, model, one, w, x
 from fuzz import SHARE, run
 from onnx import TensorProto, helper, numpy_helper
 
@@ -82,3 +82,23 @@ def test_thousands_of_parts() -> None:
     nodes = [helper.make_node("SplitToSequence", ["x"], ["q"]), helper.make_node("SequenceLength", ["q"], ["n"])]
     graph = import_onnx(model(nodes, [helper.make_tensor_value_info("x", TensorProto.FLOAT, [65536, 2])], ["n"]))
     assert graph.constants[graph.outputs[0]] == 65536
+
+
+def test_a_converter_that_crashes_is_no_crash_of_ours() -> None:
+    """onnx's converter of old models reads what a tensor's shape says, past the end of its data."""
+    short = TensorProto(dims=[1 << 30], data_type=TensorProto.FLOAT, raw_data=b"\0\0\0\0")
+    with pytest.raises(ModelError, match="fuzzed: .*opset is too old, and onnx cannot convert it|fuzzed: node 'node'"):
+        import_onnx(one("ConstantOfShape", k(2), opset=1, value=short))
+
+
+def test_names_of_several_lines() -> None:
+    declared = helper.make_tensor_value_info("a\nb", TensorProto.FLOAT, ["d"])
+    with pytest.raises(ModelError, match=r"try: .*--input-shape a\\nb=") as error:
+        import_onnx(model([helper.make_node("Relu", ["a\nb"], ["y"])], [declared], ["y"]))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dims", [33, 60])
+def test_more_dimensions_than_numpy_broadcasts(dims: int) -> None:
+    with pytest.raises(ModelError, match=f"input 'in0': a tensor of too many dimensions; found {dims}; expected at most 32"):
+        import_onnx(one("Add", x(*[1] * dims), w(1)))

@@ -11,6 +11,7 @@ from vdla.compiler.graph.graph import Graph
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.targets import Backend, BuildOptions, Placed, backend_of, host
 from vdla.compiler.targets.placement import Placement, place_and_partition
+from vdla.compiler.targets.wishes import wishes_for
 from vdla.design import Design
 
 
@@ -35,7 +36,7 @@ def place_model(quantised: Graph, design: Design | None, options: BuildOptions) 
     graph = quantised
     for backend in backends:
         graph = backend.rewrite(graph, design)
-    placement, runs = place_and_partition(graph, backends, design)
+    placement, runs = place_and_partition(graph, backends, design, wishes_for(graph, options.place))
     laid_out = graph
     for backend in backends:
         laid_out, runs = backend.layout(laid_out, runs, design)

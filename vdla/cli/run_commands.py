@@ -22,6 +22,7 @@ from vdla.cli.model_options import (
     InputsOption,
     JsonOption,
     ModelArgument,
+    PlaceOption,
     SeedOption,
     ShapeOption,
     TargetOption,
@@ -50,6 +51,7 @@ def run(
     seed: int = SeedOption,
     latency_hiding: bool = HidingOption,
     fuse: bool = FuseOption,
+    place: list[str] = PlaceOption,
     report: Path = typer.Option(
         None, "--report", metavar="DIR", help="Write a self-contained HTML report and, of a design, a Perfetto trace."
     ),
@@ -96,13 +98,18 @@ def run(
             require_writable_file(file)
     options = compile_options(
         model, target=target, batch=batch, input_shape=input_shape, dim=dim, bind=bind, calibration=calibration, seed=seed,
-        latency_hiding=latency_hiding, fuse=fuse, dump_ir=dump_ir,
+        latency_hiding=latency_hiding, fuse=fuse, place=place, dump_ir=dump_ir,
     )  # fmt: skip
     given = load_inputs(inputs)
     source = tensor_source(tensors_from, save_tensors, options)
     if not options.for_design:
         hiding = not latency_hiding
-        refuse_for_cpu({"--design": design, "--calibration": calibration, "--no-latency-hiding": hiding, "--trace": trace})
+        refuse_for_cpu(
+            {
+                "--design": design, "--calibration": calibration, "--no-latency-hiding": hiding, "--trace": trace,
+                "--place": place or None,
+            }
+        )  # fmt: skip
     with progress(quiet=json) as stage:
         done: Run | CpuRun
         if options.for_design:
@@ -114,9 +121,9 @@ def run(
         print_json(done.report.json())
     else:
         say(report_text(done, verbose))
-        for place, what in ((report and report / "index.html", "report"), (trace, "trace"), (dump_ir, "IR")):
-            if place:
-                say(f"{what}: {place}")
+        for path, what in ((report and report / "index.html", "report"), (trace, "trace"), (dump_ir, "IR")):
+            if path:
+                say(f"{what}: {path}")
         if saved:
             say(saved)
     return 0 if done.succeeded else 1

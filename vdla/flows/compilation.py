@@ -19,6 +19,7 @@ from vdla.compiler.quantise.affine import Levels
 from vdla.compiler.quantise.qdq import from_qdq_with_levels, has_qdq
 from vdla.compiler.quantise.quantise import quantise_with_report
 from vdla.compiler.targets import BuildOptions, have_programs
+from vdla.compiler.targets.wishes import Wish
 from vdla.design import Design
 from vdla.design_file import load_design
 from vdla.files import write_file
@@ -37,7 +38,7 @@ DEFAULT_DESIGN = "pynq_z1"
 class CompileOptions:
     """batch: images in a zoo model. input_shapes: for dynamic inputs of a file; dims: by name of the dimension, for every one
     that the shapes leave open; bind: inputs that become constants. calibration: one input dict a sample, or None to generate
-    from `seed`. dump_ir: a folder for every stage's text. targets, configs, fuse: see `BuildOptions`.
+    from `seed`. dump_ir: a folder for every stage's text. targets, configs, fuse, place: see `BuildOptions`.
 
     The model is quantised when one of the targets has programs; else it is compiled as it is, and for no design.
     """
@@ -53,6 +54,7 @@ class CompileOptions:
     targets: tuple[str, ...] = ("vdla",)
     configs: Configs = field(default_factory=dict)
     fuse: bool = True
+    place: tuple[Wish, ...] = ()
 
     @property
     def for_design(self) -> bool:
@@ -161,6 +163,7 @@ def compile_to_model(
         targets=options.targets,
         configs=options.configs,
         fuse=options.fuse,
+        place=options.place,
         dump=dumper.kernel if options.dump_ir else None,
     )
     compiled = build_model(prepared.quantised, loaded, build_options, prepared.float_graph)

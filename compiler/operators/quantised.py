@@ -2,18 +2,17 @@
 
     qconv2d     y = requantise(Σ pad(x)·w [+ rescale(residual, residual_bias, residual_scale)], bias, scale, low, high)
     qdense      the same for x[N, I], w[O, I] (no residual)
-    qadd        y = requantise(rescale(a, a_bias, a_scale) + rescale(b, b_bias, b_scale), bias, scale, low, high)
-    qmax, qmin  the same with the greater or the lesser of the two in place of their sum
     requantize  y = requantise(int32(x), bias, scale, low, high)
     quantize    y = clip(round_half_even(x / scale) + zero_point, -128, 127), float32 → int8
     dequantize  y = (int32(x) - zero_point) · scale, int8 → float32; `scale` may be per channel along `axis`
 
-What the parameters are, `integer_arithmetic` says. Pools of levels are in `pooling`.
+What the parameters are, `integer_arithmetic` says. Pools of levels are in `pooling`, what is elementwise of two tensors or by
+table in `quantised_pairs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -149,52 +148,6 @@ def dequantize(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
     return (inputs[0].astype(np.int32) - np.int32(a["zero_point"])).astype(np.float32) * scale
 
 
-def rescaled_pair(name: str, expression: Callable[[Expr, Expr], Expr], kernel: np.ufunc) -> Operator:
-    """y = requantise(a' ∘ b', bias, scale) for a' = rescale(a, a_bias, a_scale) and b' alike, channels along axis 1.
-
-    expression, kernel: ∘ of int32 elements and of arrays.
-    """
-
-    def infer(types: Types, a: Attributes) -> tuple[TensorType, ...]:
-        x, y = present(types)[:2]
-        if x.shape != y.shape:
-            raise ModelError(f"operands of {name} differ in shape", found=f"{x.shape} and {y.shape}")
-        return (x,)
-
-    def define(types: Types, a: Attributes) -> Definition:
-        names = ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")
-        x, y, *parameters = required(*placeholders(types, *names))
-
-        def element(*at: Expr) -> Expr:
-            x_bias, x_scale, y_bias, y_scale, bias, scale = (of_channel(p, at[1]) for p in parameters)
-            left = te.rescale(te.cast(x[at], "int32"), x_bias, x_scale)
-            right = te.rescale(te.cast(y[at], "int32"), y_bias, y_scale)
-            return te.cast(te.requantise(expression(left, right), bias, scale, a["low"], a["high"]), "int8")
-
-        return Definition((x, y, *parameters), (te.compute(x.shape, element, "y"),))
-
-    def levels_of(operands: Sequence[Any], a: Attributes) -> np.ndarray:
-        x, y, x_bias, x_scale, y_bias, y_scale, bias, scale = operands
-        joined = kernel(rescale_int32(x, x_bias, x_scale), rescale_int32(y, y_bias, y_scale))
-        return requantise_channels(joined, bias, scale, a["low"], a["high"])
-
-    return Operator(
-        name=name,
-        inputs=(
-            Input("a", INT8, rank=(2, MAX_RANK)),
-            Input("b", INT8, rank=(2, MAX_RANK)),
-            *parameters_of(("a", 1), "a_"),
-            *parameters_of(("a", 1), "b_"),
-            *parameters_of(("a", 1)),
-        ),
-        attributes=LEVELS,
-        infer=infer,
-        define=define,
-        kernel=levels_of,
-        fusion=Fusion.ELEMENTWISE,
-    )
-
-
 FAMILY = (
     unary(
         "quantize", levels, quantize, dtypes=("float32",), output="int8",
@@ -236,9 +189,6 @@ FAMILY = (
         kernel=qdense,
         fusion=Fusion.COMPLEX,
     ),
-    rescaled_pair("qadd", lambda x, y: x + y, np.add),
-    rescaled_pair("qmax", te.maximum, np.maximum),
-    rescaled_pair("qmin", te.minimum, np.minimum),
     Operator(
         name="requantize",
         inputs=(Input("x", INT8, rank=(2, MAX_RANK)), *parameters_of(("x", 1))),

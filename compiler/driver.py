@@ -6,6 +6,8 @@ quantised ─ rewrite ─ place and partition ─ layout ─▶ runs on targets 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.model import CompiledModel
@@ -16,17 +18,23 @@ from vdla.design import Design
 
 
 def build_model(
-    quantised: Graph, design: Design | None, options: BuildOptions, float_graph: Graph | None = None
+    quantised: Graph,
+    design: Design | None,
+    options: BuildOptions,
+    float_graph: Graph | None = None,
+    in_float: Mapping[str, str] = MappingProxyType({}),
 ) -> CompiledModel:
     """Compile `quantised` for `design`, which targets with programs need. A float graph is compiled too: the host runs it.
 
-    Raises `CompileError` when a layer cannot be lowered, a target is not known or a design is missing.
+    in_float: by node that was not quantised, why: that is its reason on the host. Raises `CompileError` when a layer cannot be
+    lowered, a target is not known or a design is missing.
     """
     begun = time.perf_counter()
     placement, placed = place_model(quantised, design, options)
     builders = {backend.name: backend.build(placed) for backend in backends_of(options)}
     steps = tuple(step for run in placed.runs for step in builders[run.target](run))
     seconds = {"compile_s": time.perf_counter() - begun}
+    placement = placement.because(in_float, host().name)
     return CompiledModel(design, quantised, placed.laid_out, placement, steps, float_graph, seconds)
 
 

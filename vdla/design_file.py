@@ -131,12 +131,15 @@ def _problem(detail: Any) -> VdlaError:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if detail["type"] in ("model_type", "model_attributes_type", "dict_type"):
         message = "should be a mapping of keys to values"
-    near: list[str] = []
-    if detail["type"] == "literal_error":
-        rule = _rule_of(detail["loc"])
-        near = difflib.get_close_matches(str(detail.get("input")), rule.values, n=1) if isinstance(rule, OneOf) else []
-    hint = f"did you mean {near[0]}?" if near else ""
+    hint = _hint_for(detail) if detail["type"] == "literal_error" else ""
     return DesignError(message[0].lower() + message[1:], where=path, found=detail.get("input"), hint=hint)
+
+
+def _hint_for(detail: Any) -> str:
+    """The nearest of the words that a key accepts."""
+    rule = _rule_of(detail["loc"])
+    near = difflib.get_close_matches(str(detail.get("input")), rule.values, n=1) if isinstance(rule, OneOf) else []
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def _rule_of(path: Sequence[str]) -> Rule:

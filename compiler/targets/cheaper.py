@@ -17,6 +17,7 @@ from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.work import work_of
 from vdla.compiler.targets.min_cut import INFINITE, SINK, SOURCE, Cut
 from vdla.host_models import HostModel, kernel_seconds
+from vdla.text import duration
 
 Seconds = Callable[[Node], float]
 WORTH_IT = 1.5
@@ -48,10 +49,6 @@ class Move:
     def reason(self) -> str:
         others = f" with {len(self.nodes) - 1} beside it" if len(self.nodes) > 1 else ""
         return f"faster on the host: {duration(self.there)} there, {duration(self.here)} here with its transfers{others}"
-
-
-def duration(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
 
 
 def moves(graph: Graph, movable: Collection[str], fixed: Collection[str], here: Seconds, host: HostModel) -> list[Move]:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.targets.backend import Backend, Run
 from vdla.compiler.targets.cheaper import moves
-from vdla.compiler.targets.wishes import Wish
+from vdla.compiler.targets.wishes import Wish, asked_for
 from vdla.design import Design
 from vdla.host_models import host_model
 
@@ -24,6 +24,11 @@ class Placement:
 
     targets: Mapping[str, str]
     reasons: Mapping[str, str]
+
+    def because(self, causes: Mapping[str, str], host: str) -> Placement:
+        """The same, with a cause by node in place of the target's reason for each that is on the host for want of a kernel."""
+        here = {name for name, target in self.targets.items() if target == host and not asked_for(self.reasons[name])}
+        return Placement(self.targets, {**self.reasons, **{name: why for name, why in causes.items() if name in here}})
 
 
 def place_and_partition(

@@ -13,6 +13,14 @@ from vdla.errors import CompileError
 OPTION = "--place"
 
 
+ASKED_FOR = "asked for: "
+
+
+def asked_for(reason: str) -> bool:
+    """Whether a node is where it is because the user said so."""
+    return reason.startswith(ASKED_FOR)
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """pattern: as it was given. target: a target's name. strict: it names nodes, so that a refusal is an error; what a pattern
@@ -24,7 +32,7 @@ class Wish:
 
     @property
     def reason(self) -> str:
-        return f"asked for: {OPTION} {self.pattern}={self.target}"
+        return f"{ASKED_FOR}{OPTION} {self.pattern}={self.target}"
 
     def error(self, node: str, why: str) -> CompileError:
         hint = f"leave {OPTION} {self.pattern}={self.target} out"

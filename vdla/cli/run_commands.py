@@ -29,6 +29,8 @@ from vdla.cli.model_options import (
     compile_options,
     refuse_for_cpu,
 )  # fmt: skip
+from vdla.cli.placement_text import placement_lines
+from vdla.text import duration
 
 if TYPE_CHECKING:
     from vdla.flows import CompileOptions, CpuRun, Run
@@ -196,7 +198,8 @@ def run_text(report: RunReport, verbose: bool) -> str:
 def _row(layer: LayerReport) -> list[str]:
     name = layer.short_label
     if not layer.on_device:
-        return [name, layer.op, "", "host", "", "", "", ""]
+        macs = f"{layer.macs / 1e6:,.2f}" if layer.macs else ""
+        return [name, layer.op, macs, "host", "", "", f"{layer.bytes / 1024:,.0f}", f"about {duration(layer.seconds)}"]
     differs = "DIFFERS from the reference; " if layer.bit_exact is False else ""
     return [
         name,
@@ -218,13 +221,12 @@ def waits_text(stalls: Mapping[str, int], cycles: int) -> str:
 
 def _totals(report: RunReport) -> list[str]:
     over = report.cycles / report.bound_cycles if report.bound_cycles else 0
-    on_host = sum(not layer.on_device for layer in report.layers)
     return [
         f"{report.model} on {report.design}: {report.cycles:,} cycles, {report.ms:.2f} ms, {report.gops:.1f} GOPS; "
         f"{100 * report.utilization:.1f}% of the MACs used, {over:.2f}× the roofline",
         f"{report.exactness}; against the float model: relative error {report.rel_err:.4f}, largest {report.max_abs_err:.4g}",
         *([f"the host DIFFERS from the reference: {', '.join(report.host_differs)}"] if report.host_differs else []),
-        f"{len(report.layers) - on_host} operators on the accelerator, {on_host} on the host; "
+        *placement_lines(report.placement),
         "wall time: " + ", ".join(f"{name.removesuffix('_s')} {seconds:.2f} s" for name, seconds in report.wall.items()),
     ]
 

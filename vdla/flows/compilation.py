@@ -100,8 +100,8 @@ class Prepared:
     """A model imported, simplified and quantised: all that does not depend on a design. Built for as many as one likes.
 
     model: as given. float_graph: for the error against float. quantised: what is compiled; the float graph itself where no
-    target has programs. seconds: what it took. levels: see `CompiledModel`. reasons: by node of a model that came
-    quantised, why it stayed in float.
+    target has programs. seconds: what it took. levels: see `CompiledModel`. reasons: by node that stayed
+    in float, why.
     """
 
     model: object
@@ -138,7 +138,7 @@ def prepare(
         quantised, levels, reasons = came.graph, came.levels, came.reasons
     else:
         found = quantise_with_report(float_graph, calibration_inputs(model, float_graph, options))
-        quantised, levels, reasons = found.graph, found.int8, {}
+        quantised, levels, reasons = found.graph, found.int8, found.reasons
     dump("quantised", quantised)
     return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons)
 
@@ -169,7 +169,7 @@ def compile_to_model(
         place=options.place,
         dump=dumper.kernel if options.dump_ir else None,
     )
-    compiled = build_model(prepared.quantised, loaded, build_options, prepared.float_graph)
+    compiled = build_model(prepared.quantised, loaded, build_options, prepared.float_graph, prepared.reasons)
     dumper.graph("placed", compiled.placed)
     return replace(compiled, seconds={"compile_s": time.perf_counter() - begun}, levels=prepared.levels)
 

@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
+from vdla.arithmetic import ceil_div
 from vdla.compiler.backends.vdla.intrinsics import vdla_intrinsics
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.ops.configuration import Config, Knob, Space
 from vdla.compiler.ops.vdla import expressions
 from vdla.compiler.ops.vdla.schedule_steps import Intrinsics, take_up_table, tensorized, widen
 from vdla.compiler.ops.vdla.template import (
-    OVERLAPPED_TILES,
     Footprint,
     Tiling,
     VdlaTemplate,
     balanced_tiles,
-    fit_problem,
 )
 from vdla.compiler.ops.vdla.workload import TableWorkload
 from vdla.compiler.schedule.schedule import Schedule
 from vdla.design import Design
 from vdla.errors import CompileError
-from vdla.isa.definition import table_tiles
+from vdla.isa.definition import AluOp, Opcode, table_tiles
+from vdla.isa.timing import instruction_overhead
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +58,37 @@ def space(w: TableWorkload, design: Design) -> Space:
 
 def refusal(w: TableWorkload, t: TableTiling, design: Design) -> str:
     """Which scratchpads `t` overflows, with the numbers; empty when it fits."""
-    tile = t.blocks * t.positions
-    together = Footprint(t.inp_buffers * tile, 1, max(t.acc_buffers * tile, table_tiles(design)))
-    return fit_problem(footprint(t, design), together, lambda: build(w, t.config, design), design)
+    return footprint(t, design).problem(design)
 
 
 def footprint(t: TableTiling, design: Design) -> Footprint:
-    """Each buffer in storage of its own: the image, narrow and wide; the table."""
+    """The image, narrow and wide. The table has been taken from acc before the first tile needs its place."""
     tile = t.blocks * t.positions
-    return Footprint(t.inp_buffers * tile, 1, t.acc_buffers * tile + table_tiles(design))
+    return Footprint(t.inp_buffers * tile, 1, max(t.acc_buffers * tile, table_tiles(design)))
 
 
 def choose(w: TableWorkload, design: Design, latency_hiding: bool) -> Config:
-    """The largest tile that fits and still leaves OVERLAPPED_TILES of them (one, when nothing overlaps); with one buffer where
-    two do not fit."""
+    """The tile that fits and has the lowest estimate, with one buffer where two do not fit."""
     for buffers in (2, 1) if latency_hiding else (1,):
-        tiles = product(balanced_tiles(w.blocks)[::-1], balanced_tiles(w.positions)[::-1])
+        tiles = product(balanced_tiles(w.blocks), balanced_tiles(w.positions)[::-1])
         tilings = [TableTiling(*tile, buffers, buffers) for tile in tiles]
         if fitting := [t for t in tilings if footprint(t, design).fits(design)]:
-            wanted = w.out_tiles / w.batch / (OVERLAPPED_TILES if latency_hiding else 1)
-            tiling = max(fitting, key=lambda t: (min(t.blocks * t.positions, wanted), -t.blocks * t.positions, t.positions))
-            return tiling.config
-    return next(iter(space(w, design)))  # what only fits by sharing
+            return min(fitting, key=lambda t: estimate_cycles(w, t, design)).config
+    return next(iter(space(w, design)))
+
+
+def estimate_cycles(w: TableWorkload, t: TableTiling, design: Design) -> float:
+    """Of the tiles one after another: the slowest of LOAD, COMPUTE, STORE and a bus that they share, and what the first tile's
+    load and the last one's store add; all of them where nothing overlaps."""
+    size, tiles = t.blocks * t.positions, w.batch * ceil_div(w.blocks, t.blocks) * ceil_div(w.positions, t.positions)
+    beats_in, beats_out = (size * tile / design.bus_bytes for tile in (design.inp_tile_bytes, design.out_tile_bytes))
+    load = beats_in + design.memory.read_latency + instruction_overhead(Opcode.LOAD)
+    compute = 2 * size + instruction_overhead(Opcode.GEMM) + instruction_overhead(Opcode.ALU, AluOp.LOOKUP)
+    store = beats_out + design.memory.write_latency + instruction_overhead(Opcode.STORE)
+    if t.inp_buffers == 1:
+        return tiles * (load + compute + store)
+    bus = load + beats_out if design.port_count == 1 else 0  # idle while LOAD, which is in order, waits for the next data
+    return tiles * max(load, compute, store, bus) + load + store
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,19 @@ from vdla.design_file import design_from_dict
 from vdla.isa.semantics import pack_scale
 
 Arrays = dict[str, np.ndarray]
-KINDS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d", "qadd", "qmax", "qmin", "requantize")
+KINDS = (
+    "qconv2d",
+    "qconv2d",
+    "qconv2d",
+    "qdense",
+    "qavg_pool2d",
+    "qmax_pool2d",
+    "qadd",
+    "qmax",
+    "qmin",
+    "requantize",
+    "qtable",
+)
 
 
 def random_design(rng: np.random.Generator) -> Design:
@@ -61,6 +73,8 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
             return _graph(rng, op, {"a": (n, c, *size), "b": (n, c, *size)}, constants | _parameters(rng, c), bounds)
         case "requantize":
             return _graph(rng, op, {"x": (n, c, *size)}, _parameters(rng, c, shift=16), bounds)
+        case "qtable":
+            return _graph(rng, op, {"x": (n, c, *size)}, {"table": _int8(rng, (256,))}, {})
     raise AssertionError(op)
 
 
@@ -91,6 +105,7 @@ ROLES = {
     "qmax_pool2d": ("x",),
     **dict.fromkeys(("qadd", "qmax", "qmin"), ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")),
     "requantize": ("x", "bias", "scale"),
+    "qtable": ("x", "table"),
 }
 """Each operator's inputs in order, as compiler/operators has them."""
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vdla.compiler import ir, te
-from vdla.compiler.ops.vdla.workload import PAIRS, ConvWorkload, ElementwiseWorkload, PoolWorkload
+from vdla.compiler.backends.vdla.intrinsics import level_index, table_place
+from vdla.compiler.ops.vdla.workload import PAIRS, ConvWorkload, ElementwiseWorkload, PoolWorkload, TableWorkload
 from vdla.design import Design
+from vdla.isa.definition import TABLE_ENTRIES, table_tiles
 
 
 def activation_tile(design: Design) -> tuple[int, int]:
@@ -113,6 +115,28 @@ def elementwise(w: ElementwiseWorkload, design: Design) -> ir.Function:
     joined = te.compute(shape, lambda *at: ir.Binary(PAIRS[w.op], a_rescaled[at], b_rescaled[at]), "joined")
     y = requantised(joined, parameters, w.low, w.high)
     return te.create_function(w.op, [a, b, a_parameters, b_parameters, parameters], [y])
+
+
+def table(w: TableWorkload, design: Design) -> ir.Function:
+    """x, table, identity → y. Tensors are [batch][blocks][positions] tiles, the table as `table_levels` says."""
+    tile = activation_tile(design)
+    x = te.placeholder((w.batch, w.blocks, w.positions, *tile), "int8", "x")
+    packed = te.placeholder((table_tiles(design), *tile), "int8", "table")
+    identity = te.placeholder((1, design.gemm.block_out, design.gemm.block_in), "int8", "identity")
+    found = looked_up(widened(x, identity, x.shape, lambda *at: at, "wide"), table_levels(packed, design))
+    y = te.compute(x.shape, lambda *at: te.cast(found[at], "int8"), "y")
+    return te.create_function("table", [x, packed, identity], [y])
+
+
+def table_levels(packed: te.Tensor, design: Design) -> te.Tensor:
+    """What LOOKUP finds of each level, from the acc tiles from which TABULATE takes it."""
+    wide = te.compute(packed.shape, lambda *at: te.cast(packed[at], "int32"), "table_wide")
+    return te.compute((TABLE_ENTRIES,), lambda entry: te.cast(wide[table_place(entry, design)], "int8"), "levels")
+
+
+def looked_up(x: te.Tensor, levels: te.Tensor) -> te.Tensor:
+    """What a table has at the low bytes of x."""
+    return te.compute(x.shape, lambda *at: te.cast(levels[level_index(x[at])], "int32"), "looked_up")
 
 
 def max_pool2d(w: PoolWorkload, design: Design) -> ir.Function:

@@ -116,6 +116,12 @@ REFUSALS: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
         "the parts are not the whole; found (1, 1); expected sizes that sum to 3",
     ),
     "pads": ("pad", [(F, (2, 3))], {"before": (1,), "after": (0, 0)}, "pads do not fit the input; found '1 and 2 for (2, 3)'"),
+    "blocks": (
+        "depth_to_space",
+        [(F, (1, 6, 2, 2))],
+        {"blocks": (2, 2)},
+        "blocks do not fit the channels; found 6; expected a multiple of 4",
+    ),
     "broadcast": ("where", [(B, (2,)), (F, (3,)), (F, (1,))], {}, "shapes do not broadcast; found '(2,) and (3,) and (1,)'"),
     "tiles": ("unpack_nchwc", [(I8, (1, 2, 3, 3, 1, 4))], {"shape": (1, 9, 3, 3)}, "tiles do not hold the shape"),
     "channel scales": (

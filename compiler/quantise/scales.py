@@ -48,6 +48,12 @@ def affine_from_range(low: float, high: float) -> Affine:
     return Affine(scale, int(np.clip(np.rint(LOW - low / scale), LOW, HIGH)))
 
 
+def symmetric_from_range(low: float, high: float) -> Affine:
+    """The same with zero point 0 and levels -127 … 127."""
+    reach = max(-low, high)
+    return Affine(as_scale(reach / HIGH), 0) if reach > 0 else Affine(1.0, 0)
+
+
 def fixed_point(ratio: Array | float) -> tuple[Array, Array]:
     """Real ratios → (multiplier, shift), ratio ≈ multiplier / 2^shift, the multiplier as large as its bits allow.
 

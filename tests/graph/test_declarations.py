@@ -52,6 +52,19 @@ REFUSALS: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
     ),
     "statistics": ("batch_norm", [(F, (2, 3)), *[(F, (3,))] * 3, (F, (1,))], {}, "input variance of batch_norm does not fit x"),
     "residual": ("qconv2d", [*QCONV, (I8, (1, 6, 5, 4)), *QCONV[2:]], {}, "the residual does not fit the output"),
+    "ranks": (
+        "qmul",
+        [(I8, (1, 4, 5, 5)), (I8, (4, 1, 1)), (I32, (1,)), (I32, (1,))],
+        {},
+        "operands differ in rank; found '(1, 4, 5, 5) and (4, 1, 1)'",
+    ),
+    "operands": (
+        "qadd",
+        [(I8, (1, 4, 5, 5)), (I8, (1, 4, 5, 2)), *[(I32, (1,))] * 6],
+        {},
+        "shapes do not broadcast; found '(1, 4, 5, 5) and (1, 4, 5, 2)'",
+    ),
+    "short table": ("qtable", [(I8, (1, 4)), (I8, (255,))], {}, "a table of wrong length; found (255,); expected (256,), an"),
     "half a residual": ("qconv2d", [*QCONV, (I8, (1, 6, 5, 5)), None, None], {}, "a residual without its bias and scale"),
     "unknown attribute": ("add", [(F, (2,))] * 2, {"alpha": 1.0}, "add has no attribute ['alpha']; expected none"),
     "missing": ("clip", [(F, (2,))], {"low": 0.0}, "clip needs attribute ['high']"),
@@ -166,6 +179,10 @@ def test_declarations_hold_together(operator: Operator) -> None:
     assert len(known) == len(operator.inputs) and operator.optional < len(operator.inputs)
     assert all(a.default is None or a.accepts(a.default) for a in operator.attributes.values())
     assert not operator.integer_form or OPERATORS[operator.integer_form].commutes
+    if operator.product_form:  # its activations, a bias and scale words, and the activations' zero points
+        product = OPERATORS[operator.product_form]
+        assert [i.dtypes for i in product.inputs] == [("int8",)] * 2 + [("int32",)] * 2
+        assert {"a_zero_point", "b_zero_point"} < set(product.attributes)
     if operator.rescaled_form:  # its activations, and a bias and scale words for each and for the result
         declared = OPERATORS[operator.rescaled_form].inputs
         assert [i.dtypes for i in declared] == [("int8",)] * 2 + [("int32",)] * 6

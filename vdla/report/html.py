@@ -75,14 +75,14 @@ def document(title: str, body: Sequence[str]) -> str:
 
 def cards(report: RunReport) -> str:
     over = report.cycles / report.bound_cycles if report.bound_cycles else 0.0
-    exact = "bit-exact" if report.bit_exact else '<span class="differs">not bit-exact</span>'
+    exact = {True: "bit-exact", False: '<span class="differs">not bit-exact</span>', None: "–"}[report.bit_exact]
     values = [
         (f"{report.cycles:,}", "cycles"),
         (f"{report.ms:.2f} ms", "on the accelerator"),
         (f"{report.gops:.1f} GOPS", "useful operations"),
         (f"{100 * report.utilization:.1f} %", "of the MACs used"),
         (f"{over:.2f}×", f"the roofline, {report.bound_cycles:,} cycles"),
-        (exact, "against the integer reference"),
+        (exact, report.exactness.partition(": ")[2] or report.exactness),
         (f"{report.rel_err:.4f}", "relative error against float"),
     ]
     return card_row(values)

@@ -60,7 +60,12 @@ class LayerReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The keys of `vdla run --json` (DESIGN, section 8)."""
+    """The keys of `vdla run --json` (DESIGN, section 8).
+
+    bit_exact: whether each of the accelerator's layers equals the integer reference on the values that came in; None when
+    nothing ran there. compared_layers, exact_layers: how many were compared, and are equal. host_differs: tensors that the host
+    computed and that are further from the reference, on what came in, than rounding takes them.
+    """
 
     model: str
     design: str
@@ -71,7 +76,10 @@ class RunReport:
     gops: float
     utilization: float
     bound_cycles: int
-    bit_exact: bool
+    bit_exact: bool | None
+    compared_layers: int
+    exact_layers: int
+    host_differs: tuple[str, ...]
     max_abs_err: float
     rel_err: float
     layers: tuple[LayerReport, ...]
@@ -80,6 +88,14 @@ class RunReport:
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @property
+    def exactness(self) -> str:
+        """Of how many layers the bits are the reference's, in words."""
+        if self.bit_exact is None:
+            return "nothing ran on the accelerator"
+        verdict = "bit-exact" if self.bit_exact else "NOT bit-exact"
+        return f"{verdict}: {self.exact_layers} of {self.compared_layers} accelerator layers"
 
 
 def layer_reports(model: CompiledModel, profiles: tuple[Profile, ...], exact: Mapping[str, bool]) -> list[LayerReport]:

@@ -93,6 +93,8 @@ def _require_whole_blocks(node: Node, graph: Graph, design: Design) -> None:
 def _require_constants(node: Node, graph: Graph) -> None:
     activations = KINDS[node.op].activations.values()
     for k, name in enumerate(node.inputs):
+        if k in activations and name in graph.constants:
+            raise CompileError("an operand is constant", where=node.name, found=name)
         if name and k not in activations and name not in graph.constants:
             raise CompileError(f"{node.op} needs a constant", where=node.name, found=f"{name} is computed")
 
@@ -109,6 +111,9 @@ def _max_pool_workload(node: Node, graph: Graph, design: Design) -> PoolWorkload
 
 def _elementwise_workload(node: Node, graph: Graph, design: Design) -> ElementwiseWorkload:
     a = with_defaults(node.op, node.attributes)
+    shapes = [graph.type_of(node.inputs[k]).shape for k in KINDS[node.op].activations.values()]
+    if len(set(shapes)) > 1:
+        raise CompileError("operands are broadcast", where=node.name, found=shapes, expected="one shape")
     n, c, h, w = image_of(graph, node.inputs[0])
     batch, blocks = ceil_div(n, design.gemm.batch), ceil_div(c, design.channel_block)
     return ElementwiseWorkload(node.op, batch, blocks, h * w, a["low"], a["high"])

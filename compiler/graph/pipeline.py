@@ -8,6 +8,7 @@ from vdla.compiler.graph.canonicalise import canonicalise
 from vdla.compiler.graph.fold_affine import fold_affine
 from vdla.compiler.graph.fold_constants import fold_constants
 from vdla.compiler.graph.graph import Graph
+from vdla.compiler.graph.images import images
 from vdla.compiler.graph.phases import phases
 from vdla.compiler.graph.rewrite import eliminate_dead
 from vdla.compiler.graph.sink_moves import sink_moves
@@ -26,6 +27,7 @@ PASSES: tuple[Pass, ...] = (
 
 FOR_PROGRAMS: tuple[Pass, ...] = (
     phases,
+    images,
     sink_moves,  # layers meet what is elementwise behind them
     canonicalise,
     fold_affine,

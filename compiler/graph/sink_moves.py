@@ -9,9 +9,10 @@ that is not moved is given the inverse, so that a residual is added where the la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -171,7 +172,7 @@ def sunk(
         operands[name], nodes = moved(context, name, back, node)
         made += nodes
     attributes = context.attributes(node)
-    if isinstance(attributes.get("scale"), tuple | list):
+    if of_channels(attributes):
         axis = moved_axis(m.inverse, attributes["axis"])
         if axis is None:
             return None
@@ -184,6 +185,11 @@ def sunk(
     return [*made, *write(context, inner, m, y, node)]
 
 
+def of_channels(attributes: Mapping[str, Any]) -> bool:
+    """Whether a dequantize has a scale or zero point for each index of an axis."""
+    return any(isinstance(attributes.get(name), tuple | list) for name in ("scale", "zero_point"))
+
+
 def through_blocks(context: Context, node: Node) -> Change:
     """relu(depth_to_space(x)) → depth_to_space(relu(x)), whatever is elementwise; constants of channels repeat"""
     if any(declared.channels for declared in OPERATORS[node.op].inputs):
@@ -192,7 +198,7 @@ def through_blocks(context: Context, node: Node) -> Change:
     inner = [context.source_of(name, "depth_to_space") for name in names]
     blocks = {tuple(found.attributes["blocks"]) if found else () for found in inner}
     a, y, shape = context.attributes(node), node.outputs[0], context.shape(node.outputs[0])
-    if len(blocks) != 1 or () in blocks or isinstance(a.get("scale"), tuple | list):
+    if len(blocks) != 1 or () in blocks or of_channels(a):
         return None
     if any(context.shape(name) != shape for name in names):
         return None
@@ -217,7 +223,7 @@ def of_each_layer(context: Context, node: Node) -> Change:
     clip and quantize
     """
     inner = context.source_of(node.inputs[0], "concat")
-    if inner is None or not context.only_use(node.inputs[0]) or isinstance(context.attributes(node).get("scale"), tuple | list):
+    if inner is None or not context.only_use(node.inputs[0]) or of_channels(context.attributes(node)):
         return None
     if not all(context.source_of(name, "conv2d", *CLIPS) and context.only_use(name) for name in inner.inputs):
         return None

@@ -65,8 +65,9 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
 
 
 def _convolution(rng: np.random.Generator, n: int, size: tuple[int, ...], bounds: dict[str, int]) -> tuple[Node, Graph, Arrays]:
-    kernel = tuple(int(e) for e in rng.choice([1, 1, 2, 3], 2))
-    dilations = tuple(int(rng.choice([1, 1, 2])) if extent > 1 else 1 for extent in kernel)
+    kernel = tuple(int(e) for e in rng.choice([1, 1, 2, 3, 5], 2))
+    dilations = tuple(int(rng.choice([1, 1, 2, 4])) if extent > 1 else 1 for extent in kernel)
+    size = tuple(max(have, (k - 1) * d + 1) for have, k, d in zip(size, kernel, dilations, strict=True))
     groups = int(rng.choice([1, 1, 2, 5, 12]))
     c, o = (groups * int(rng.integers(1, 4 if groups > 1 else 20)) for _ in range(2))
     pads = tuple(int(rng.integers(0, extent)) for extent in kernel * 2)

@@ -98,7 +98,8 @@ class Prepared:
     """A model imported, simplified and quantised: all that does not depend on a design. Built for as many as one likes.
 
     model: as given. float_graph: for the error against float. quantised: what is compiled; the float graph itself where no
-    target has programs. seconds: what it took. levels: see `CompiledModel`.
+    target has programs. seconds: what it took. levels: see `CompiledModel`. reasons: by node of a model that came
+    quantised, why it stayed in float.
     """
 
     model: object
@@ -106,6 +107,7 @@ class Prepared:
     quantised: Graph
     seconds: float
     levels: Levels = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -130,12 +132,13 @@ def prepare(
         return Prepared(model, float_graph, float_graph, time.perf_counter() - begun)
     on_stage("quantising")
     if has_qdq(float_graph):
-        quantised, levels = from_qdq_with_levels(float_graph)
+        came = from_qdq_with_levels(float_graph)
+        quantised, levels, reasons = came.graph, came.levels, came.reasons
     else:
         found = quantise_with_report(float_graph, calibration_inputs(model, float_graph, options))
-        quantised, levels = found.graph, found.int8
+        quantised, levels, reasons = found.graph, found.int8, {}
     dump("quantised", quantised)
-    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels)
+    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons)
 
 
 def compile_to_model(

@@ -17,11 +17,13 @@ def activation_tile(design: Design) -> tuple[int, int]:
     return design.gemm.batch, design.channel_block
 
 
-def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> ir.Function:
+def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple[int, int] | None = None) -> ir.Function:
     """x, weight, parameters[, residual, residual_parameters, identity] → y; shapes as `ConvWorkload` says.
 
-    cover: rows and columns of the padded input, at least those the windows touch. The residual is widened by the GEMM core
-    (times an identity tile): it comes through LOAD, beside the computation, where a widening load would hold COMPUTE up.
+    cover: rows and columns of the padded input, at least those the windows touch. apart: kernel and output rows, at least
+    those there are, where the image is gathered row by row for each kernel row, without those between.
+    The residual is widened by the GEMM core (times an identity tile): it comes through LOAD, beside the computation, where a
+    widening load would hold COMPUTE up.
     """
     tile, block_in, block_out = activation_tile(design), design.gemm.block_in, design.gemm.block_out
     x = te.placeholder((w.batch, w.groups, w.in_blocks, w.height, w.width, *tile), "int8", "x")
@@ -32,23 +34,30 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> ir.Functi
     top, left, _, _ = w.pads
     row_pads, column_pads = (top, cover[0] - w.height - top), (left, cover[1] - w.width - left)
 
-    padded = te.compute(
-        (w.batch, w.groups, w.in_blocks, *cover, *tile),
-        lambda n, g, c, h, v, b, i: inside(
-            x[n, g, c, h - top, v - left, b, i], (h, w.height, row_pads), (v, w.width, column_pads), w.pad_value
-        ),
-        "padded",
-    )
+    (sy, sx), (dy, dx) = w.strides, w.dilations
+
+    def pixel(n: ir.Var, g: ir.Var, c: ir.Var, h: ir.Expr, v: ir.Var, b: ir.Var, i: ir.Var) -> ir.Expr:
+        at = x[n, g, c, h - top, v - left, b, i]
+        return inside(at, (h, w.height, row_pads), (v, w.width, column_pads), w.pad_value)
+
+    if apart is None:
+        padded = te.compute((w.batch, w.groups, w.in_blocks, *cover, *tile), pixel, "padded")
+    else:
+        padded = te.compute(
+            (w.batch, w.groups, w.in_blocks, *apart, cover[1], *tile),
+            lambda n, g, c, kh, h, v, b, i: pixel(n, g, c, h * sy + kh * dy, v, b, i),
+            "padded",
+        )
     c, kh, kw, i = (
         te.reduce_axis(n, f"r{name}")
         for n, name in ((w.in_blocks, "c"), (w.kernel[0], "kh"), (w.kernel[1], "kw"), (block_in, "i"))
     )
-    (sy, sx), (dy, dx) = w.strides, w.dilations
 
     def product(n: ir.Var, g: ir.Var, o: ir.Var, h: ir.Var, v: ir.Var, b: ir.Var, k: ir.Var) -> ir.Expr:
         element = (0,) * 5 if w.uniform_weight else (g, o, c, kh, kw)
-        pixel = padded[n, g, c, h * sy + kh * dy, v * sx + kw * dx, b, i]
-        return te.sum(te.cast(pixel, "int32") * te.cast(weight[(*element, k, i)], "int32"), (c, kh, kw, i))
+        row = (h * sy + kh * dy,) if apart is None else (kh, h)
+        taken = padded[(n, g, c, *row, v * sx + kw * dx, b, i)]
+        return te.sum(te.cast(taken, "int32") * te.cast(weight[(*element, k, i)], "int32"), (c, kh, kw, i))
 
     acc = te.compute(out_shape, product, "acc")
     inputs, total = [x, weight, parameters], acc

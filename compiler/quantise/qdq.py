@@ -26,6 +26,7 @@ from vdla.compiler.quantise.plan import clip_interval, keeps_levels
 from vdla.compiler.quantise.qdq_patterns import NOTHING, quantised, tail_of
 from vdla.compiler.quantise.qdq_weights import NoIntegerForm
 from vdla.compiler.quantise.qdq_writer import Writer
+from vdla.compiler.quantise.written_out import with_written_out
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class FromQdq:
 
 def has_qdq(graph: Graph) -> bool:
     """Whether the model came quantised, so that it goes to `from_qdq` and not to `quantise`."""
-    return any(node.op in ("quantize", "dequantize") for node in graph.nodes)
+    return any(node.op in ("quantize", "dequantize") for node in with_written_out(graph).nodes)
 
 
 def from_qdq(graph: Graph) -> Graph:
@@ -50,7 +51,7 @@ def from_qdq(graph: Graph) -> Graph:
 
 def from_qdq_with_levels(graph: Graph) -> FromQdq:
     """The same, what its int8 tensors mean, and why what stayed in float did."""
-    rewriter = QdqRewriter(Writer(without_duplicates(graph)))
+    rewriter = QdqRewriter(Writer(without_duplicates(with_written_out(graph))))
     for node in rewriter.writer.graph.nodes:
         rewriter.add(node)
     return rewriter.finish()

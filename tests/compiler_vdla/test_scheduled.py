@@ -90,7 +90,8 @@ def random_tiling(r: random.Random, w: ConvWorkload) -> ConvTiling:
         blocks = (r.randint(1, w.groups), r.randint(1, w.out_blocks), r.randint(1, w.in_blocks))
         window = (r.randint(1, min(4, w.out_height)), r.randint(1, min(4, w.out_width)))
         b = r.randint(1, 2)
-        t = ConvTiling(*blocks, *window, r.random() < 0.5, b, b, b)
+        part = (r.randint(1, w.kernel[0]), r.randint(1, w.kernel[1]))
+        t = ConvTiling(r.randint(1, w.batch), *blocks, *part, *window, r.random() < 0.5, b, b, b)
         if footprint(w, t).fits(TINY):
             return t
 

@@ -111,6 +111,9 @@ def scaled(acc: np.ndarray, bias: np.ndarray, word: np.ndarray) -> np.ndarray:
     return result
 
 
+UNEVEN = ("images", "rows", "columns", "out_blocks", "in_blocks", "kernel_rows", "kernel_columns")
+
+
 def random_config(random: np.random.Generator, workload, design) -> Config:
     """Any valid configuration, half of the time with extents that cut nothing evenly."""
     space = template_of(workload).space(workload, design)
@@ -119,7 +122,7 @@ def random_config(random: np.random.Generator, workload, design) -> Config:
         if config in space:
             break
     if random.random() < 0.5:
-        extents = {name: int(random.integers(1, config[name] + 1)) for name in ("rows", "columns", "out_blocks", "in_blocks")}
+        extents = {name: int(random.integers(1, config[name] + 1)) for name in UNEVEN}
         uneven = config.replace(**extents)
         config = uneven if footprint(workload, ConvTiling.of(uneven)).fits(design) else config
     return config

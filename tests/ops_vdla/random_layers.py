@@ -13,7 +13,19 @@ from vdla.design_file import design_from_dict
 from vdla.isa.semantics import pack_scale
 
 Arrays = dict[str, np.ndarray]
-KINDS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d", "qadd", "qmax", "qmin", "requantize")
+KINDS = (
+    "qconv2d",
+    "qconv2d",
+    "qconv2d",
+    "qdense",
+    "qavg_pool2d",
+    "qmax_pool2d",
+    "qadd",
+    "qmax",
+    "qmin",
+    "requantize",
+    "qtable",
+)
 
 
 def random_design(rng: np.random.Generator) -> Design:
@@ -61,12 +73,15 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
             return _graph(rng, op, {"a": (n, c, *size), "b": (n, c, *size)}, constants | _parameters(rng, c), bounds)
         case "requantize":
             return _graph(rng, op, {"x": (n, c, *size)}, _parameters(rng, c, shift=16), bounds)
+        case "qtable":
+            return _graph(rng, op, {"x": (n, c, *size)}, {"table": _int8(rng, (256,))}, {})
     raise AssertionError(op)
 
 
 def _convolution(rng: np.random.Generator, n: int, size: tuple[int, ...], bounds: dict[str, int]) -> tuple[Node, Graph, Arrays]:
-    kernel = tuple(int(e) for e in rng.choice([1, 1, 2, 3], 2))
-    dilations = tuple(int(rng.choice([1, 1, 2])) if extent > 1 else 1 for extent in kernel)
+    kernel = tuple(int(e) for e in rng.choice([1, 1, 2, 3, 5], 2))
+    dilations = tuple(int(rng.choice([1, 1, 2, 4])) if extent > 1 else 1 for extent in kernel)
+    size = tuple(max(have, (k - 1) * d + 1) for have, k, d in zip(size, kernel, dilations, strict=True))
     groups = int(rng.choice([1, 1, 2, 5, 12]))
     c, o = (groups * int(rng.integers(1, 4 if groups > 1 else 20)) for _ in range(2))
     pads = tuple(int(rng.integers(0, extent)) for extent in kernel * 2)
@@ -90,6 +105,7 @@ ROLES = {
     "qmax_pool2d": ("x",),
     **dict.fromkeys(("qadd", "qmax", "qmin"), ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")),
     "requantize": ("x", "bias", "scale"),
+    "qtable": ("x", "table"),
 }
 """Each operator's inputs in order, as compiler/operators has them."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vdla.arithmetic import ceil_div
-from vdla.compiler.ops.vdla.conv_tiling import ConvTiling, input_window
+from vdla.compiler.ops.vdla.conv_tiling import ConvTiling, chunk_counts, input_window
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.design import Design
 from vdla.isa.definition import Opcode
@@ -43,16 +43,24 @@ def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
     bus, latency = design.bus_bytes, design.memory.read_latency + INSTRUCTION_OVERHEAD
     tiles_g, tiles_o = ceil_div(w.groups, t.groups), ceil_div(w.out_blocks, t.out_blocks)
     tiles_y, tiles_x = ceil_div(w.out_height, t.rows), ceil_div(w.out_width, t.columns)
-    tiles = w.batch * tiles_g * tiles_o * tiles_y * tiles_x
+    images = w.batch / ceil_div(w.batch, t.images)
+    tiles = ceil_div(w.batch, t.images) * tiles_g * tiles_o * tiles_y * tiles_x
     groups, blocks = w.groups / tiles_g, w.out_blocks / tiles_o
     rows, columns = input_window(w, t)
     chunk = np.minimum(t.in_blocks, w.in_blocks)
-    image = groups * chunk * (latency + rows * (1 + columns * design.inp_tile_bytes / bus))
-    weight_tiles = 1 if w.uniform_weight else groups * blocks * chunk * w.kernel[0] * w.kernel[1]
+    if w.height * w.width == 1:  # the blocks of an image follow one another, and the images are rows of one transfer
+        partial = np.where(w.in_blocks % t.in_blocks, images * t.in_blocks / w.in_blocks, 1)
+        image = partial * latency + images * (1 + groups * chunk * design.inp_tile_bytes / bus)
+    else:
+        image = images * groups * chunk * (latency + rows * (1 + columns * design.inp_tile_bytes / bus))
+    weight_tiles = 1 if w.uniform_weight else groups * blocks * chunk * t.kernel_rows * t.kernel_columns
     weight_dmas = np.where(t.in_blocks >= w.in_blocks, 1, groups * blocks)
     out = w.out_tiles / tiles
-    narrow = np.where(w.out_width % t.columns, t.rows / tiles_x, 1)
-    out_dmas, out_rows = groups * blocks * narrow, out / np.minimum(t.columns, w.out_width)
+    if w.out_height * w.out_width == 1:
+        out_dmas, out_rows = np.where(w.out_blocks % t.out_blocks, images / tiles_o, 1), images
+    else:
+        narrow = np.where(w.out_width % t.columns, t.rows / tiles_x, 1)
+        out_dmas, out_rows = images * groups * blocks * narrow, out / np.minimum(t.columns, w.out_width)
     out_bus = out_rows + out * design.out_tile_bytes / bus
     parameter_loads = np.where(t.weights_outer, tiles_g * tiles_o, tiles) / tiles * (2 if w.residual else 1)
     return TileWork(
@@ -71,11 +79,12 @@ def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
 
     Within a tile each chunk is computed while the next one loads, the last while the next tile's first does.
     """
-    chunks = ceil_div(w.in_blocks, t.in_blocks)
-    tiles = w.batch * ceil_div(w.groups, t.groups) * ceil_div(w.out_blocks, t.out_blocks)
+    in_chunks, *kernel_chunks = chunk_counts(w, t)
+    chunks = in_chunks * kernel_chunks[0] * kernel_chunks[1]
+    tiles = ceil_div(w.batch, t.images) * ceil_div(w.groups, t.groups) * ceil_div(w.out_blocks, t.out_blocks)
     tiles = tiles * ceil_div(w.out_height, t.rows) * ceil_div(w.out_width, t.columns)
     work, loads = tile_work(w, t, design), tile_loads(w, t, tiles, chunks)
-    full = np.minimum(t.in_blocks, w.in_blocks) / w.in_blocks
+    full = np.where(chunks == in_chunks, np.minimum(t.in_blocks, w.in_blocks) / w.in_blocks, 1 / chunks)
     tail = 1 - (chunks - 1) * full  # share of the reduction in the last chunk
     per_chunk = work.input * loads.inputs / (tiles * chunks) + work.weight * loads.weights / (tiles * chunks)
     compute, last = work.gemm * full + INSTRUCTION_OVERHEAD, work.gemm * tail + work.alu + work.compute_dma

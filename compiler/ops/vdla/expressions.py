@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vdla.compiler import ir, te
-from vdla.compiler.ops.vdla.workload import PAIRS, ConvWorkload, ElementwiseWorkload, PoolWorkload
+from vdla.compiler.backends.vdla.intrinsics import level_index, table_place
+from vdla.compiler.ops.vdla.workload import PAIRS, ConvWorkload, ElementwiseWorkload, PoolWorkload, TableWorkload
 from vdla.design import Design
+from vdla.isa.definition import TABLE_ENTRIES, table_tiles
 
 
 def activation_tile(design: Design) -> tuple[int, int]:
@@ -17,11 +19,13 @@ def activation_tile(design: Design) -> tuple[int, int]:
     return design.gemm.batch, design.channel_block
 
 
-def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> ir.Function:
+def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple[int, int] | None = None) -> ir.Function:
     """x, weight, parameters[, residual, residual_parameters, identity] → y; shapes as `ConvWorkload` says.
 
-    cover: rows and columns of the padded input, at least those the windows touch. The residual is widened by the GEMM core
-    (times an identity tile): it comes through LOAD, beside the computation, where a widening load would hold COMPUTE up.
+    cover: rows and columns of the padded input, at least those the windows touch. apart: kernel and output rows, at least
+    those there are, where the image is gathered row by row for each kernel row, without those between.
+    The residual is widened by the GEMM core (times an identity tile): it comes through LOAD, beside the computation, where a
+    widening load would hold COMPUTE up.
     """
     tile, block_in, block_out = activation_tile(design), design.gemm.block_in, design.gemm.block_out
     x = te.placeholder((w.batch, w.groups, w.in_blocks, w.height, w.width, *tile), "int8", "x")
@@ -32,23 +36,30 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int]) -> ir.Functi
     top, left, _, _ = w.pads
     row_pads, column_pads = (top, cover[0] - w.height - top), (left, cover[1] - w.width - left)
 
-    padded = te.compute(
-        (w.batch, w.groups, w.in_blocks, *cover, *tile),
-        lambda n, g, c, h, v, b, i: inside(
-            x[n, g, c, h - top, v - left, b, i], (h, w.height, row_pads), (v, w.width, column_pads), w.pad_value
-        ),
-        "padded",
-    )
+    (sy, sx), (dy, dx) = w.strides, w.dilations
+
+    def pixel(n: ir.Var, g: ir.Var, c: ir.Var, h: ir.Expr, v: ir.Var, b: ir.Var, i: ir.Var) -> ir.Expr:
+        at = x[n, g, c, h - top, v - left, b, i]
+        return inside(at, (h, w.height, row_pads), (v, w.width, column_pads), w.pad_value)
+
+    if apart is None:
+        padded = te.compute((w.batch, w.groups, w.in_blocks, *cover, *tile), pixel, "padded")
+    else:
+        padded = te.compute(
+            (w.batch, w.groups, w.in_blocks, *apart, cover[1], *tile),
+            lambda n, g, c, kh, h, v, b, i: pixel(n, g, c, h * sy + kh * dy, v, b, i),
+            "padded",
+        )
     c, kh, kw, i = (
         te.reduce_axis(n, f"r{name}")
         for n, name in ((w.in_blocks, "c"), (w.kernel[0], "kh"), (w.kernel[1], "kw"), (block_in, "i"))
     )
-    (sy, sx), (dy, dx) = w.strides, w.dilations
 
     def product(n: ir.Var, g: ir.Var, o: ir.Var, h: ir.Var, v: ir.Var, b: ir.Var, k: ir.Var) -> ir.Expr:
         element = (0,) * 5 if w.uniform_weight else (g, o, c, kh, kw)
-        pixel = padded[n, g, c, h * sy + kh * dy, v * sx + kw * dx, b, i]
-        return te.sum(te.cast(pixel, "int32") * te.cast(weight[(*element, k, i)], "int32"), (c, kh, kw, i))
+        row = (h * sy + kh * dy,) if apart is None else (kh, h)
+        taken = padded[(n, g, c, *row, v * sx + kw * dx, b, i)]
+        return te.sum(te.cast(taken, "int32") * te.cast(weight[(*element, k, i)], "int32"), (c, kh, kw, i))
 
     acc = te.compute(out_shape, product, "acc")
     inputs, total = [x, weight, parameters], acc
@@ -104,6 +115,28 @@ def elementwise(w: ElementwiseWorkload, design: Design) -> ir.Function:
     joined = te.compute(shape, lambda *at: ir.Binary(PAIRS[w.op], a_rescaled[at], b_rescaled[at]), "joined")
     y = requantised(joined, parameters, w.low, w.high)
     return te.create_function(w.op, [a, b, a_parameters, b_parameters, parameters], [y])
+
+
+def table(w: TableWorkload, design: Design) -> ir.Function:
+    """x, table, identity → y. Tensors are [batch][blocks][positions] tiles, the table as `table_levels` says."""
+    tile = activation_tile(design)
+    x = te.placeholder((w.batch, w.blocks, w.positions, *tile), "int8", "x")
+    packed = te.placeholder((table_tiles(design), *tile), "int8", "table")
+    identity = te.placeholder((1, design.gemm.block_out, design.gemm.block_in), "int8", "identity")
+    found = looked_up(widened(x, identity, x.shape, lambda *at: at, "wide"), table_levels(packed, design))
+    y = te.compute(x.shape, lambda *at: te.cast(found[at], "int8"), "y")
+    return te.create_function("table", [x, packed, identity], [y])
+
+
+def table_levels(packed: te.Tensor, design: Design) -> te.Tensor:
+    """What LOOKUP finds of each level, from the acc tiles from which TABULATE takes it."""
+    wide = te.compute(packed.shape, lambda *at: te.cast(packed[at], "int32"), "table_wide")
+    return te.compute((TABLE_ENTRIES,), lambda entry: te.cast(wide[table_place(entry, design)], "int8"), "levels")
+
+
+def looked_up(x: te.Tensor, levels: te.Tensor) -> te.Tensor:
+    """What a table has at the low bytes of x."""
+    return te.compute(x.shape, lambda *at: te.cast(levels[level_index(x[at])], "int32"), "looked_up")
 
 
 def max_pool2d(w: PoolWorkload, design: Design) -> ir.Function:

@@ -18,7 +18,8 @@ from vdla.compiler.operators.registry import operator_of, with_defaults
 from vdla.compiler.ops.vdla import convolution_layers
 from vdla.compiler.ops.vdla.kernels import template_of
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters
-from vdla.compiler.ops.vdla.workload import PAIRS, ElementwiseWorkload, PoolWorkload, Workload
+from vdla.compiler.ops.vdla.packing import pack_table
+from vdla.compiler.ops.vdla.workload import PAIRS, ElementwiseWorkload, PoolWorkload, TableWorkload, Workload
 from vdla.design import Design
 from vdla.errors import CompileError
 
@@ -119,6 +120,15 @@ def _elementwise_workload(node: Node, graph: Graph, design: Design) -> Elementwi
     return ElementwiseWorkload(node.op, batch, blocks, h * w, a["low"], a["high"])
 
 
+def _table_workload(node: Node, graph: Graph, design: Design) -> TableWorkload:
+    n, c, h, w = image_of(graph, node.inputs[0])
+    return TableWorkload(ceil_div(n, design.gemm.batch), ceil_div(c, design.channel_block), h * w)
+
+
+def _table_constants(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarray]:
+    return {"table": pack_table(graph.constants[node.inputs[1]], design), "identity": identity_tile(design)}
+
+
 def _parameters_at(**places: int) -> Callable[[Node, Graph, Design], dict[str, np.ndarray]]:
     """The constants of a layer that has only parameters. places: the position of each one's bias; its scale follows."""
 
@@ -136,5 +146,6 @@ KINDS: dict[str, LayerKind] = {
     "qavg_pool2d": LayerKind({"x": 0}, convolution_layers.average_workload, convolution_layers.average_constants),
     "qmax_pool2d": LayerKind({"x": 0}, _max_pool_workload, lambda node, graph, design: {"identity": identity_tile(design)}),
     **dict.fromkeys(PAIRS, PAIR),
+    "qtable": LayerKind({"x": 0}, _table_workload, _table_constants),
     "requantize": LayerKind({"x": 0}, _elementwise_workload, _parameters_at(parameters=1)),
 }

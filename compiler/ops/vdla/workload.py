@@ -99,6 +99,19 @@ class ElementwiseWorkload:
 
 
 @dataclass(frozen=True, slots=True)
+class TableWorkload:
+    """y = table[x + 128] over packed int8 tiles. positions: H·W."""
+
+    batch: int
+    blocks: int
+    positions: int
+
+    @property
+    def out_tiles(self) -> int:
+        return self.batch * self.blocks * self.positions
+
+
+@dataclass(frozen=True, slots=True)
 class PoolWorkload:
     """Max pooling over packed int8 tiles, x [batch][blocks][height][width]; padding is -128.
 
@@ -130,4 +143,4 @@ class PoolWorkload:
         return self.pads[1], (self.out_width - 1) * self.strides[1] + self.kernel[1] - self.width - self.pads[1]
 
 
-Workload = ConvWorkload | ElementwiseWorkload | PoolWorkload
+Workload = ConvWorkload | ElementwiseWorkload | TableWorkload | PoolWorkload

@@ -28,6 +28,7 @@ PASSES: tuple[Pass, ...] = (
 
 FOR_PROGRAMS: tuple[Pass, ...] = (
     unroll,
+    fold_constants,  # the first step's products with states that are constants
     phases,
     images,  # behind unroll, whose inputs are many rows
     sink_moves,  # layers meet what is elementwise behind them

@@ -250,8 +250,13 @@ def lstm_step(step: Step, states: tuple[str, ...]) -> tuple[str, ...]:
     else:
         keep = gate(2, "f", c)
     added = step.emit("mul", "added", i, step.applied(1, step.gate(3, h), "new"))
-    after = step.emit("add", "c", step.emit("mul", "kept", keep, c), added)
+    after = added if is_zero(of.context, c) else step.emit("add", "c", step.emit("mul", "kept", keep, c), added)
     return step.emit("mul", "h", gate(1, "o", after), step.applied(2, after, "shown")), after
+
+
+def is_zero(context: Context, tensor: str) -> bool:
+    constant = context.constant(tensor)
+    return constant is not None and not constant.any()
 
 
 STEP = {"rnn": rnn_step, "gru": gru_step, "lstm": lstm_step}

@@ -27,6 +27,7 @@ def layer(
     lengths: str = "",
     extra: str = "",
     levels: bool = False,
+    given: bool = False,
     **a: object,
 ) -> tuple[str, ...]:
     """A recurrent layer over rows [T·N, I]: y and the last states."""
@@ -35,7 +36,7 @@ def layer(
     gates = net.op("dense", rows, net.normal(width, depth, fan_in=depth), net.normal(width))
     x = net.op("reshape", gates, shape=(steps, batch, width))
     r = net.levels(width, hidden, axis=0) if levels else net.normal(width, hidden, fan_in=hidden)
-    states = [net.normal(batch, hidden) for _ in range(2 if op == "lstm" else 1)]
+    states = [net.input(batch, hidden) if given else net.normal(batch, hidden) for _ in range(2 if op == "lstm" else 1)]
     more = [lengths, extra] if extra else [lengths] if lengths else []
     return net.ops(op, x, r, *states, *more, **a)
 
@@ -43,7 +44,7 @@ def layer(
 @pytest.mark.parametrize("op", GATES)
 def test_the_products_are_convolutions(op: str) -> None:
     net = Net(1)
-    layer(net, op, net.op("reshape", net.input(5, 1, 6), shape=(5, 6)), 1, 7)
+    layer(net, op, net.op("reshape", net.input(5, 1, 6), shape=(5, 6)), 1, 7, given=True)
     graph = net.graph()
     after = check_pass(for_programs, graph)
     assert not {"dense", *GATES} & set(operators(after))
@@ -109,3 +110,13 @@ def test_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(module, "MOST_NODES", 20)
     assert "rnn" in operators(unroll(net.graph()))
+
+
+def test_states_of_zero_cost_nothing() -> None:
+    net = Net(6)
+    x = net.op("reshape", net.op("dense", net.input(2, 4), net.normal(12, 4)), shape=(2, 1, 12))
+    zero = net.constant(np.zeros((1, 3)))
+    net.ops("lstm", x, net.normal(12, 3), zero, zero)
+    after = check_pass(for_programs, net.graph("t2.0"))
+    assert operators(after).count("conv2d") == 4 + 4  # the first step has no product with its state
+    assert operators(after).count("mul") == 2 + 3  # nor does it keep anything of its cell

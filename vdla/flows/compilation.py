@@ -13,6 +13,7 @@ from vdla.compiler.driver import build_model
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import for_programs, optimise
+from vdla.compiler.graph.share_constants import share_constants
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.configuration import Configs
 from vdla.compiler.quantise.affine import Levels
@@ -140,6 +141,7 @@ def prepare(
     else:
         found = quantise_with_report(suited, calibration_inputs(model, float_graph, options))
         quantised, levels, reasons = found.graph, found.int8, found.reasons
+    quantised = share_constants(quantised)
     dump("quantised", quantised)
     return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons)
 

@@ -12,7 +12,7 @@ import numpy as np
 from vdla.compiler.driver import build_model
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.graph import Graph
-from vdla.compiler.graph.pipeline import optimise
+from vdla.compiler.graph.pipeline import for_programs, optimise
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.configuration import Configs
 from vdla.compiler.quantise.affine import Levels
@@ -131,11 +131,12 @@ def prepare(
     if not for_design:
         return Prepared(model, float_graph, float_graph, time.perf_counter() - begun)
     on_stage("quantising")
-    if has_qdq(float_graph):
-        came = from_qdq_with_levels(float_graph)
+    suited = for_programs(float_graph, dump)
+    if has_qdq(suited):
+        came = from_qdq_with_levels(suited)
         quantised, levels, reasons = came.graph, came.levels, came.reasons
     else:
-        found = quantise_with_report(float_graph, calibration_inputs(model, float_graph, options))
+        found = quantise_with_report(suited, calibration_inputs(model, float_graph, options))
         quantised, levels, reasons = found.graph, found.int8, {}
     dump("quantised", quantised)
     return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons)

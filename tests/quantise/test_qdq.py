@@ -1,8 +1,8 @@
 """Models that come quantised, against onnxruntime.
 
-Tolerance: our scales are 18-bit multipliers, off by at most 2⁻¹⁷, and round halves up; onnxruntime's are float32 and round
-halves to even. On results of at most 255 levels that moves a value by under 255·2⁻¹⁷ = 0.002 levels, so an element differs,
-by one level, only when it lies that near to a tie: of evenly spread values at most 0.4 %, besides exact ties.
+Tolerance: our scales are multipliers of 19 bits, off by at most 2⁻¹⁹; onnxruntime's are float32. On results of at most 255
+levels that moves a value by under 255·2⁻¹⁹ = 0.0005 levels, so an element differs, by one level, only when it lies that near
+to a tie: of evenly spread values at most 0.1 %, besides ties that float32 misses. What is exact, `test_exactness` says.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.verify import verify_graph
 from vdla.compiler.quantise.qdq import from_qdq, has_qdq
 
-MAY_DIFFER = 0.01
+MAY_DIFFER = 0.002
 
 
 class OnnxBuilder:

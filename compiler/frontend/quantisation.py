@@ -26,6 +26,8 @@ from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import ModelError
 
 NARROW = ("int8", "uint8")
+BYTES = ("int8", "uint8", "int4", "uint4", "int2", "uint2")
+"""Of whose weights int8 holds every level."""
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int4", "uint4", "int2", "uint2")
 FLOAT8 = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 QUANTISED = (*INTEGERS, *FLOAT8, "float4_e2m1fn")
@@ -50,6 +52,14 @@ class Grid:
         if self.block or scale.ndim > 1 or scale.dtype != np.float32 or not is_positive(scale):
             return None
         return scale.ravel(), np.zeros(1, np.int64) if zero_point is None else zero_point.ravel().astype(np.int64)
+
+    @property
+    def of_weights(self) -> bool:
+        """Whether both are constants of one dimension at most, no scale negative: what `dequantize` takes of a constant."""
+        scale, zero_point = self.scale.constant, self.zero_point
+        if scale is None or (zero_point is not None and zero_point.constant is None) or self.block:
+            return False
+        return scale.ndim < 2 and scale.dtype == np.float32 and bool((scale >= 0).all())
 
 
 def is_positive(scale: np.ndarray) -> bool:
@@ -134,12 +144,15 @@ def grid_of(node: OnnxNode, x: Value, inputs: tuple[int, int], axis: int, block:
 
 def emit_dequantize(builder: GraphBuilder, node: OnnxNode, x: Value, grid: Grid, dtype: str, suffix: str = "") -> Value:
     """`dequantize` where that will do, a constant of a constant that it does not take, or arithmetic."""
+    require_finite(node, grid, x)
+    if dtype == "float32" and x.constant is not None and x.shape and x.dtype in BYTES and grid.of_weights:
+        return emit_weights(builder, x, grid, suffix)
     known = grid.known if dtype == "float32" and x.dtype in (*NARROW, "int32") else None
     if known is None:
         return by_arithmetic(builder, node, x, grid, dtype)
     scale, zero_point = known
     same = zero_point.size == 1 or np.ptp(zero_point) == 0
-    if x.dtype in NARROW and same and (x.constant is None or x.shape):
+    if x.dtype in NARROW and same and x.constant is None:
         levels = builder.levels(x) if x.dtype == "uint8" else x
         return builder.emit(
             "dequantize",
@@ -156,6 +169,51 @@ def emit_dequantize(builder: GraphBuilder, node: OnnxNode, x: Value, grid: Grid,
     scale, zero_point = (aligned(v, grid.axis, array.ndim) for v in known)
     value = (array.astype(np.float64) - zero_point) * scale.astype(np.float64)
     return builder.constant(value.astype(np.float32), builder.fresh(f"{x.name}.dequantized"))
+
+
+def emit_weights(builder: GraphBuilder, x: Value, grid: Grid, suffix: str) -> Value:
+    """`dequantize` of a constant of at most 8 bits, held as int8. A channel whose scale is 0 is zeros at scale 1."""
+    array, shift = builder.true_uint8(x).constant, 128 if x.dtype == "uint8" else 0
+    scale = grid.scale.constant
+    assert array is not None
+    assert scale is not None
+    scale, zero = scale.ravel(), np.zeros(1, np.int64)
+    if grid.zero_point is not None and grid.zero_point.constant is not None:
+        zero = grid.zero_point.constant.ravel().astype(np.int64)
+    levels = array.astype(np.int64)
+    if (scale == 0).any():
+        levels = np.where(aligned(scale == 0, grid.axis, array.ndim), aligned(zero, grid.axis, array.ndim), levels)
+        scale = np.where(scale == 0, np.float32(1), scale)
+    zero = zero[:1] if np.ptp(zero) == 0 else np.broadcast_to(zero, scale.shape if scale.size > 1 else zero.shape)
+    held = builder.constant((levels - shift).astype(np.int8), builder.fresh(f"{x.name}.int8"))
+    return builder.emit(
+        "dequantize",
+        [held],
+        suffix=suffix,
+        scale=float(scale[0]) if scale.size == 1 else tuple(map(float, scale)),
+        zero_point=int(zero[0]) - shift if zero.size == 1 else tuple(int(z) - shift for z in zero),
+        axis=grid.axis if max(scale.size, zero.size) > 1 else 1,
+    )
+
+
+def require_finite(node: OnnxNode, grid: Grid, x: Value) -> None:
+    """Raises `ModelError` for a scale that is no number, naming its channel; or zero, of what is computed."""
+    scale = grid.scale.constant
+    if scale is None:
+        return
+    wide = scale.astype(np.float64)
+    bad = ~np.isfinite(wide) if x.constant is not None else ~(np.isfinite(wide) & (wide != 0))
+    if bad.any():
+        raise bad_scale(node, grid, bad)
+
+
+def bad_scale(node: OnnxNode, grid: Grid, bad: np.ndarray) -> ModelError:
+    """The first scale that will not do, by tensor, channel and value."""
+    assert grid.scale.constant is not None
+    place = int(np.flatnonzero(bad.ravel())[0])
+    channel = f", channel {place}" if bad.size > 1 else ""
+    found = f"{grid.scale.name}{channel}: {float(grid.scale.constant.ravel()[place])}"
+    return ModelError(f"scale of {node.op} is not finite and positive", found=found)
 
 
 def aligned(parameter: np.ndarray, axis: int, rank: int) -> np.ndarray:
@@ -201,8 +259,8 @@ def emit_quantize(
 ) -> Value:
     """`quantize` where that will do, or arithmetic: x / scale in `precision`, rounded to even, in `dtype`."""
     if grid.scale.constant is not None and not is_positive(grid.scale.constant):
-        found = f"{grid.scale.dtype} of shape {grid.scale.shape}"
-        raise ModelError(f"scale of {node.op} is not finite and positive", found=found)
+        wide = grid.scale.constant.astype(np.float64)
+        raise bad_scale(node, grid, ~(np.isfinite(wide) & (wide > 0)))
     known = grid.known if dtype in NARROW and precision == x.dtype == "float32" else None
     if known is not None and known[0].size == 1:
         shift = 128 if dtype == "uint8" else 0

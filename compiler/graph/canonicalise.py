@@ -65,7 +65,7 @@ def transpose_of_weights(context: Context, node: Node) -> Change:
     if inner is None or constant is None:
         return None
     a, permutation = context.attributes(inner), context.attributes(node)["permutation"]
-    if not isinstance(a["scale"], float):
+    if not isinstance(a["scale"], float) or not isinstance(a["zero_point"], int):
         a["axis"] = permutation.index(a["axis"])
     moved = context.add_constant(f"{inner.inputs[0]}.transposed", np.ascontiguousarray(constant.transpose(permutation)))
     return replaced(context, node, "dequantize", [moved], joined(inner.source, node.source), **a)

@@ -31,6 +31,16 @@ def integers(count: int | None = None, default: tuple[int, ...] | None = None, l
     return Attribute(lambda value: is_list(value, count) and all(is_integer(v, low) for v in value), expected, default)
 
 
+def integer_or_integers(default: int, low: int, high: int) -> Attribute:
+    """One whole number from `low` to `high`, or a list of them."""
+
+    def accepts(value: Any) -> bool:
+        values = value if is_list(value) else (value,)
+        return len(values) > 0 and all(is_integer(v, low, high) for v in values)
+
+    return Attribute(accepts, f"a whole number{limits(low, high)}, or one for each channel", default)
+
+
 def real(default: float | None = None, low: float | None = None) -> Attribute:
     """One number, not NaN, at least `low`."""
     return Attribute(lambda value: is_real(value) and (low is None or value >= low), f"a number{limits(low, None)}", default)

@@ -108,8 +108,11 @@ FAMILY = (
         "add", lambda x, y: x + y, lambda x, y: x + y, dtypes=NUMBER, rescaled_form="qadd", takes_clip=True, slope=1,
         host_reason=NO_PAIR,
     ),
-    binary("sub", lambda x, y: x - y, lambda x, y: x - y, dtypes=NUMBER, slope=1),
-    binary("mul", lambda x, y: x * y, lambda x, y: x * y, dtypes=NUMBER),
+    binary(
+        "sub", lambda x, y: x - y, lambda x, y: x - y, dtypes=NUMBER, rescaled_form="qsub", takes_clip=True, slope=1,
+        host_reason=NO_PAIR,
+    ),
+    binary("mul", lambda x, y: x * y, lambda x, y: x * y, dtypes=NUMBER, product_form="qmul"),
     binary("div", divide, numpy_divide, dtypes=NUMBER),
     binary("mod", modulo, numpy_modulo, dtypes=NUMBER, attributes={"fmod": flag()}, reads=7),
     binary("pow", te.power, np.power),

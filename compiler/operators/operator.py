@@ -98,7 +98,9 @@ class Operator:
     integer_form: str = ""
     """The operator that does the same to int8 levels, where that is another one."""
     rescaled_form: str = ""
-    """The operator that does the same to levels of two tensors of one shape, each rescaled from a scale of its own."""
+    """The operator that does the same to levels of two tensors, each rescaled from a scale of its own."""
+    product_form: str = ""
+    """The operator that does the same to levels of two tensors, whose scales multiply."""
     takes_clip: bool = False
     """Its quantised form ends in a requantisation, to which a clip behind it can be left."""
     channel_axis: int | None = None
@@ -125,6 +127,12 @@ class Operator:
     @property
     def is_elementwise(self) -> bool:
         return self.fusion is Fusion.ELEMENTWISE
+
+    @property
+    def has_table(self) -> bool:
+        """Whether it is a function of one float: of int8 levels, `qtable` computes it, where the output is levels too."""
+        one = len(self.inputs) == 1 and not self.variadic
+        return self.is_elementwise and one and "float32" in self.inputs[0].dtypes
 
     def input_at(self, index: int) -> Input:
         """The declaration of one input."""

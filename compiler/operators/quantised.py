@@ -2,18 +2,17 @@
 
     qconv2d     y = requantise(Σ pad(x)·w [+ rescale(residual, residual_bias, residual_scale)], bias, scale, low, high)
     qdense      the same for x[N, I], w[O, I] (no residual)
-    qadd        y = requantise(rescale(a, a_bias, a_scale) + rescale(b, b_bias, b_scale), bias, scale, low, high)
-    qmax, qmin  the same with the greater or the lesser of the two in place of their sum
     requantize  y = requantise(int32(x), bias, scale, low, high)
     quantize    y = clip(round_half_even(x / scale) + zero_point, -128, 127), float32 → int8
-    dequantize  y = (int32(x) - zero_point) · scale, int8 → float32; `scale` may be per channel along `axis`
+    dequantize  y = (int32(x) - zero_point) · scale, int8 → float32; both may be per channel along `axis`
 
-What the parameters are, `integer_arithmetic` says. Pools of levels are in `pooling`.
+What the parameters are, `integer_arithmetic` says. Pools of levels are in `pooling`, what is elementwise of two tensors or by
+table in `quantised_pairs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ import numpy as np
 from vdla.compiler import te
 from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Const, Expr
-from vdla.compiler.operators.attribute import integer, positive_real, positive_reals
+from vdla.compiler.operators.attribute import integer, integer_or_integers, positive_real, positive_reals
 from vdla.compiler.operators.convolution import WINDOW, infer_conv2d
 from vdla.compiler.operators.definition import Attributes, Definition, Types, of_channel, placeholders, required
 from vdla.compiler.operators.dense import infer_dense
@@ -60,10 +59,11 @@ def infer_qconv2d(types: Types, a: Attributes) -> tuple[TensorType, ...]:
 
 def infer_dequantize(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     (x,) = present(types)
-    if isinstance(a["scale"], tuple | list):
-        axis = axis_in(a["axis"], len(x.shape))
-        if len(a["scale"]) not in (1, x.shape[axis]):
-            raise ModelError("scales do not fit the axis", found=len(a["scale"]), expected=f"1 or {x.shape[axis]}")
+    for key, what in (("scale", "scales"), ("zero_point", "zero points")):
+        if isinstance(a[key], tuple | list):
+            axis = axis_in(a["axis"], len(x.shape))
+            if len(a[key]) not in (1, x.shape[axis]):
+                raise ModelError(f"{what} do not fit the axis", found=len(a[key]), expected=f"1 or {x.shape[axis]}")
     return (TensorType(x.shape, "float32"),)
 
 
@@ -106,16 +106,20 @@ def levels(x: Expr, a: Attributes) -> Expr:
 
 
 def define_dequantize(types: Types, a: Attributes) -> Definition:
-    """int8 → float32; a scale for each channel along `axis` is a constant input."""
+    """int8 → float32; scales and zero points for each channel along `axis` are constant inputs."""
     (x,) = required(*placeholders(types, "x"))
-    scale = np.asarray(a["scale"], np.float32).reshape(-1)
-    scales = te.placeholder(scale.shape, "float32", "scale")
+    scale, zero = np.asarray(a["scale"], np.float32).reshape(-1), np.asarray(a["zero_point"], np.int32).reshape(-1)
+    scales, zeros = te.placeholder(scale.shape, "float32", "scale"), te.placeholder(zero.shape, "int32", "zero")
 
     def element(*at: Expr) -> Expr:
-        steps = te.cast(te.cast(x[at], "int32") - int(a["zero_point"]), "float32")
-        return steps * of_channel(scales, at[a["axis"]] if len(scale) > 1 else Const(0))
+        def of(values: te.Tensor) -> Expr:
+            return of_channel(values, at[a["axis"]] if values.shape[0] > 1 else Const(0))
 
-    return Definition((x, scales), (te.compute(x.shape, element, "y"),), (scale,))
+        offset = of(zeros) if len(zero) > 1 else Const(int(zero[0]))
+        return te.cast(te.cast(x[at], "int32") - offset, "float32") * of(scales)
+
+    y = te.compute(x.shape, element, "y")
+    return Definition((x, scales, zeros), (y,), (scale, zero)) if len(zero) > 1 else Definition((x, scales), (y,), (scale,))
 
 
 def qconv2d(operands: Sequence[Any], a: Attributes) -> np.ndarray:
@@ -142,57 +146,13 @@ def quantize(x: np.ndarray, a: Attributes) -> np.ndarray:
 
 
 def dequantize(inputs: Sequence[Any], a: Attributes) -> np.ndarray:
-    """(x - zero_point) · scale; a scale for each channel lies along `axis`."""
-    scale = np.asarray(a["scale"], np.float32)
-    if scale.ndim:
-        scale = scale.reshape([-1 if i == a["axis"] % inputs[0].ndim else 1 for i in range(inputs[0].ndim)])
-    return (inputs[0].astype(np.int32) - np.int32(a["zero_point"])).astype(np.float32) * scale
-
-
-def rescaled_pair(name: str, expression: Callable[[Expr, Expr], Expr], kernel: np.ufunc) -> Operator:
-    """y = requantise(a' ∘ b', bias, scale) for a' = rescale(a, a_bias, a_scale) and b' alike, channels along axis 1.
-
-    expression, kernel: ∘ of int32 elements and of arrays.
-    """
-
-    def infer(types: Types, a: Attributes) -> tuple[TensorType, ...]:
-        x, y = present(types)[:2]
-        if x.shape != y.shape:
-            raise ModelError(f"operands of {name} differ in shape", found=f"{x.shape} and {y.shape}")
-        return (x,)
-
-    def define(types: Types, a: Attributes) -> Definition:
-        names = ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")
-        x, y, *parameters = required(*placeholders(types, *names))
-
-        def element(*at: Expr) -> Expr:
-            x_bias, x_scale, y_bias, y_scale, bias, scale = (of_channel(p, at[1]) for p in parameters)
-            left = te.rescale(te.cast(x[at], "int32"), x_bias, x_scale)
-            right = te.rescale(te.cast(y[at], "int32"), y_bias, y_scale)
-            return te.cast(te.requantise(expression(left, right), bias, scale, a["low"], a["high"]), "int8")
-
-        return Definition((x, y, *parameters), (te.compute(x.shape, element, "y"),))
-
-    def levels_of(operands: Sequence[Any], a: Attributes) -> np.ndarray:
-        x, y, x_bias, x_scale, y_bias, y_scale, bias, scale = operands
-        joined = kernel(rescale_int32(x, x_bias, x_scale), rescale_int32(y, y_bias, y_scale))
-        return requantise_channels(joined, bias, scale, a["low"], a["high"])
-
-    return Operator(
-        name=name,
-        inputs=(
-            Input("a", INT8, rank=(2, MAX_RANK)),
-            Input("b", INT8, rank=(2, MAX_RANK)),
-            *parameters_of(("a", 1), "a_"),
-            *parameters_of(("a", 1), "b_"),
-            *parameters_of(("a", 1)),
-        ),
-        attributes=LEVELS,
-        infer=infer,
-        define=define,
-        kernel=levels_of,
-        fusion=Fusion.ELEMENTWISE,
-    )
+    """(x - zero_point) · scale; those for each channel lie along `axis`."""
+    x = inputs[0]
+    along = [-1 if d == a["axis"] % max(x.ndim, 1) else 1 for d in range(x.ndim)]
+    scale, zero = np.asarray(a["scale"], np.float32), np.asarray(a["zero_point"], np.int32)
+    offset = zero.reshape(along) if zero.ndim else zero
+    real: np.ndarray = (x.astype(np.int32) - offset).astype(np.float32) * (scale.reshape(along) if scale.ndim else scale)
+    return real
 
 
 FAMILY = (
@@ -204,7 +164,7 @@ FAMILY = (
     Operator(
         name="dequantize",
         inputs=(Input("x", INT8),),
-        attributes={"scale": positive_reals(), "zero_point": ZERO_POINT, "axis": integer(1)},
+        attributes={"scale": positive_reals(), "zero_point": integer_or_integers(0, LOW, HIGH), "axis": integer(1)},
         infer=infer_dequantize,
         define=define_dequantize,
         kernel=dequantize,
@@ -236,9 +196,6 @@ FAMILY = (
         kernel=qdense,
         fusion=Fusion.COMPLEX,
     ),
-    rescaled_pair("qadd", lambda x, y: x + y, np.add),
-    rescaled_pair("qmax", te.maximum, np.maximum),
-    rescaled_pair("qmin", te.minimum, np.minimum),
     Operator(
         name="requantize",
         inputs=(Input("x", INT8, rank=(2, MAX_RANK)), *parameters_of(("x", 1))),

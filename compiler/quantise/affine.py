@@ -23,6 +23,11 @@ class Affine:
         level = min(max(value / self.scale, -1024.0), 1024.0)
         return int(np.clip(np.rint(level) + self.zero_point, LOW, HIGH))
 
+    def to_levels(self, values: Array) -> Array:
+        """Real values, ±inf included → int8, halves to even."""
+        steps = np.clip(np.asarray(values, np.float64) / self.scale, -1024.0, 1024.0)
+        return np.clip(np.rint(steps) + self.zero_point, LOW, HIGH).astype(np.int8)
+
     def to_real(self, levels: Array) -> Array:
         """int8 levels → float64."""
         return self.scale * (levels.astype(np.float64) - self.zero_point)

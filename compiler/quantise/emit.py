@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Node
+from vdla.compiler.operators.registry import with_defaults
 from vdla.compiler.quantise.affine import Affine
-from vdla.compiler.quantise.scales import QuantisedWeights, bias_words, scale_words
+from vdla.compiler.quantise.scales import QuantisedWeights, bias_words, quantise_weights, scale_words
 from vdla.isa.definition import SCALE_MULTIPLIER_BITS
 
 Array = np.ndarray
@@ -102,6 +103,46 @@ def emit_rescaled(spec: NodeSpec, op: str, a: Operand, b: Operand) -> Emitted:
         "scale": scale_words(unit / affine.scale, affine.zero_point),
     }
     return _node(spec, op, [a.name, b.name], constants, spec.bounds)
+
+
+def emit_product(spec: NodeSpec, a: Operand, b: Operand) -> Emitted:
+    """qmul: y = requantise((a − a_zero_point)·(b − b_zero_point), bias, scale)."""
+    return _node(spec, "qmul", [a.name, b.name], *_product(spec, a, b))
+
+
+def emit_matmul(spec: NodeSpec, a: Operand, b: Operand) -> Emitted:
+    """qmatmul, the same of sums of products."""
+    return _node(spec, "qmatmul", [a.name, b.name], *_product(spec, a, b))
+
+
+def _product(spec: NodeSpec, a: Operand, b: Operand) -> tuple[dict[str, Array], dict[str, int]]:
+    """Constants and attributes of a product of two activations."""
+    affine = spec.output.affine
+    constants = {
+        "bias": np.zeros(1, np.int32),
+        "scale": scale_words(a.affine.scale * b.affine.scale / affine.scale, affine.zero_point),
+    }
+    return constants, {**spec.bounds, "a_zero_point": a.affine.zero_point, "b_zero_point": b.affine.zero_point}
+
+
+def emit_table(spec: NodeSpec, x: Operand, table: Array) -> Emitted:
+    """qtable; the bounds are in the table. table: int8[256]."""
+    bounds = spec.bounds
+    return _node(spec, "qtable", [x.name], {"table": np.clip(table, bounds["low"], bounds["high"]).astype(np.int8)}, {})
+
+
+def emit_scaled_channels(spec: NodeSpec, x: Operand, factor: Array, shift: Array) -> Emitted:
+    """x · factor + shift for each channel of images, float64[C] both: a 1×1 depthwise convolution, whose weights of ±127 are
+    exact at any factor; without a shift, positive factors are a rescaling."""
+    if not shift.any() and (factor > 0).all():
+        affine = spec.output.affine
+        constants = {
+            "bias": np.full(len(factor), -x.affine.zero_point, np.int32),
+            "scale": scale_words(x.affine.scale * factor / affine.scale, affine.zero_point),
+        }
+        return _node(spec, "requantize", [x.name], constants, spec.bounds)
+    weights = quantise_weights(factor.reshape(-1, 1, 1, 1), shift, x.affine, spec.output.affine.scale)
+    return emit_conv2d(spec, x, weights, with_defaults("conv2d", {"groups": len(factor)}))
 
 
 def emit_avg_pool2d(spec: NodeSpec, x: Operand, attributes: Mapping[str, Any]) -> Emitted:

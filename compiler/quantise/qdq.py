@@ -5,291 +5,218 @@
              b ─ dequantize ─┘
     after    x ─ qconv2d(w, bias, scale, low = zero point) → y
 
-The model's own scales and zero points are kept. What does not match stays float between its dequantize and quantize. The
-result equals the float computation but for 2⁻¹⁹ in each ratio, nothing in powers of two: a difference of one level, rarely.
+The model's own scales and zero points are kept. What does not match stays float between its dequantize and quantize, and why is
+noted. The result equals the float computation but for 2⁻¹⁹ in each ratio, nothing in powers of two: a difference of one level,
+rarely.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import prod
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
-from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.operators.registry import OPERATORS, with_defaults
-from vdla.compiler.quantise.affine import Affine, Levels
-from vdla.compiler.quantise.emit import (
-    UNCLIPPED,
-    Emitted,
-    NodeSpec,
-    Operand,
-    emit_avg_pool2d,
-    emit_conv2d,
-    emit_dense,
-    emit_dequantize,
-    emit_requantize,
-    emit_rescaled,
-    renamed_apart,
-    uniquely_named,
-    unused_name,
-)
-from vdla.compiler.quantise.plan import MAX_POOL_WINDOW, activations, clip_interval, counts_all, inherits, is_pair, within
-from vdla.compiler.quantise.scales import ACC_LIMIT, BIAS_LIMIT, MAX_MULTIPLIER, QuantisedWeights, accumulator_reach, magnitudes
+from vdla.compiler.quantise.affine import HIGH, LOW, Affine, Levels
+from vdla.compiler.quantise.emit import UNCLIPPED, NodeSpec, Operand, emit_dequantize, emit_requantize
+from vdla.compiler.quantise.plan import clip_interval, keeps_levels
+from vdla.compiler.quantise.qdq_patterns import NOTHING, quantised, tail_of
+from vdla.compiler.quantise.qdq_weights import NoIntegerForm
+from vdla.compiler.quantise.qdq_writer import Writer
+from vdla.compiler.quantise.written_out import with_written_out
 
-Array = np.ndarray
+
+@dataclass(frozen=True)
+class FromQdq:
+    """levels: what the int8 tensors mean, those that the model dequantises and those made in between. reasons: by node that
+    stayed in float, why."""
+
+    graph: Graph
+    levels: Levels
+    reasons: Mapping[str, str]
 
 
 def has_qdq(graph: Graph) -> bool:
     """Whether the model came quantised, so that it goes to `from_qdq` and not to `quantise`."""
-    return any(node.op in ("quantize", "dequantize") for node in graph.nodes)
+    return any(node.op in ("quantize", "dequantize") for node in with_written_out(graph).nodes)
 
 
 def from_qdq(graph: Graph) -> Graph:
     """The graph with every pattern that has an integer form replaced by it; same inputs and outputs."""
-    return from_qdq_with_levels(graph)[0]
+    return from_qdq_with_levels(graph).graph
 
 
-def from_qdq_with_levels(graph: Graph) -> tuple[Graph, Levels]:
-    """The same, and what its int8 tensors mean: those that the model dequantises, and those made in between."""
-    rewriter = QdqRewriter(graph)
-    for node in graph.nodes:
+def from_qdq_with_levels(graph: Graph) -> FromQdq:
+    """The same, what its int8 tensors mean, and why what stayed in float did."""
+    rewriter = QdqRewriter(Writer(without_duplicates(with_written_out(graph))))
+    for node in rewriter.writer.graph.nodes:
         rewriter.add(node)
-    return rewriter.finish(), {operand.name: (tensor, operand.affine) for tensor, operand in rewriter.levels.items()}
+    return rewriter.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """What a quantize node takes over: the clips before it, and the node before those (None: a graph input)."""
+def without_duplicates(graph: Graph) -> Graph:
+    """Exporters quantise and dequantise a tensor once for each reader: what is done alike is done once."""
+    first: dict[tuple[object, ...], str] = {}
+    same: dict[str, str] = {}
+    nodes = []
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
+        if node.op in ("quantize", "dequantize") and node.outputs[0] not in graph.outputs:
+            alike = (node.op, node.inputs[0], *sorted(with_defaults(node.op, node.attributes).items()))
+            earlier = first.setdefault(alike, node.outputs[0])
+            if earlier != node.outputs[0]:
+                same[node.outputs[0]] = earlier
+                continue
+        nodes.append(node)
+    return graph.with_nodes(nodes)
 
-    anchor: Node | None
-    tensor: str  # what the anchor computes
-    clip: tuple[float, float]
-    sources: tuple[str, ...]  # of the clips, in order
 
-
-@dataclass
 class QdqRewriter:
-    """`levels`: float tensor → the int8 operand of which it is exactly the dequantised value."""
+    """Walks the graph. same: int8 tensor → an earlier one that equals it; bounded: those whose clip a quantize took over."""
 
-    graph: Graph
-    nodes: list[Node] = field(default_factory=list)
-    tensors: dict[str, TensorType] = field(default_factory=dict)
-    constants: dict[str, Array] = field(default_factory=dict)
-    levels: dict[str, Operand] = field(default_factory=dict)
-    same: dict[str, str] = field(default_factory=dict)  # int8 tensor → an earlier one that equals it
-
-    def __post_init__(self) -> None:
-        self.producer, self.consumers = self.graph.producer(), self.graph.consumers()
-        self.names = set(self.graph.tensors)
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.same: dict[str, str] = {}
+        self.bounded: set[str] = set()
 
     def add(self, node: Node) -> None:
         """Append a node, or what replaces it."""
+        c = self.writer
         if node.op == "dequantize":
             self._add_dequantize(node)
         elif node.op == "quantize":
             self._add_quantize(node)
-        elif inherits(node) and node.inputs[0] in self.levels and (node.op != "pad" or node.attributes.get("value", 0.0) == 0):
+        elif keeps_levels(node) and node.inputs[0] in c.levels and (node.op != "pad" or node.attributes.get("value", 0.0) == 0):
             self._add_inheriting(node)
+        elif node.op == "clip" and c.graph.tensors[node.inputs[0]].dtype == "int8":
+            self._add_bounds(node)
+        elif self._is_exact_clip(node):
+            self._add_exact_clip(node)
         else:
-            self.nodes.append(node)
+            c.nodes.append(replace(node, inputs=tuple(self.same.get(name, name) for name in node.inputs)))
 
-    def finish(self) -> Graph:
-        """The new graph without nodes nobody uses."""
-        needed, kept = set(self.graph.outputs), []
-        for node in reversed(self.nodes):
-            if needed & set(node.outputs):
-                kept.append(node)
-                needed |= set(node.inputs)
-        return self.graph.with_nodes(uniquely_named(reversed(kept)), self.tensors, self.constants)
+    def finish(self) -> FromQdq:
+        c = self.writer
+        graph = c.finish()
+        levels = {operand.name: (tensor, operand.affine) for tensor, operand in c.levels.items()}
+        return FromQdq(graph, levels, reasons(graph, c))
 
     def _add_dequantize(self, node: Node) -> None:
-        name = self.same.get(node.inputs[0], node.inputs[0])
-        affine = _affine(node)
-        if affine is not None and self.graph.tensors[node.inputs[0]].dtype == "int8":
-            self.levels[node.outputs[0]] = Operand(name, affine)
-        self.nodes.append(Node(node.name, node.op, (name,), node.outputs, node.attributes, node.source))
+        c, name = self.writer, self.same.get(node.inputs[0], node.inputs[0])
+        affine = affine_of(node)
+        if affine is not None and c.graph.tensors[node.inputs[0]].dtype == "int8":
+            c.levels[node.outputs[0]] = Operand(name, affine)
+        c.nodes.append(Node(node.name, node.op, (name,), node.outputs, node.attributes, node.source))
 
     def _add_inheriting(self, node: Node) -> None:
         """max_pool(dequantize(x)) = dequantize(qmax_pool(x)), and so on, exactly."""
-        x = self.levels[node.inputs[0]]
-        output = self._new_int8(f"{node.outputs[0]}_q", self.graph.tensors[node.outputs[0]].shape, x.affine)
+        c = self.writer
+        x = c.levels[node.inputs[0]]
+        outputs = [c.new_levels(f"{name}_q", c.graph.tensors[name].shape, x.affine) for name in node.outputs]
         attributes = with_defaults(node.op, node.attributes)
         if node.op == "pad":
             attributes["value"] = x.affine.zero_point
         op = OPERATORS[node.op].integer_form or node.op
-        self.nodes.append(Node(node.name, op, (x.name,), (output.name,), MappingProxyType(attributes), node.source))
-        self.nodes.append(emit_dequantize(f"{node.name}.dequantize", node.source, output, node.outputs[0]))
-        self.levels[node.outputs[0]] = output
+        names = tuple(output.name for output in outputs)
+        c.nodes.append(Node(node.name, op, (x.name,), names, MappingProxyType(attributes), node.source))
+        for name, output in zip(node.outputs, outputs, strict=True):
+            self._stands_for(name, output, node)
+
+    def _stands_for(self, name: str, output: Operand, node: Node) -> None:
+        """A float tensor whose levels were made; in float too, for who wants that."""
+        c = self.writer
+        c.nodes.append(emit_dequantize(f"{node.name}.dequantize", node.source, output, name))
+        c.levels[name] = output
+
+    def _is_exact_clip(self, node: Node) -> bool:
+        """Whether a clip of numbers is one of levels, and read by more than what quantises it, which takes it over."""
+        c, interval = self.writer, clip_interval(node)
+        x = c.operand(node.inputs[0]) if interval else None
+        if x is None or interval is None or len(c.shape(x.name)) < 2:
+            return False
+        least, most = x.affine.range
+        exact = all(v <= least or v >= most or is_whole(v / x.affine.scale) for v in interval)
+        return exact and any(reader.op != "quantize" for reader in c.consumers.get(node.outputs[0], ()))
+
+    def _add_exact_clip(self, node: Node) -> None:
+        c, x, interval = self.writer, self.writer.levels[node.inputs[0]], clip_interval(node)
+        assert interval is not None
+        output = c.new_levels(f"{node.outputs[0]}_q", c.shape(x.name), x.affine)
+        c.append(emit_requantize(NodeSpec(node.name, node.source or node.name, output, interval), x))
+        self._stands_for(node.outputs[0], output, node)
+
+    def _add_bounds(self, node: Node) -> None:
+        """A clip of levels that their quantize has not taken over: of one that stayed float, or of a graph input."""
+        c, name = self.writer, self.same.get(node.inputs[0], node.inputs[0])
+        if node.outputs[0] in self.bounded:
+            return
+        if len(c.shape(name)) < 2:
+            c.nodes.append(replace(node, inputs=(name,)))
+            return
+        levels = Affine(1.0, 0)
+        a = with_defaults("clip", node.attributes)
+        spec = NodeSpec(node.name, node.source or node.name, Operand(node.outputs[0], levels), (a["low"], a["high"]))
+        c.append(emit_requantize(spec, Operand(name, levels)))
+
+    def _bounds_behind(self, node: Node, affine: Affine) -> tuple[Node | None, tuple[float, float]]:
+        """The clip of levels that alone reads a quantize, and what it leaves in reals."""
+        c = self.writer
+        readers = c.consumers.get(node.outputs[0], [])
+        if len(readers) != 1 or readers[0].op != "clip" or node.outputs[0] in c.graph.outputs:
+            return None, UNCLIPPED
+        a = with_defaults("clip", readers[0].attributes)
+        low, high = (min(max(a[key], LOW), HIGH) for key in ("low", "high"))
+        low = min(low, high)
+        return readers[0], (
+            affine.scale * (low - affine.zero_point) if low > LOW else -np.inf,
+            affine.scale * (high - affine.zero_point) if high < HIGH else np.inf,
+        )
 
     def _add_quantize(self, node: Node) -> None:
-        affine = _affine(node)
-        tail = self._tail(node.inputs[0])
-        if affine is None:
-            self.nodes.append(node)
-            return
-        output = Operand(node.outputs[0], affine)
-        operand = self.levels.get(tail.tensor)
-        if (
-            operand is not None
-            and operand.affine == affine
-            and tail.clip == UNCLIPPED
-            and output.name not in self.graph.outputs
-        ):
+        c, affine = self.writer, affine_of(node)
+        assert affine is not None, "quantize has one scale"
+        bounds, clip = self._bounds_behind(node, affine)
+        output = Operand(bounds.outputs[0] if bounds else node.outputs[0], affine)
+        tail = tail_of(c, node.inputs[0], clip)
+        operand = c.levels.get(tail.tensor)
+        unchanged = operand is not None and operand.affine == affine and tail.clip == UNCLIPPED and not tail.moves
+        if operand is not None and unchanged and output.name not in c.graph.outputs:
             self.same[output.name] = operand.name
+            self.bounded |= {output.name} if bounds else set()
             return
-        emitted = emit_requantize(self._spec(node, tail, output), operand) if operand else self._match(node, tail, output)
-        if emitted is None:
-            self.nodes.append(node)
-            return
-        self._append(emitted)
-
-    def _append(self, emitted: Emitted) -> None:
-        node, constants = renamed_apart(emitted, self.names)
-        self.nodes.append(node)
-        self.constants.update(constants)
-        self.names |= set(constants)
-
-    def _tail(self, name: str) -> Tail:
-        """Walk up from a quantize's input over clips that nobody else reads."""
-        clip, sources = UNCLIPPED, []
-        while (node := self._sole_producer(name)) and (interval := clip_interval(node)) and name not in self.levels:
-            low, high = interval
-            clip = (within(low, *clip), within(high, *clip))  # the later clip has the last word
-            sources.append(node.source or node.name)
-            name = node.inputs[0]
-        return Tail(self._sole_producer(name), name, clip, tuple(reversed(sources)))
-
-    def _sole_producer(self, name: str) -> Node | None:
-        """The node that computes a tensor which one node alone reads."""
-        alone = len(self.consumers.get(name, [])) == 1 and name not in self.graph.outputs
-        return self.producer.get(name) if alone else None
-
-    def _spec(self, quantize: Node, tail: Tail, output: Operand) -> NodeSpec:
-        anchor = tail.anchor or quantize
-        return NodeSpec(anchor.name, "+".join((anchor.source or anchor.name, *tail.sources)), output, tail.clip)
-
-    def _match(self, quantize: Node, tail: Tail, output: Operand) -> Emitted | None:
-        """The integer form of the tail's anchor, or None when it has none."""
-        anchor = tail.anchor
-        if anchor is None:
-            return None
-        spec = self._spec(quantize, tail, output)
-        if anchor.op == "add" and (fused := self._conv_with_residual(anchor, tail, output)):
-            return fused
-        data = activations(anchor)
-        if not all(name in self.levels and self.levels[name].name not in self.graph.constants for name in data):
-            return None
-        operands = [self.levels[name] for name in data]
-        shape, attributes = self.graph.tensors[data[0]].shape, with_defaults(anchor.op, anchor.attributes)
-        match anchor.op:
-            case "conv2d":
-                weights = self._weights(anchor, operands[0])
-                return emit_conv2d(spec, operands[0], weights, attributes) if weights else None
-            case "dense" | "matmul" if len(shape) == 2:
-                weights = self._weights(anchor, operands[0])
-                return emit_dense(spec, operands[0], weights) if weights else None
-            case "avg_pool2d" if counts_all(attributes) and prod(attributes["kernel"]) <= MAX_POOL_WINDOW:
-                return emit_avg_pool2d(spec, operands[0], attributes)
-            case "global_avg_pool" if prod(shape[2:]) <= MAX_POOL_WINDOW:
-                return emit_avg_pool2d(spec, operands[0], {"kernel": shape[2:]})
-            case op if is_pair(anchor, self.graph):
-                return emit_rescaled(spec, OPERATORS[op].rescaled_form, *operands)
-            case "concat" if tail.clip == UNCLIPPED:
-                return self._concat(spec, operands, attributes)
-        return None
-
-    def _conv_with_residual(self, add: Node, tail: Tail, output: Operand) -> Emitted | None:
-        """conv2d → add → quantize with nothing quantised between: the add is the convolution's residual."""
-        for name, other in (add.inputs, add.inputs[::-1]):
-            conv = self._sole_producer(name)
-            if conv is None or conv.op != "conv2d" or conv.inputs[0] not in self.levels or other not in self.levels:
-                continue
-            residual, x = self.levels[other], self.levels[conv.inputs[0]]
-            if self.graph.tensors[other].shape != self.graph.tensors[name].shape or residual.name in self.graph.constants:
-                continue
-            weights = self._weights(conv, x, residual.affine.scale)
-            if weights is None:
-                continue
-            source = "+".join((conv.source or conv.name, add.source or add.name, *tail.sources))
-            spec = NodeSpec(conv.name, source, output, tail.clip)
-            return emit_conv2d(spec, x, weights, with_defaults("conv2d", conv.attributes), residual)
-        return None
-
-    def _concat(self, spec: NodeSpec, operands: list[Operand], attributes: Mapping[str, Any]) -> Emitted:
-        inputs = []
-        for operand in operands:
-            if operand.affine != spec.output.affine:
-                shape = self._shape(operand.name)
-                rescaled = self._new_int8(f"{spec.name}.{operand.name}", shape, spec.output.affine)
-                self._append(emit_requantize(NodeSpec(rescaled.name, spec.source, rescaled), operand))
-                operand = rescaled
-            inputs.append(operand.name)
-        return Node(
-            spec.name, "concat", tuple(inputs), (spec.output.name,), MappingProxyType(dict(attributes)), spec.source
-        ), {}
-
-    def _weights(self, anchor: Node, x: Operand, residual_scale: float = 0.0) -> QuantisedWeights | None:
-        """The model's int8 weights [O, …] and bias, or None when they are not constant, symmetric and safe from overflow."""
-        found = self._constant_levels(anchor.inputs[1], 1 if anchor.op == "matmul" else 0)
-        bias = self._constant_real(anchor.inputs[2]) if len(anchor.inputs) > 2 and anchor.inputs[2] else np.zeros(1)
-        if found is None or bias is None:
-            return None
-        w, scale = (found[0].T, found[1]) if anchor.op == "matmul" else found
-        unit = x.affine.scale * scale
-        levels = np.broadcast_to(np.rint(bias.reshape(-1) / unit), scale.shape)
-        residual_ratio = residual_scale / unit
-        reach = accumulator_reach(magnitudes(w), levels, residual_ratio)
-        if (reach > ACC_LIMIT).any() or (np.abs(levels) > BIAS_LIMIT).any() or (residual_ratio > MAX_MULTIPLIER).any():
-            return None
-        return QuantisedWeights(np.ascontiguousarray(w), scale, levels.astype(np.int64))
-
-    def _constant_levels(self, name: str, axis: int) -> tuple[Array, Array] | None:
-        """The symmetric int8 constant behind a dequantize (and transposes), and its scale for each index of `axis`."""
-        node = self.producer.get(name)
-        if node is None or node.op not in ("dequantize", "transpose"):
-            return None
-        if node.op == "transpose":
-            permutation = node.attributes["permutation"]
-            found = self._constant_levels(node.inputs[0], permutation[axis])
-            return (found[0].transpose(permutation), found[1]) if found else None
-        values = self.graph.constants.get(node.inputs[0])
-        a = with_defaults("dequantize", node.attributes)
-        scale = np.asarray(a["scale"], np.float64).reshape(-1)
-        if (
-            values is None
-            or values.dtype != np.int8
-            or np.any(a["zero_point"])
-            or (scale.size > 1 and a["axis"] % values.ndim != axis)
-        ):
-            return None
-        return values, np.broadcast_to(scale, (values.shape[axis],))
-
-    def _constant_real(self, name: str) -> Array | None:
-        """A constant as float64, or a constant behind a dequantize; None when it is neither."""
-        if name in self.graph.constants:
-            return self.graph.constants[name].astype(np.float64)
-        node = self.producer.get(name)
-        if node is None or node.op != "dequantize" or node.inputs[0] not in self.graph.constants:
-            return None
-        a = node.attributes
-        levels = self.graph.constants[node.inputs[0]].astype(np.float64) - np.asarray(a.get("zero_point", 0), np.float64)
-        return levels * np.asarray(a["scale"], np.float64).reshape(-1)
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        return (self.tensors.get(name) or self.graph.tensors[name]).shape
-
-    def _new_int8(self, name: str, shape: tuple[int, ...], affine: Affine) -> Operand:
-        name = unused_name(name, self.names)
-        self.names.add(name)
-        self.tensors[name] = TensorType(shape, "int8")
-        return Operand(name, affine)
+        before = len(c.nodes)
+        try:
+            quantised(c, node.inputs[0], output, clip, node)
+            if bounds:
+                self.bounded.add(output.name)
+        except NoIntegerForm as reason:
+            del c.nodes[before:]
+            c.nodes.append(node)
+            if str(reason) != NOTHING and tail.anchor is not None:
+                c.reasons[tail.anchor.name] = str(reason)
 
 
-def _affine(node: Node) -> Affine | None:
+def reasons(graph: Graph, c: Writer) -> dict[str, str]:
+    """Why the layers of the finished graph that are in float are, and what else was tried in vain."""
+    found = {}
+    for node in graph.nodes:
+        if node.name in c.reasons:
+            found[node.name] = c.reasons[node.name]
+        elif OPERATORS[node.op].channel_axis is not None and not node.op.startswith("q"):
+            known = node.inputs[0] in c.levels
+            found[node.name] = "its result is not quantised" if known else f"its input {node.inputs[0]} is not quantised"
+    return found
+
+
+def is_whole(number: float) -> bool:
+    """But for float32's rounding."""
+    return abs(number - round(number)) <= 1e-6 * max(1.0, abs(number))
+
+
+def affine_of(node: Node) -> Affine | None:
     """The parameters of a per-tensor quantize or dequantize; None for one per channel."""
     scale, zero_point = np.asarray(node.attributes["scale"]), np.asarray(node.attributes.get("zero_point", 0))
     if scale.size != 1 or zero_point.size != 1:

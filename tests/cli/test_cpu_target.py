@@ -14,10 +14,11 @@ from onnx import TensorProto, helper
 
 import vdla as package
 from vdla.compiler.graph.graph import TensorType
+from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import CompileError, RunError
 from vdla.flows import CompileOptions, run_on_cpu
+from vdla.flows.difference import tolerance_of
 from vdla.flows.inputs import generated_inputs
-from vdla.flows.run_cpu import tolerance_of
 from vdla.runtime.module import Module
 from vdla.zoo import build, sample_inputs
 
@@ -247,4 +248,4 @@ def test_generated_integers_are_plausible():
 
 def test_narrow_types_may_err_by_their_own_rounding():
     kinds = {"float32": 1e-3, "float64": 1e-3, "int8": 1e-3, "float16": 8 * 2**-10, "bfloat16": 8 * 2**-7}
-    assert {name: tolerance_of(TensorType((1,), name)) for name in kinds} == kinds
+    assert {name: tolerance_of(ELEMENT_TYPES[name]) for name in kinds} == kinds

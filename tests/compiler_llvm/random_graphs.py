@@ -171,14 +171,22 @@ def integer_network(seed: int) -> Net:
         x = net.op("im2col", x, kernel=(3, 2), strides=strides, pads=pads, dilations=dilations, pad_value=-3, fold=fold)
     for _ in range(3):
         channels = net.shape(x)[1]
-        match kind := str(pick.choice(["conv", "pool", "qadd", "qmax", "qmin", "requantize"])):
+        match kind := str(
+            pick.choice(["conv", "conv", "pool", "pool", "qadd", "qsub", "qmax", "qmin", "qmul", "qtable", "requantize"])
+        ):
             case "conv":
                 w = net.constant(pick.integers(-128, 128, (6, channels, 1, 1)), "int8")
                 x = net.op("qconv2d", x, w, *net.parameters(6), pad_value=4, pads=(0, 1, 0, 0))
             case "pool":
                 x = net.op("qmax_pool2d", x, kernel=(2, 2), pads=(1, 1, 0, 0))
-            case "qadd" | "qmax" | "qmin":
-                x = net.op(kind, x, x, *(p for _ in range(3) for p in net.parameters(channels)), high=90)
+            case "qadd" | "qsub" | "qmax" | "qmin":
+                other = x if pick.integers(2) else net.constant(pick.integers(-128, 128, (1, channels, 1, 1)), "int8")
+                x = net.op(kind, x, other, *(p for _ in range(3) for p in net.parameters(channels)), high=90)
+            case "qmul":
+                other = x if pick.integers(2) else net.constant(pick.integers(-128, 128, (1, channels, 1, 1)), "int8")
+                x = net.op("qmul", x, other, *net.parameters(channels), a_zero_point=-7, b_zero_point=90)
+            case "qtable":
+                x = net.op("qtable", x, net.constant(pick.integers(-128, 128, 256), "int8"))
             case _:
                 x = net.op("requantize", x, *net.parameters(channels))
     if pick.integers(3):

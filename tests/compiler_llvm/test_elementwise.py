@@ -135,8 +135,8 @@ def test_claims_about_values(operator: Operator) -> None:
 
 def test_what_is_claimed_is_claimed_by_some_and_not_by_all() -> None:
     """The claims above would hold of nothing, were the fields never set."""
-    forms = ("integer_form", "rescaled_form")
-    for trait in ("moves", "commutes", *forms, "takes_clip", "non_negative", "monotone", "host_reason"):
+    forms = ("integer_form", "rescaled_form", "product_form")
+    for trait in ("moves", "commutes", *forms, "takes_clip", "non_negative", "monotone", "host_reason", "has_table"):
         assert 1 <= sum(bool(getattr(o, trait)) for o in OPERATORS.values()) < len(OPERATORS) / 2, trait
     assert {o.name for o in OPERATORS.values() if o.channel_axis is not None} == {"conv2d", "dense"}
     assert {o.name for o in OPERATORS.values() if o.clips is not None} == {"relu", "clip"}

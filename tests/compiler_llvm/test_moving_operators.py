@@ -72,6 +72,11 @@ def some_tile(rng: Random) -> Case:
     return str(rng.choice(["tile", "repeat"])), [x], {"repeats": tuple(int(n) for n in rng.integers(1, 4, x.ndim))}
 
 
+def some_blocks(rng: Random) -> Case:
+    rows, columns, c, *rest = (int(n) for n in rng.integers(1, 4, 6))
+    return "depth_to_space", [array(rng, (rest[0], rows * columns * c, *rest[1:]))], {"blocks": (rows, columns)}
+
+
 def some_expand(rng: Random) -> Case:
     shape = shape_of(rng)
     x = array(rng, tuple(n if rng.random() < 0.6 else 1 for n in shape[int(rng.integers(len(shape))) :]))

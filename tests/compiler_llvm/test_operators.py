@@ -195,9 +195,25 @@ def integer_cases():
     pool = {"kernel": (3, 3), "strides": (2, 2), "pads": (1, 1, 1, 1)}
     yield "qdense", [*operands(2, [(3, 33), (10, 33)], "int8"), *parameters(rng, 10)], {"low": -100}
     yield "qdense", [*operands(3, [(1, 512), (100, 512)], "int8"), *parameters(rng, 1)], {}
-    for op in ("qadd", "qmax", "qmin"):
+    channel, plane, one = x[:1, :, :1, :1].copy(), x[:, :1].copy(), x[:1, :1, :1, :1].copy()
+    for op in ("qadd", "qsub", "qmax", "qmin"):
         yield op, [x, x[::-1].copy(), *(p for _ in range(3) for p in parameters(rng, 5))], {"high": 50}
         yield op, [x, x, *(p for _ in range(3) for p in parameters(rng, 1))], {}
+        for other in (channel, plane, one):
+            yield op, [x, other, *(p for _ in range(3) for p in parameters(rng, 5))], {}
+            yield op, [other, x, *(p for _ in range(3) for p in parameters(rng, 1))], {}
+    for other in (x[::-1].copy(), channel, plane, one):
+        zero_points = {"a_zero_point": -128, "b_zero_point": 127}
+        yield "qmul", [x, other, *parameters(rng, 5)], {**zero_points, "low": -50}
+        yield "qmul", [other, x, *parameters(rng, 1)], zero_points
+    for shapes in ([(3, 33), (33, 10)], [(2, 1, 5, 7), (3, 7, 6)]):
+        yield "qmatmul", [*operands(4, shapes, "int8"), *parameters(rng, 1)], {"a_zero_point": -128, "b_zero_point": 5}
+    yield (
+        "qmatmul2d",
+        [*operands(5, [(2, 5, 9, 11), (2, 5, 6, 1)], "int8"), *parameters(rng, 1)],
+        {"low": -9, "b_zero_point": 3},
+    )
+    yield "qtable", [x, operands(8, [(256,)], "int8")[0]], {}
     yield "requantize", [x, *parameters(rng, 5)], {}
     yield "qmax_pool2d", [x], pool
     yield "qmax_pool2d", [x], {**pool, "ceil": True, "kernel": (2, 3)}

@@ -79,8 +79,11 @@ def integers(net: Net) -> None:
     net.op("qconv2d", x, weight(13, 6, 3, 3), *net.parameters(13), pads=(1, 1, 1, 1))
     net.op("qconv2d", x, weight(6, 1, 3, 3), *net.parameters(6), groups=6)
     summed = net.op("qconv2d", x, weight(6, 6, 1, 1), *net.parameters(6), x, *net.parameters(6))
-    for op in ("qadd", "qmax", "qmin"):
+    for op in ("qadd", "qsub", "qmax", "qmin"):
         net.op(op, x, summed, *(p for _ in range(3) for p in net.parameters(6)), high=50)
+    net.op("qsub", x, weight(1, 6, 1, 1), *(p for _ in range(3) for p in net.parameters(6)))
+    net.op("qmul", x, summed, *net.parameters(6), a_zero_point=3, b_zero_point=-9)
+    net.op("qtable", x, weight(256))
     net.op("qmax_pool2d", x, kernel=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
     net.op("qavg_pool2d", x, *net.parameters(6), kernel=(3, 3), pads=(1, 1, 1, 1), pad_value=-9)
     net.op("qdense", net.op("quantize", net.input((3, 64)), scale=0.02), weight(10, 64), *net.parameters(10))

@@ -29,7 +29,8 @@ from vdla.isa.tokens import FIFOS, pops_of, pushes_of, queues_of
 SMALL_UOPS = TINY.varied(sram={"uop": 128})
 CONV = ConvWorkload(1, 1, 2, 2, 6, 6, (3, 3), (1, 1), (1, 1, 1, 1))
 CONFIG = Config.parse(
-    "groups=1 out_blocks=1 in_blocks=1 rows=3 columns=4 weights_outer=true inp_buffers=2 wgt_buffers=2 acc_buffers=2"
+    "images=1 groups=1 out_blocks=1 in_blocks=1 kernel_rows=3 kernel_columns=3 rows=3 columns=4 "
+    "weights_outer=true inp_buffers=2 wgt_buffers=2 acc_buffers=2"
 )
 
 

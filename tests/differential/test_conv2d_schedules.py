@@ -112,6 +112,9 @@ def scaled(acc: np.ndarray, bias: np.ndarray, word: np.ndarray) -> np.ndarray:
     return result
 
 
+UNEVEN = ("images", "rows", "columns", "out_blocks", "in_blocks", "kernel_rows", "kernel_columns")
+
+
 def random_config(random: np.random.Generator, workload, design) -> Config:
     """Any valid configuration, half of the time with extents that cut nothing evenly."""
     space = template_of(workload).space(workload, design)
@@ -120,7 +123,7 @@ def random_config(random: np.random.Generator, workload, design) -> Config:
         if config in space:
             break
     if random.random() < 0.5:
-        extents = {name: int(random.integers(1, config[name] + 1)) for name in ("rows", "columns", "out_blocks", "in_blocks")}
+        extents = {name: int(random.integers(1, config[name] + 1)) for name in UNEVEN}
         uneven = config.replace(**extents)
         config = uneven if footprint(workload, ConvTiling.of(uneven)).fits(design) else config
     return config
@@ -133,7 +136,7 @@ def single_layer_program(node: Node, graph: Graph, design, config: Config) -> Pr
     for name, value in constants_of(node, graph, design).items():
         segments.append(Segment(name, size, np.ascontiguousarray(value).view(np.uint8).reshape(-1)))
         bindings[name], size = size, aligned(size + value.nbytes, design)
-    for name, tensor in activations_of(node).items():
+    for name, tensor in activations_of(node, graph).items():
         slots[name] = Slot(tensor, size, packed_shape(graph.type_of(tensor).shape, design), "int8")
         bindings[name], size = size, aligned(size + slots[name].bytes, design)
     emission = kernel(workload_of(node, graph, design), design, config)

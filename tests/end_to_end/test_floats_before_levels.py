@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vdla.flows.run import rounded_alike, run_model
+from vdla.flows.layer_check import rounded_alike
+from vdla.flows.run import run_model
 
 
 def test_a_variance_of_squares() -> None:

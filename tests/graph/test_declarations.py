@@ -52,6 +52,31 @@ REFUSALS: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
     ),
     "statistics": ("batch_norm", [(F, (2, 3)), *[(F, (3,))] * 3, (F, (1,))], {}, "input variance of batch_norm does not fit x"),
     "residual": ("qconv2d", [*QCONV, (I8, (1, 6, 5, 4)), *QCONV[2:]], {}, "the residual does not fit the output"),
+    "ranks": (
+        "qmul",
+        [(I8, (1, 4, 5, 5)), (I8, (4, 1, 1)), (I32, (1,)), (I32, (1,))],
+        {},
+        "operands differ in rank; found '(1, 4, 5, 5) and (4, 1, 1)'",
+    ),
+    "operands": (
+        "qadd",
+        [(I8, (1, 4, 5, 5)), (I8, (1, 4, 5, 2)), *[(I32, (1,))] * 6],
+        {},
+        "shapes do not broadcast; found '(1, 4, 5, 5) and (1, 4, 5, 2)'",
+    ),
+    "a scale for each": (
+        "qmatmul",
+        [(I8, (3, 4)), (I8, (4, 5)), (I32, (5,)), (I32, (1,))],
+        {},
+        "a product of two activations has one bias and scale; found '(5,) and (1,)'",
+    ),
+    "images": (
+        "qmatmul2d",
+        [(I8, (2, 4, 5, 5)), (I8, (2, 3, 5, 1)), *[(I32, (1,))] * 2],
+        {},
+        "images that cannot be multiplied; found '(2, 4, 5, 5) and (2, 3, 5, 1)'",
+    ),
+    "short table": ("qtable", [(I8, (1, 4)), (I8, (255,))], {}, "a table of wrong length; found (255,); expected (256,), an"),
     "half a residual": ("qconv2d", [*QCONV, (I8, (1, 6, 5, 5)), None, None], {}, "a residual without its bias and scale"),
     "unknown attribute": ("add", [(F, (2,))] * 2, {"alpha": 1.0}, "add has no attribute ['alpha']; expected none"),
     "missing": ("clip", [(F, (2,))], {"low": 0.0}, "clip needs attribute ['high']"),
@@ -103,6 +128,12 @@ REFUSALS: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
         "the parts are not the whole; found (1, 1); expected sizes that sum to 3",
     ),
     "pads": ("pad", [(F, (2, 3))], {"before": (1,), "after": (0, 0)}, "pads do not fit the input; found '1 and 2 for (2, 3)'"),
+    "blocks": (
+        "depth_to_space",
+        [(F, (1, 6, 2, 2))],
+        {"blocks": (2, 2)},
+        "blocks do not fit the channels; found 6; expected a multiple of 4",
+    ),
     "broadcast": ("where", [(B, (2,)), (F, (3,)), (F, (1,))], {}, "shapes do not broadcast; found '(2,) and (3,) and (1,)'"),
     "tiles": ("unpack_nchwc", [(I8, (1, 2, 3, 3, 1, 4))], {"shape": (1, 9, 3, 3)}, "tiles do not hold the shape"),
     "channel scales": (
@@ -160,6 +191,10 @@ def test_declarations_hold_together(operator: Operator) -> None:
     assert len(known) == len(operator.inputs) and operator.optional < len(operator.inputs)
     assert all(a.default is None or a.accepts(a.default) for a in operator.attributes.values())
     assert not operator.integer_form or OPERATORS[operator.integer_form].commutes
+    if operator.product_form:  # its activations, a bias and scale words, and the activations' zero points
+        product = OPERATORS[operator.product_form]
+        assert [i.dtypes for i in product.inputs] == [("int8",)] * 2 + [("int32",)] * 2
+        assert {"a_zero_point", "b_zero_point"} < set(product.attributes)
     if operator.rescaled_form:  # its activations, and a bias and scale words for each and for the result
         declared = OPERATORS[operator.rescaled_form].inputs
         assert [i.dtypes for i in declared] == [("int8",)] * 2 + [("int32",)] * 6

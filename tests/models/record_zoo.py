@@ -50,7 +50,8 @@ def cells(accelerator: dict[str, Any] | str, cpu: dict[str, Any] | str) -> list[
         macs = f"{sum(layer['macs'] for layer in placed) / 1e6:,.1f}"
         counts = [str(len(placed)), str(len(accelerator["layers"]) - len(placed))]
         speed = [f"{accelerator['cycles']:,}", f"{accelerator['ms']:.2f}"]
-        left = [macs, *counts, *speed, "yes" if accelerator["bit_exact"] else "NO", f"{accelerator['rel_err']:.3f}"]
+        exact = f"{accelerator['exact_layers']} of {accelerator['compared_layers']}"
+        left = [macs, *counts, *speed, exact, f"{accelerator['rel_err']:.3f}"]
     right = [cpu, ""] if isinstance(cpu, str) else [f"{1e3 * cpu['seconds']:.1f}", f"{cpu['rel_err']:.1e}"]
     return [*left, *right]
 

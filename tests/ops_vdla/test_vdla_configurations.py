@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from random_layers import KINDS, random_design, random_layer
+from random_layers import KINDS, _graph, _parameters, random_design, random_layer
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.reference import run_reference
@@ -138,15 +138,18 @@ def test_the_whole_space_of_a_convolution() -> None:
     space = template_of(CONV).space(CONV, TINY)
     choices = {knob.name: knob.choices for knob in space.knobs}
     assert choices == {
-        "groups": (1,), "out_blocks": (1, 2), "in_blocks": (1, 2), "rows": (1, 2, 3, 6), "columns": (1, 2, 3, 6),
+        "images": (1,), "groups": (1,), "out_blocks": (1, 2), "in_blocks": (1, 2), "kernel_rows": (1, 2, 3),
+        "kernel_columns": (1, 2, 3), "rows": (1, 2, 3, 6), "columns": (1, 2, 3, 6),
         "weights_outer": (False, True), "inp_buffers": (1, 2), "wgt_buffers": (1, 2), "acc_buffers": (1, 2),
     }  # fmt: skip
-    assert space.points == 2 * 2 * 4 * 4 * 2 * 8
+    assert space.points == 2 * 2 * 3 * 3 * 4 * 4 * 2 * 8
     assert len(list(space)) == space.points
     outputs = [o * h * v for o in (1, 2) for h in (1, 2, 3, 6) for v in (1, 2, 3, 6)]
     parameters = [2 * o for o in (1, 2) for _ in range(16)]
     fitting = sum(b * tiles + p <= 40 for tiles, p in zip(outputs, parameters, strict=True) for b in (1, 2))
-    assert len(list(template_of(CONV).space(CONV, with_acc(40)))) == fitting * 2 * 2 * 4  # in_blocks, order, other buffers
+    others = 2 * 9 * 2 * 4  # in_blocks, parts of the window, order, the other buffers
+    others = 2 * 9 * 2 * 4  # in_blocks, parts of the window, order, the other buffers
+    assert len(list(template_of(CONV).space(CONV, with_acc(40)))) == fitting * others
 
 
 def convolution(size: int) -> tuple[Node, Graph]:
@@ -167,7 +170,7 @@ def test_a_configuration_that_is_none_is_refused() -> None:
         (good.replace(rows=5), r"layer: .*rows is 5, not one of 1, 2, 3, 4, 8"),
         (good.replace(weights_outer=1), "weights_outer is 1, not one of false, true"),
         (good.replace(**whole), r"layer: .*acc: [\d,]+ tiles of 256"),
-        (Config.of(rows=8), "knobs are groups, out_blocks, in_blocks, rows"),
+        (Config.of(rows=8), "knobs are images, groups, out_blocks, in_blocks, kernel_rows"),
     ):
         with pytest.raises(CompileError, match=message):
             build_program([node], graph, TINY, True, None, {workload: config})
@@ -183,6 +186,39 @@ def test_a_program_is_built_under_the_configuration_given() -> None:
     )
     assert np.array_equal(plain, same)
     assert len(other) > len(plain)
+
+
+@pytest.mark.parametrize("name", ["tiny", "pynq_z1"])
+@pytest.mark.parametrize(
+    ("size", "kernel", "dilation"), [(33, (31, 31), 1), (40, (40, 40), 1), (35, (3, 3), 16), (40, (1, 40), 1)]
+)
+def test_a_window_larger_than_a_scratchpad(size: int, kernel: tuple[int, int], dilation: int, name: str) -> None:
+    """Is summed part by part."""
+    node, graph, values = window(size, kernel, dilation)
+    design = load_design(name)
+    program = build_program([node], graph, design, True, None)
+    packed = {slot.name: pack_activation(values["x"], design) for slot in program.inputs}
+    found = Simulator(design).run(program, packed).outputs[program.outputs[0].name]
+    expected = run_reference(graph, values)["y"]
+    np.testing.assert_array_equal(unpack_activation(found, expected.shape), expected)
+
+
+def window(size: int, kernel: tuple[int, int], dilation: int) -> tuple[Node, Graph, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.integers(-9, 10, (5, 6, *kernel), np.int8), **_parameters(rng, 5)}
+    attributes = {"dilations": (dilation, dilation), "pads": (dilation - 1,) * 4}
+    return _graph(rng, "qconv2d", {"x": (1, 6, size, size)}, constants, attributes)
+
+
+@pytest.mark.parametrize("name", ["tiny", "pynq_z1"])
+def test_gaps_of_a_dilated_window_cost_nothing(name: str) -> None:
+    """A window of 3 × 3 over 33 × 33, near and far apart; the transfers of far ones are a few more."""
+    design, cycles = load_design(name), []
+    for size, dilation in ((35, 1), (35, 16)):
+        node, graph, _ = window(size, (3, 3), dilation)
+        assert graph.type_of("y").shape[2:] == (33, 33)
+        cycles.append(Simulator(design).timing_only(build_program([node], graph, design, True, None)).cycles)
+    assert cycles[1] < 1.1 * cycles[0]
 
 
 def test_a_pool_gives_up_a_buffer_for_a_larger_tile() -> None:
@@ -208,13 +244,13 @@ def test_a_pool_gives_up_a_buffer_for_a_larger_tile() -> None:
 @pytest.mark.parametrize(
     ("workload", "design", "message"),
     [
-        (
-            ConvWorkload(1, 1, 1, 1, 20, 20, (20, 20)),
-            TINY,
-            "output element's operands .* found 'inp 400, wgt 400, acc 3",
-        ),
+        (ConvWorkload(1, 1, 1, 1, 20, 20, (20, 20)), with_acc(2), "product's operands .* found 'inp 1, wgt 1, acc 3"),
         (PoolWorkload(1, 1, 20, 20, (20, 20), (1, 1), (0,) * 4, 1, 1), TINY, "window's elements .* found 'inp 400, wgt 1, acc"),
-        (ElementwiseWorkload("qadd", 1, 1, 9), with_acc(3), "operands do not fit acc; found 8; expected at most 3 tiles"),
+        (
+            ElementwiseWorkload("qadd", 1, 1, 9),
+            with_acc(1),
+            "operands do not fit the scratchpads.*found 'inp 2, wgt 2, acc 8 tiles'; expected at most .* 1;",
+        ),
     ],
     ids=["convolution", "pool", "elementwise"],
 )

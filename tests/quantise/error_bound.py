@@ -48,9 +48,9 @@ class ErrorBound:
         original = self.float_nodes[node.name]
         if node.op in ("qconv2d", "qdense"):
             return self._linear(node, original)
-        if node.op in ("qadd", "qmax", "qmin"):  # |max(x̂, ŷ) - max(x, y)| ≤ max(|x̂ - x|, |ŷ - y|)
+        if node.op in ("qadd", "qsub", "qmax", "qmin"):  # |max(x̂, ŷ) - max(x, y)| ≤ max(|x̂ - x|, |ŷ - y|)
             x, y = (self._of(name) for name in original.inputs)
-            both = x + y if node.op == "qadd" else np.maximum(x, y)
+            both = x + y if node.op in ("qadd", "qsub") else np.maximum(x, y)
             return both + self.quantised.int8[node.outputs[0]][1].scale * 2.0**-8
         if node.op == "qmax_pool2d":  # |max x̂ - max x| ≤ max |x̂ - x|
             return run_node(original, {original.inputs[0]: self._of(original.inputs[0])})[original.outputs[0]]

@@ -40,6 +40,16 @@ class GraphBuilder:
         self.nodes.append(Node(name, op, inputs, (f"{name}.out",), MappingProxyType(merged), name))
         return f"{name}.out"
 
+    def split(self, x: str, axis: int, *sizes: int) -> list[str]:
+        """The parts, in order."""
+        name, shape = f"split{sum(node.op == 'split' for node in self.nodes)}", self.tensors[x].shape
+        parts = [f"{name}.out{i}" for i in range(len(sizes))]
+        for part, size in zip(parts, sizes, strict=True):
+            self.tensors[part] = TensorType((*shape[:axis], size, *shape[axis + 1 :]), self.tensors[x].dtype)
+        attributes = MappingProxyType({"axis": axis, "sizes": sizes})
+        self.nodes.append(Node(name, "split", (x,), tuple(parts), attributes, name))
+        return parts
+
     def conv2d(self, x: str, channels: int, kernel: int, bias: bool = True, **attributes: Any) -> str:
         """Kaiming weights, so that activations keep their size; padded to keep the image's unless said otherwise."""
         fan_in = self.tensors[x].shape[1] // attributes.get("groups", 1)

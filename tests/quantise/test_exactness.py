@@ -33,6 +33,8 @@ from vdla.compiler.quantise.qdq import from_qdq
 from vdla.compiler.quantise.scales import QuantisedWeights
 
 MAY_DIFFER = 1e-4
+RESIDUAL_MAY_DIFFER = 1e-3
+"""A residual is rounded to the accumulator's unit before it is added, here between 2⁻⁷ and 2⁻⁹ of a level."""
 RANDOM_OUTPUTS = 1_000_000
 """Of each kind at random ratios."""
 JOINS: dict[str, Callable[[Any, Any], Any]] = {"qmax": np.maximum, "qmin": np.minimum}
@@ -162,7 +164,7 @@ def test_at_random_ratios_fewer_than_one_level_in_ten_thousand_differs(kind: str
         found.add(*LAYERS[kind](Case(seed, power_of_two=False)))
         seed += 1
     assert found.largest <= 1, (found, seed)
-    assert found.share < MAY_DIFFER, (found, seed)
+    assert found.share < (RESIDUAL_MAY_DIFFER if "residual" in kind else MAY_DIFFER), (found, seed)
 
 
 # -- models -------------------------------------------------------------------------------------------------------------------

@@ -89,21 +89,94 @@ def test_qdense_against_loops(seed: int) -> None:
         assert got[b, k] == requantise_one(acc, int(bias[k]), int(scale[k]), -100, 90), f"seed {seed}"
 
 
-@pytest.mark.parametrize(("op", "join"), [("qadd", lambda left, right: wrap(left + right)), ("qmax", max), ("qmin", min)])
-@pytest.mark.parametrize(("seed", "channels"), [(0, 1), (1, 3), (2, 3)])
-def test_rescaled_pairs_against_loops(seed: int, channels: int, op: str, join: Callable[[int, int], int]) -> None:
-    """Parameters for each channel and, as one element, for all; the second operand's reach int32's ends."""
-    generator = np.random.default_rng(seed)
-    a, b = int8(generator, 2, 3, 4, 5), int8(generator, 2, 3, 4, 5)
+JOINS = [
+    ("qadd", lambda left, right: wrap(left + right)),
+    ("qsub", lambda left, right: wrap(left - right)),
+    ("qmax", max),
+    ("qmin", min),
+]
+SHAPES = [
+    ((2, 3, 4, 5), (2, 3, 4, 5)),
+    ((2, 3, 4, 5), (1, 3, 1, 1)),
+    ((2, 3, 4, 5), (2, 1, 4, 5)),
+    ((1, 3, 1, 1), (2, 3, 4, 5)),
+    ((2, 1, 4, 1), (1, 3, 1, 5)),
+    ((2, 3), (1, 3)),
+]
+
+
+def operand_at(x: np.ndarray, index: tuple[int, ...]) -> int:
+    """The element that is broadcast to `index`."""
+    return int(x[tuple(min(i, size - 1) for i, size in zip(index, x.shape, strict=True))])
+
+
+@pytest.mark.parametrize(("op", "join"), JOINS)
+@pytest.mark.parametrize("shapes", SHAPES)
+@pytest.mark.parametrize("for_all", [True, False])
+def test_rescaled_pairs_against_loops(
+    for_all: bool, shapes: tuple[tuple[int, ...], ...], op: str, join: Callable[[int, int], int]
+) -> None:
+    """Parameters for each channel of the first and, as one element, for all; the second operand's reach int32's ends."""
+    generator = np.random.default_rng(len(op))
+    a, b = (int8(generator, *shape) for shape in shapes)
+    channels = 1 if for_all else a.shape[1]
     a_bias, a_scale = parameters(generator, channels, 0.01)
     b_bias, b_scale = parameters(generator, channels, 0.001)
     bias, scale = parameters(generator, channels, 5e6)
     got = execute(op, [a, b, a_bias, a_scale, b_bias, b_scale, bias, scale], low=-128, high=127)
-    for index in np.ndindex(a.shape):
+    assert got.shape == np.broadcast_shapes(a.shape, b.shape)
+    for index in np.ndindex(got.shape):
         c = index[1]
-        left = rescale_one(int(a[index]), at(a_bias, c), at(a_scale, c))
-        right = rescale_one(int(b[index]), at(b_bias, c), at(b_scale, c))
-        assert got[index] == requantise_one(join(left, right), at(bias, c), at(scale, c), -128, 127), f"seed {seed}"
+        left = rescale_one(operand_at(a, index), at(a_bias, c), at(a_scale, c))
+        right = rescale_one(operand_at(b, index), at(b_bias, c), at(b_scale, c))
+        assert got[index] == requantise_one(join(left, right), at(bias, c), at(scale, c), -128, 127)
+
+
+@pytest.mark.parametrize("shapes", SHAPES)
+@pytest.mark.parametrize("for_all", [True, False])
+def test_products_of_two_against_loops(for_all: bool, shapes: tuple[tuple[int, ...], ...]) -> None:
+    generator = np.random.default_rng(3)
+    a, b = (int8(generator, *shape) for shape in shapes)
+    a.flat[0] = b.flat[0] = -128  # with zero points of 127, the largest product there is
+    bias, scale = parameters(generator, 1 if for_all else a.shape[1], 20000.0)
+    got = execute("qmul", [a, b, bias, scale], low=-90, high=127, a_zero_point=127, b_zero_point=-128)
+    assert got.shape == np.broadcast_shapes(a.shape, b.shape)
+    for index in np.ndindex(got.shape):
+        product = (operand_at(a, index) - 127) * (operand_at(b, index) + 128)
+        assert got[index] == requantise_one(product, at(bias, index[1]), at(scale, index[1]), -90, 127)
+
+
+@pytest.mark.parametrize("shapes", [((3, 7), (7, 4)), ((2, 1, 3, 300), (4, 300, 2))])
+def test_matrix_products_of_two_against_loops(shapes: tuple[tuple[int, ...], ...]) -> None:
+    generator = np.random.default_rng(5)
+    a, b = (int8(generator, *shape) for shape in shapes)
+    bias, scale = parameters(generator, 1, 200000.0)
+    got = execute("qmatmul", [a, b, bias, scale], low=-90, high=127, a_zero_point=127, b_zero_point=-128)
+    assert got.shape == (*np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2]), shapes[0][-2], shapes[1][-1])
+    for *batch, m, n in np.ndindex(got.shape):
+        left, right = (np.broadcast_to(t, (*got.shape[:-2], *t.shape[-2:]))[tuple(batch)] for t in (a, b))
+        total = sum((int(left[m, k]) - 127) * (int(right[k, n]) + 128) for k in range(shapes[0][-1]))
+        assert got[*batch, m, n] == requantise_one(total, int(bias[0]), int(scale[0]), -90, 127)
+
+
+def test_products_of_images_against_loops() -> None:
+    generator = np.random.default_rng(6)
+    a, b = int8(generator, 2, 9, 3, 2), int8(generator, 2, 9, 5, 1)
+    bias, scale = parameters(generator, 1, 20000.0)
+    got = execute("qmatmul2d", [a, b, bias, scale], low=-128, high=100, a_zero_point=-3, b_zero_point=8)
+    assert got.shape == (2, 5, 3, 2)
+    for n, p, h, w in np.ndindex(got.shape):
+        total = sum((int(a[n, k, h, w]) + 3) * (int(b[n, k, p, 0]) - 8) for k in range(9))
+        assert got[n, p, h, w] == requantise_one(total, int(bias[0]), int(scale[0]), -128, 100)
+
+
+def test_tables_against_loops() -> None:
+    generator = np.random.default_rng(4)
+    x, table = int8(generator, 3, 4, 50), int8(generator, 256)
+    x.flat[:256] = np.arange(-128, 128)
+    got = execute("qtable", [x, table])
+    for index in np.ndindex(x.shape):
+        assert got[index] == table[int(x[index]) + 128]
 
 
 @pytest.mark.parametrize("channels", [1, 4])

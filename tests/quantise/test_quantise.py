@@ -69,29 +69,29 @@ def test_residual_not_fused() -> None:
 
 
 def test_conv_read_twice_keeps_its_add() -> None:
-    """An add whose convolution has another reader, is the graph's output, or is added to itself is a qadd."""
+    """An add whose convolution has another reader, or is the graph's output, is a qadd; what is added to itself is a table."""
     b = GraphBuilder(0)
     y = b.conv2d(b.input("x", (1, 3, 6, 6)), 3, 1)
-    z = b.op("add", y, y)
+    z = b.op("add", b.op("add", y, y), y)
     graph = b.graph(b.op("add", z, b.conv2d(z, 3, 3)), y)
     assert (
         text(quantise(graph, b.sample()))
         == """\
 quantize x <- x
 qconv2d conv2d0 <- x
-qadd add0 <- conv2d0, conv2d0
-qconv2d conv2d1+add1 <- add0, add0
-dequantize add1.out <- conv2d1+add1
+qtable add0+add1 <- conv2d0
+qconv2d conv2d1+add2 <- add0+add1, add0+add1
+dequantize add2.out <- conv2d1+add2
 dequantize conv2d0.out <- conv2d0"""
     )
 
 
 def test_maxima_take_their_activation_and_no_convolution() -> None:
-    """Unlike a sum, the lesser of two is no residual; the one of an input and a constant stays float."""
+    """Unlike a sum, the lesser of two is no residual; one operand may be a constant."""
     b = GraphBuilder(0)
     y = b.conv2d(b.input("x", (1, 3, 6, 6)), 3, 1)
     lesser = b.op("relu", b.op("min", y, b.conv2d(y, 3, 3)))
-    graph = b.graph(b.op("max", lesser, b.constant(np.ones((1, 3, 6, 6)))))
+    graph = b.graph(b.conv2d(b.op("max", lesser, b.constant(np.ones((1, 3, 6, 6)))), 2, 1))
     assert (
         text(quantise(graph, b.sample()))
         == """\
@@ -99,8 +99,9 @@ quantize x <- x
 qconv2d conv2d0 <- x
 qconv2d conv2d1 <- conv2d0
 qmin min0+relu0 <- conv2d0, conv2d1
-dequantize relu0.out <- min0+relu0
-max max0 <- relu0.out"""
+qmax max0 <- min0+relu0
+qconv2d conv2d2 <- max0
+dequantize conv2d2.out <- conv2d2"""
     )
 
 
@@ -115,11 +116,11 @@ def test_an_add_of_vectors_stays_float() -> None:
 
 
 def test_float_islands_are_minimal() -> None:
-    """sigmoid and mul are float; conv2d0's dequantised form is made once for both, relu of a float stays float."""
+    """Softmax has no integer form: one dequantize, one quantize, and what follows it up to the convolution is float."""
     b = GraphBuilder(0)
     y = b.conv2d(b.input("x", (1, 4, 6, 6)), 4, 3)
-    gated = b.op("mul", y, b.op("sigmoid", y))
-    graph = b.graph(b.op("softmax", b.op("reshape", b.conv2d(b.op("relu", gated), 2, 3), shape=(1, 72)), axis=1))
+    gated = b.op("sigmoid", b.op("softmax", y, axis=1))
+    graph = b.graph(b.op("sigmoid", b.op("reshape", b.conv2d(gated, 2, 3), shape=(1, 72))))
     quantised = quantise(graph, b.sample())
     verify_graph(quantised)
     assert (
@@ -128,14 +129,13 @@ def test_float_islands_are_minimal() -> None:
 quantize x <- x
 qconv2d conv2d0 <- x
 dequantize conv2d0.out <- conv2d0
-sigmoid sigmoid0 <- conv2d0.out
-mul mul0 <- conv2d0.out, sigmoid0
-relu relu0 <- mul0
-quantize relu0.out <- relu0
-qconv2d conv2d1 <- relu0.out
+softmax softmax0 <- conv2d0.out
+sigmoid sigmoid0 <- softmax0
+quantize sigmoid0.out <- sigmoid0
+qconv2d conv2d1 <- sigmoid0.out
 reshape reshape0 <- conv2d1
 dequantize reshape0.out <- reshape0
-softmax softmax0 <- reshape0.out"""
+sigmoid sigmoid1 <- reshape0.out"""
     )
 
 
@@ -288,7 +288,8 @@ def test_random_graph_on_new_inputs(seed: int) -> None:
     exact, found = run_reference(graph, new), run_reference(quantised.graph, new, keep="outputs")
     level = {tensor: affine.scale for tensor, affine in quantised.int8.values()}
     for name in graph.outputs:
-        assert np.sqrt(np.mean((exact[name] - found[name]) ** 2)) < 5 * level[name], f"seed {seed}, {name}"
+        error = np.sqrt(np.mean((exact[name] - found[name]) ** 2))
+        assert error < 5 * level.get(name, max(level.values())), f"seed {seed}, {name}"
 
 
 def test_dead_channels_and_constant_activations() -> None:

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vdla.element_types import ElementType, numpy_dtype
+
+TOLERANCE = 1e-3
+"""Of an output's relative error. Sums in float32 in another order, functions by other formulas: 10⁻⁵ is much already."""
+UNITS_IN_LAST_PLACE = 8
+"""Of an output in a narrower type, whose rounding is the larger part of the error."""
 CHUNK = 1 << 16
 """Elements compared at once, so that the comparison needs no memory to speak of."""
 
@@ -58,3 +64,12 @@ def _apart(a: np.ndarray, b: np.ndarray, rtol: float, atol: float) -> tuple[np.n
         apart = np.where(same, 0.0, np.abs(a - b))
         apart[np.isnan(apart)] = np.inf
         return apart, ~same & ~(apart <= atol + rtol * np.abs(b))
+
+
+def tolerance_of(element: ElementType) -> float:
+    """Of the relative error of an output of this type."""
+    if not element.is_float or element.bits >= 32:
+        return TOLERANCE
+    narrow = np.array([1.0]).astype(numpy_dtype(element.name))
+    step = float(np.nextafter(narrow, narrow + narrow)[0]) - 1.0
+    return max(TOLERANCE, UNITS_IN_LAST_PLACE * step)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vdla.compiler.backends.llvm.thread_pool import thread_count
-from vdla.compiler.graph.graph import Graph, TensorType
+from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.reference import run_node
 from vdla.compiler.graph.rewrite import joined
 from vdla.compiler.graph.text import type_text
@@ -18,7 +18,7 @@ from vdla.compiler.model import CompiledModel
 from vdla.compiler.targets import Step
 from vdla.element_types import ELEMENT_TYPES
 from vdla.flows.compilation import CompileOptions, bound, compile_to_model, model_name
-from vdla.flows.difference import difference
+from vdla.flows.difference import TOLERANCE, difference, tolerance_of
 from vdla.flows.inputs import Inputs
 from vdla.flows.provenance import command_line, graph_hash
 from vdla.flows.run import default_inputs
@@ -26,10 +26,6 @@ from vdla.report.cpu_report import CpuReport, KernelReport, TensorReport
 from vdla.runtime.module import Module, dead_after
 from vdla.version import __version__
 
-TOLERANCE = 1e-3
-"""Of an output's relative error. Sums in float32 in another order, functions by other formulas: 10⁻⁵ is much already."""
-UNITS_IN_LAST_PLACE = 8
-"""Of an output in a narrower type, whose rounding is the larger part of the error."""
 REPEATS = 5
 CPU_ONLY = ("cpu",)
 
@@ -93,8 +89,8 @@ def run_on_cpu(
         threads=thread_count(),
         repeats=repeats,
         seconds=median(whole),
-        agrees=all(tensor.rel_err <= tolerance_of(graph.type_of(tensor.name)) for tensor in final),
-        tolerance=max((tolerance_of(graph.type_of(tensor.name)) for tensor in final), default=TOLERANCE),
+        agrees=all(tensor.rel_err <= tolerance_of(ELEMENT_TYPES[graph.type_of(tensor.name).dtype]) for tensor in final),
+        tolerance=max((tolerance_of(ELEMENT_TYPES[graph.type_of(tensor.name).dtype]) for tensor in final), default=TOLERANCE),
         max_abs_err=max((tensor.max_abs_err for tensor in final), default=0.0),
         rel_err=max((tensor.rel_err for tensor in final), default=0.0),
         outputs=final,
@@ -148,16 +144,6 @@ class Lockstep:
 def untouched(graph: Graph, name: str) -> TensorReport:
     """An output that no step computes: an input, or a constant."""
     return TensorReport(name, type_text(graph.type_of(name)), 0.0, 0.0)
-
-
-def tolerance_of(kind: TensorType) -> float:
-    """Of the relative error of an output of this type."""
-    element = ELEMENT_TYPES[kind.dtype]
-    if not element.is_float or element.bits >= 32:
-        return TOLERANCE
-    narrow = np.array([1.0]).astype(kind.numpy_dtype)
-    step = float(np.nextafter(narrow, narrow + narrow)[0]) - 1.0
-    return max(TOLERANCE, UNITS_IN_LAST_PLACE * step)
 
 
 def kernel_report(step: Step, seconds: float, tensors: Mapping[str, TensorReport]) -> KernelReport:

@@ -5,7 +5,7 @@ With several reduction chunks it becomes (double-buffered stages marked ²):
     for each output tile (weights outer: g, o, n, h, w; else n, h, w, g, o):
         load parameters                        at the o loop
         reset acc²
-        for each chunk of input blocks:
+        for each chunk of input blocks, kernel rows and kernel columns:
             load padded²                       tile of the image, padding made by the DMA
             load weight²
             gemm acc += padded · weight        c, kh, kw, h, w micro-ops
@@ -17,7 +17,7 @@ With several reduction chunks it becomes (double-buffered stages marked ²):
 from __future__ import annotations
 
 from vdla.compiler.ir.nodes import Function, Var
-from vdla.compiler.ops.vdla.conv_tiling import ConvTiling, covered_input
+from vdla.compiler.ops.vdla.conv_tiling import ConvTiling, chunk_counts, covered_input
 from vdla.compiler.ops.vdla.schedule_steps import Intrinsics, cache_parameters, load, tensorized, widen
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.compiler.schedule.schedule import Schedule
@@ -27,10 +27,10 @@ def schedule_conv2d(func: Function, w: ConvWorkload, t: ConvTiling, intrinsics: 
     """`expressions.conv2d` under tiling `t`, tensorised. Raises `CompileError` when a step cannot be applied."""
     s = Schedule(func)
     n, g, o, h, v, *_ = s.loops("y")
-    (go, gi), (oo, oi) = s.split(g, [None, t.groups]), s.split(o, [None, t.out_blocks])
+    (no, ni), (go, gi), (oo, oi) = s.split(n, [None, t.images]), s.split(g, [None, t.groups]), s.split(o, [None, t.out_blocks])
     (ho, hi), (vo, vi) = s.split(h, [None, t.rows]), s.split(v, [None, t.columns])
-    outer = [go, oo, n, ho, vo] if t.weights_outer else [n, ho, vo, go, oo]
-    s.reorder(*outer, gi, oi, hi, vi)
+    outer = [go, oo, no, ho, vo] if t.weights_outer else [no, ho, vo, go, oo]
+    s.reorder(*outer, ni, gi, oi, hi, vi)
     tile, channel_loop = outer[-1], oo
 
     stages = ["requantised", "acc"]
@@ -49,11 +49,11 @@ def schedule_conv2d(func: Function, w: ConvWorkload, t: ConvTiling, intrinsics: 
         operations[cache_parameters(s, "residual_rescaled", "residual_parameters", channel_loop)] = "load.acc"
     operations[cache_parameters(s, "requantised", "parameters", channel_loop)] = "load.acc"
 
-    chunk, reset = _schedule_reduction(s, t)
+    chunk, reset = _schedule_reduction(s, w, t)
     s.set_scope("padded", "vdla.inp")
     weight = s.cache_read("acc", "weight", "vdla.wgt")
     operations |= {reset: "gemm_reset", weight: "load.wgt"}
-    whole = t.in_blocks >= w.in_blocks
+    whole = max(chunk_counts(w, t)) == 1
     s.compute_at("padded", (vo if not t.weights_outer and t.groups >= w.groups else tile) if whole else chunk)
     s.compute_at(weight, outer[0] if w.uniform_weight else channel_loop if whole else chunk)
     # What is computed in place shares its storage, so all of it alternates together.
@@ -68,10 +68,12 @@ def schedule_conv2d(func: Function, w: ConvWorkload, t: ConvTiling, intrinsics: 
     return tensorized(s, operations, intrinsics)
 
 
-def _schedule_reduction(s: Schedule, t: ConvTiling) -> tuple[Var, str]:
-    """Split the input blocks into chunks, put the chunk loop outside the tile's own loops, and part the reset from the
-    update. Returns the chunk loop and the reset's block."""
-    _, gi, oi, hi, vi, b, k, c, kh, kw, i = s.loops("acc")[-11:]
-    co, ci = s.split(c, [None, t.in_blocks])
-    s.reorder(co, gi, oi, ci, kh, kw, hi, vi, b, k, i)
-    return co, s.decompose_reduction("acc", co)
+def _schedule_reduction(s: Schedule, w: ConvWorkload, t: ConvTiling) -> tuple[Var, str]:
+    """Split the input blocks and the window into chunks, put the chunks' loops outside the tile's own, and part the reset from
+    the update. Returns the innermost of the chunks' loops that has more than one turn, and the reset's block."""
+    ni, gi, oi, hi, vi, b, k, c, kh, kw, i = s.loops("acc")[-11:]
+    parts = (t.in_blocks, t.kernel_rows, t.kernel_columns)
+    (co, ci), (ho, hk), (vo, vk) = (s.split(loop, [None, part]) for loop, part in zip((c, kh, kw), parts, strict=True))
+    s.reorder(co, ho, vo, ni, gi, oi, ci, hk, vk, hi, vi, b, k, i)
+    turning = [loop for loop, count in zip((co, ho, vo), chunk_counts(w, t), strict=True) if count > 1]
+    return (turning or [co])[-1], s.decompose_reduction("acc", co)

@@ -14,17 +14,28 @@ from vdla.compiler.ops.configuration import Config, Knob, Space
 from vdla.compiler.ops.vdla import expressions
 from vdla.compiler.ops.vdla.conv_estimate import estimate_cycles
 from vdla.compiler.ops.vdla.conv_schedule import schedule_conv2d
-from vdla.compiler.ops.vdla.conv_tiling import ConvTiling, covered_input, operand_tiles
+from vdla.compiler.ops.vdla.conv_tiling import (
+    ConvTiling,
+    covered_input,
+    covered_kernel,
+    covered_outputs,
+    operand_tiles,
+    rows_apart,
+)
 from vdla.compiler.ops.vdla.template import Footprint, VdlaTemplate, balanced_tiles, fit_problem
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.design import Design
 from vdla.errors import CompileError
 
 Buffers = tuple[tuple[int, int, int], ...]
+Kernels = tuple[tuple[int, int], ...]
 BUFFERS: Buffers = ((2, 2, 2), (2, 1, 2), (1, 2, 2), (1, 1, 2))
 """Buffer counts of inp, wgt and acc that the heuristic ranks. A store always runs beside the next tile."""
 MOST_GROUPS = 64
 """The heuristic's limit on the groups of a depthwise tile, which keeps its ranking of layers with hundreds short."""
+
+LARGE_WINDOW = 49
+"""Products of a window beyond which parts of it are ranked beside the whole."""
 
 
 def space(w: ConvWorkload, design: Design) -> Space:
@@ -32,9 +43,12 @@ def space(w: ConvWorkload, design: Design) -> Space:
     when not even one output element fits."""
     one_or_two = (1, 2)
     knobs = (
+        Knob("images", balanced_tiles(w.batch)),
         Knob("groups", balanced_tiles(w.groups)),
         Knob("out_blocks", balanced_tiles(w.out_blocks)),
         Knob("in_blocks", balanced_tiles(w.in_blocks)),
+        Knob("kernel_rows", balanced_tiles(w.kernel[0])),
+        Knob("kernel_columns", balanced_tiles(w.kernel[1])),
         Knob("rows", balanced_tiles(w.out_height)),
         Knob("columns", balanced_tiles(w.out_width)),
         Knob("weights_outer", (False, True)),
@@ -70,14 +84,14 @@ def least_footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
 
 
 def smallest(w: ConvWorkload, design: Design) -> ConvTiling:
-    """One output element at a time. Raises `CompileError` when its operands do not fit."""
-    element = ConvTiling(1, 1, 1, 1, 1, True, 1, 1, 1)
+    """One product at a time. Raises `CompileError` when its operands do not fit."""
+    element = ConvTiling(*(1,) * 8, True, 1, 1, 1)
     for tiling in (element, replace(element, weights_outer=False)):
         if not refusal(w, tiling, design):
             return tiling
     needed = footprint(w, element)
     raise CompileError(
-        "one output element's operands do not fit the scratchpads",
+        "one product's operands do not fit the scratchpads",
         where=f"convolution {w.kernel[0]}×{w.kernel[1]} on {design.name}",
         found=f"inp {needed.inp}, wgt {needed.wgt}, acc {needed.acc} tiles",
         expected=f"at most {design.inp_depth}, {design.wgt_depth}, {design.acc_depth}",
@@ -101,28 +115,52 @@ def best(w: ConvWorkload, design: Design, buffers: Buffers) -> Config:
     buffers: counts of inp, wgt and acc to rank; only ones for a machine that overlaps nothing.
     """
     last_resort = smallest(w, design)
-    tilings = candidates(w, design, buffers)
-    if not len(tilings.rows):
-        return last_resort.config
-    cycles = np.rint(estimate_cycles(w, tilings, design))
-    return select(tilings, np.lexsort((-tilings.rows * tilings.columns, cycles))[0]).config
+    for kernels in (likely_kernels(w), every_kernel(w)):
+        tilings = candidates(w, design, buffers, kernels)
+        if len(tilings.rows):
+            cycles = np.rint(estimate_cycles(w, tilings, design))
+            return select(tilings, np.lexsort((-tilings.images * tilings.rows * tilings.columns, cycles))[0]).config
+    return last_resort.config
 
 
-def candidates(w: ConvWorkload, design: Design, buffers: Buffers) -> ConvTiling:
+def candidates(w: ConvWorkload, design: Design, buffers: Buffers, kernels: Kernels) -> ConvTiling:
     """Every tiling worth ranking that fits `design`, as one ConvTiling of arrays, large tiles first."""
     # A depthwise layer tiles its groups; any other takes its groups one at a time.
     depthwise = w.in_blocks == w.out_blocks == 1
     groups = [g for g in balanced_tiles(w.groups) if g <= MOST_GROUPS] if depthwise else [1]
-    extents = [groups, *map(balanced_tiles, (w.out_blocks, w.in_blocks, w.out_height)), candidate_columns(w)]
+    extents = [
+        candidate_images(w), groups, *map(balanced_tiles, (w.out_blocks, w.in_blocks, w.out_height)), candidate_columns(w),
+    ]  # fmt: skip
     axes = [np.array(extent[::-1], np.int64) for extent in extents]
-    grid = np.meshgrid(*axes, [True, False], range(len(buffers)), indexing="ij")
-    g, o, i, y, x, outer, choice = (a.ravel() for a in grid)
-    every = ConvTiling(g, o, i, y, x, outer.astype(bool), *np.array(buffers, np.int64)[choice].T)
+    grid = np.meshgrid(*axes, [True, False], range(len(kernels)), range(len(buffers)), indexing="ij")
+    n, g, o, i, y, x, outer, kernel, choice = (a.ravel() for a in grid)
+    kh, kw = np.array(kernels, np.int64)[kernel].T
+    every = ConvTiling(n, g, o, i, kh, kw, y, x, outer.astype(bool), *np.array(buffers, np.int64)[choice].T)
     fits = footprint(w, every).fits(design)
     if w.residual:  # leaves room for as many tiles of the residual as of the image, though no schedule holds two
         image, _, out = operand_tiles(w, every)
         fits &= every.inp_buffers * (image + out) <= design.inp_depth
     return select(every, fits)
+
+
+def likely_kernels(w: ConvWorkload) -> Kernels:
+    """Parts of the window to rank first: the whole, and single rows where those between would be loaded in vain; of a large
+    window all, so that its weights load beside the computation."""
+    if w.kernel[0] * w.kernel[1] > LARGE_WINDOW:
+        return every_kernel(w)
+    gaps = w.dilations[0] > 1 or w.strides[0] > w.kernel[0]
+    return tuple(dict.fromkeys([w.kernel, *([(1, w.kernel[1])] if gaps else [])]))
+
+
+def every_kernel(w: ConvWorkload) -> Kernels:
+    """Whole rows of the window, and parts of one."""
+    rows = [(k, w.kernel[1]) for k in balanced_tiles(w.kernel[0])[::-1]]
+    return tuple(dict.fromkeys([*rows, *((1, k) for k in balanced_tiles(w.kernel[1])[::-1])]))
+
+
+def candidate_images(w: ConvWorkload) -> tuple[int, ...]:
+    """One image at a time unless it is a single position, as a row of a dense layer is."""
+    return balanced_tiles(w.batch) if w.out_height * w.out_width == 1 else (1,)
 
 
 def candidate_columns(w: ConvWorkload) -> tuple[int, ...]:
@@ -139,7 +177,8 @@ def select(t: ConvTiling, chosen: Any) -> ConvTiling:
 
 def build(w: ConvWorkload, config: Config, design: Design) -> Function:
     tiling = ConvTiling.of(config)
-    expression = expressions.conv2d(w, design, covered_input(w, tiling))
+    apart = (covered_kernel(w, tiling)[0], covered_outputs(w, tiling)) if rows_apart(w, tiling) else None
+    expression = expressions.conv2d(w, design, covered_input(w, tiling), apart)
     return schedule_conv2d(expression, w, tiling, vdla_intrinsics(design))
 
 

@@ -17,6 +17,7 @@ from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.operators.registry import operator_of, with_defaults
 from vdla.compiler.ops.vdla import convolution_layers
 from vdla.compiler.ops.vdla.kernels import template_of
+from vdla.compiler.ops.vdla.moves import MOVING, moves_of
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters, widening_tiles
 from vdla.compiler.ops.vdla.packing import pack_activation
 from vdla.compiler.ops.vdla.workload import PAIRS, RESCALED_PAIRS, ElementwiseWorkload, Operand, PoolWorkload, Workload
@@ -64,32 +65,19 @@ def macs_of(node: Node, graph: Graph) -> int:
 
 def refusal(node: Node, graph: Graph, design: Design) -> str:
     """Why `node` cannot run on `design`; empty when it can."""
-    if node.op != "concat" and node.op not in KINDS:
+    if node.op not in KINDS and node.op not in MOVING:
         return operator_of(node.op).host_reason or f"no VDLA kernel: {node.op} is computed in float"
     try:
-        if node.op == "concat":
-            _require_whole_blocks(node, graph, design)
+        if node.op in MOVING:
+            workloads = [move.workload for move in moves_of(node, graph, design)]
         else:
             _require_constants(node, graph)
-            workload = workload_of(node, graph, design)
+            workloads = [workload_of(node, graph, design)]
+        for workload in workloads:
             template_of(workload).space(workload, design)
     except CompileError as error:
         return str(error)
     return ""
-
-
-def _require_whole_blocks(node: Node, graph: Graph, design: Design) -> None:
-    """A concat whose inputs are runs of whole tiles in its output needs no kernel. Raises `CompileError` for any other."""
-    block, shapes = design.channel_block, [graph.type_of(name).shape for name in node.inputs]
-    n, *_ = image_of(graph, node.outputs[0])
-    if graph.type_of(node.outputs[0]).dtype != "int8" or any(name in graph.constants for name in node.inputs):
-        raise CompileError("no VDLA kernel: concat of floats or constants", where=node.name)
-    if node.attributes["axis"] != 1 or ceil_div(n, design.gemm.batch) > 1 or any(s[1] % block for s in shapes[:-1]):
-        raise CompileError(
-            "concatenated tensors are not runs of whole tiles", where=node.name,
-            found=f"axis {node.attributes['axis']} of {', '.join(map(str, shapes))}",
-            expected=f"axis 1, channels in multiples of {block}, up to {design.gemm.batch} images",
-        )  # fmt: skip
 
 
 def _require_constants(node: Node, graph: Graph) -> None:

@@ -19,7 +19,7 @@ from vdla.compiler.graph.memory_plan import Lifetime, plan_memory
 from vdla.compiler.ops.configuration import Config, Configs
 from vdla.compiler.ops.vdla.kernels import kernel, template_of
 from vdla.compiler.ops.vdla.layers import activations_of, constants_of, macs_of, workload_of
-from vdla.compiler.ops.vdla.moves import Move
+from vdla.compiler.ops.vdla.moves import Move, move_constants
 from vdla.compiler.ops.vdla.packing import packed_shape
 from vdla.compiler.ops.vdla.workload import Workload
 from vdla.compiler.targets.vdla_layout import PACKED
@@ -91,17 +91,18 @@ def _layers(node: Node, graph: Graph, design: Design, places: Places) -> list[La
     moves = places.copies[node.name]
     last = {move.target: k for k, move in enumerate(moves)}
     return [
-        Layer(node.name if k == len(moves) - 1 else f"{node.name}.{k}", node, *_moved(move), completes=last[move.target] == k)
+        Layer(
+            node.name if k == len(moves) - 1 else f"{node.name}.{k}", node, move.workload, _moved(move, graph),
+            move_constants(move, graph, design), completes=last[move.target] == k,
+        )
         for k, move in enumerate(moves)
-    ]
+    ]  # fmt: skip
 
 
-def _moved(move: Move) -> tuple[Workload, dict[str, str], Mapping[str, np.ndarray]]:
-    """Workload, activations and constants of a layer that is one of a node's moves."""
-    activations = {"y": move.target} | ({"residual": move.target} if move.onto else {})
-    if "x" not in move.constants:
-        activations["x"] = move.source
-    return move.workload, activations, move.constants
+def _moved(move: Move, graph: Graph) -> dict[str, str]:
+    """The activations of one of a node's moves."""
+    source = {} if move.source in graph.constants else {"x": move.source}
+    return {**source, "y": move.target, **({"residual": move.target} if move.onto else {})}
 
 
 def _config(layer: Layer, design: Design, latency_hiding: bool, configs: Configs) -> Config:

@@ -150,6 +150,5 @@ FAMILY = (
         define=define_qtable,
         kernel=qtable,
         fusion=Fusion.INJECTIVE,
-        host_reason="no VDLA kernel: levels are looked up in a table",
     ),
 )

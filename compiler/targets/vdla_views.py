@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.ops.vdla.moves import MOVING, Move, moves_of, read_as_run, written_as_run
 from vdla.compiler.ops.vdla.packing import packed_shape
+from vdla.compiler.ops.vdla.workload import Workload
 from vdla.compiler.targets.backend import Judge, Verdict
 from vdla.compiler.targets.placement import IDLE
 from vdla.design import Design
@@ -26,6 +27,12 @@ Place = tuple[str, int]
 def moves(node: Node) -> bool:
     """Whether a node only moves levels."""
     return node.op in MOVING
+
+
+def copies_of(node: Node, graph: Graph, design: Design) -> list[Workload]:
+    """What the kernels of a node that moves levels compute, where every tensor can lie as it would."""
+    found = [move.workload for move in moves_of(node, graph, design)]
+    return [w for w in found if read_as_run(w) is None and written_as_run(w) is None]
 
 
 def judge_with_moves(refusal: Callable[[Node], str]) -> Judge:

@@ -14,7 +14,7 @@ from vdla.isa.semantics import pack_scale
 
 Arrays = dict[str, np.ndarray]
 LAYERS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d")
-KINDS = (*LAYERS, "qadd", "qsub", "qmax", "qmin", "qmul", "requantize")
+KINDS = (*LAYERS, "qadd", "qsub", "qmax", "qmin", "qmul", "qtable", "requantize")
 
 
 def random_design(rng: np.random.Generator) -> Design:
@@ -59,6 +59,8 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
             return _pair(rng, op, (n, c, *size), bounds)
         case "requantize":
             return _graph(rng, op, {"x": (n, c, *size)}, _parameters(rng, c, shift=16), bounds)
+        case "qtable":
+            return _graph(rng, op, {"x": (n, c, *size)}, {"table": _int8(rng, (256,))}, {})
     raise AssertionError(op)
 
 
@@ -111,6 +113,7 @@ ROLES = {
     "qmul": ("a", "b", "bias", "scale"),
     **dict.fromkeys(("qadd", "qsub", "qmax", "qmin"), ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")),
     "requantize": ("x", "bias", "scale"),
+    "qtable": ("x", "table"),
 }
 """Each operator's inputs in order, as compiler/operators has them."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vdla.compiler import ir, te
+from vdla.compiler.backends.vdla.intrinsics import level_index, table_place
 from vdla.compiler.ir.traverse import map_stmt
 from vdla.compiler.ops.vdla.workload import (
     PAIRS,
@@ -18,8 +19,10 @@ from vdla.compiler.ops.vdla.workload import (
     ElementwiseWorkload,
     Operand,
     PoolWorkload,
+    TableWorkload,
 )
 from vdla.design import Design
+from vdla.isa.definition import TABLE_ENTRIES, table_tiles
 
 
 def activation_tile(design: Design) -> tuple[int, int]:
@@ -156,6 +159,28 @@ def centred(x: te.Tensor, zero_point: int, name: str) -> te.Tensor:
 def broadcast(x: te.Tensor, at: tuple[ir.Var, ...]) -> ir.Expr:
     """The element of x for `at`: the same all along an axis of extent 1."""
     return x[tuple(0 if size == 1 else index for size, index in zip(x.shape, at, strict=True))]
+
+
+def table(w: TableWorkload, design: Design) -> ir.Function:
+    """x, table, identity → y. Tensors are [batch][blocks][positions] tiles, the table as `table_levels` says."""
+    tile = activation_tile(design)
+    x = te.placeholder((w.batch, w.blocks, w.positions, *tile), "int8", "x")
+    packed = te.placeholder((table_tiles(design), *tile), "int8", "table")
+    identity = te.placeholder((1, design.gemm.block_out, design.gemm.block_in), "int8", "identity")
+    found = looked_up(widened(x, identity, x.shape, lambda *at: at, "wide"), table_levels(packed, design))
+    y = te.compute(x.shape, lambda *at: te.cast(found[at], "int8"), "y")
+    return te.create_function("table", [x, packed, identity], [y])
+
+
+def table_levels(packed: te.Tensor, design: Design) -> te.Tensor:
+    """What LOOKUP finds of each level, from the acc tiles from which TABULATE takes it."""
+    wide = te.compute(packed.shape, lambda *at: te.cast(packed[at], "int32"), "table_wide")
+    return te.compute((TABLE_ENTRIES,), lambda entry: te.cast(wide[table_place(entry, design)], "int8"), "levels")
+
+
+def looked_up(x: te.Tensor, levels: te.Tensor) -> te.Tensor:
+    """What a table has at the low bytes of x."""
+    return te.compute(x.shape, lambda *at: te.cast(levels[level_index(x[at])], "int32"), "looked_up")
 
 
 def max_pool2d(w: PoolWorkload, design: Design) -> ir.Function:

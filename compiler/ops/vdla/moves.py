@@ -9,7 +9,7 @@ axis, `OUTSIDE` where it reads padding. Along H and W, and along images and chan
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -36,15 +36,17 @@ ANY_LANE = -2
 
 @dataclass(frozen=True)
 class Move:
-    """One kernel of a node that moves levels: reads `source`, writes all or a part of `target`. constants: as of a layer.
+    """One kernel of a node that moves levels: reads `source`, writes all or a part of `target`.
 
-    onto: it adds to what an earlier one wrote, so that the target is its residual.
+    channels: of a selection, which channel of the source each of the target is; `fill` where it is OUTSIDE. onto: it adds to
+    what an earlier one wrote, so that the target is its residual.
     """
 
     source: str
     target: str
     workload: Workload
-    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
+    channels: np.ndarray | None = None
+    fill: int = 0
     onto: bool = False
 
 
@@ -64,18 +66,25 @@ def moves_of(node: Node, graph: Graph, design: Design) -> list[Move]:
     for name in (*node.inputs[:1], *node.outputs) if node.op != "concat" else (*node.inputs, *node.outputs):
         if graph.type_of(name).dtype != "int8":
             raise CompileError(f"no VDLA kernel: {node.op} of {graph.type_of(name).dtype}", where=node.name)
-    moves = MOVING[node.op](node, graph, design)
-    return [_with_constants(move, graph, design) for move in moves]
+    return MOVING[node.op](node, graph, design)
 
 
-def _with_constants(move: Move, graph: Graph, design: Design) -> Move:
-    """The identity tile of a copy, and its source where that is a constant."""
-    constants = dict(move.constants)
-    if isinstance(move.workload, CopyWorkload):
-        constants["identity"] = identity_tile(design)
+def move_constants(move: Move, graph: Graph, design: Design) -> dict[str, np.ndarray]:
+    """Kernel parameter → its constant, packed: the identity tile of a copy, what a selection selects by, a constant source."""
+    constants = {"identity": identity_tile(design)} if move.channels is None or move.onto else {}
+    if move.channels is not None:
+        index, channels = move.channels, graph.type_of(move.source).shape[1]
+        weight = np.zeros((len(index), channels, 1, 1), np.int8)
+        inside = np.flatnonzero(index >= 0)
+        weight[inside, index[inside]] = 1
+        same, bias = scale_words(1.0), np.where(index >= 0, 0, move.fill).astype(np.int32)
+        constants["weight"] = pack_conv_weights(weight, 1, design)
+        constants["parameters"] = pack_parameters(bias, same, len(index), 1, design)
+        if move.onto:
+            constants["residual_parameters"] = pack_parameters(np.zeros(1, np.int32), same, len(index), 1, design)
     if move.source in graph.constants:
         constants["x"] = pack_activation(graph.constants[move.source], design)
-    return replace(move, constants=constants)
+    return constants
 
 
 # -- operators that read each axis by itself ---------------------------------------------------------------------------------
@@ -109,7 +118,7 @@ def _separable(
             f"{node.op} moves channels within their blocks and pixels or images at once", where=node.name,
             found=f"{shape} to {whole}", expected=f"channels in multiples of {design.channel_block}",
         )  # fmt: skip
-    return Move(source, target, *selected(c, shape, fill, False, design))
+    return Move(source, target, selection(len(c), shape, False, design), c, fill)
 
 
 def _full(shape: Shape) -> list[np.ndarray]:
@@ -193,7 +202,7 @@ def _concat(node: Node, graph: Graph, design: Design) -> list[Move]:
     for k, (name, shape, start) in enumerate(zip(node.inputs, shapes, starts, strict=False)):
         indices = np.full(whole[1], OUTSIDE)
         indices[start : start + shape[1]] = np.arange(shape[1])
-        moves.append(Move(name, target, *selected(indices, shape, 0, k > 0, design), onto=k > 0))
+        moves.append(Move(name, target, selection(whole[1], shape, k > 0, design), indices, onto=k > 0))
     return moves
 
 
@@ -390,24 +399,7 @@ def written_as_run(workload: Workload) -> int | None:
     return offset
 
 
-def selected(
-    indices: np.ndarray, shape: Shape, fill: int, onto: bool, design: Design
-) -> tuple[ConvWorkload, dict[str, np.ndarray]]:
-    """A convolution that gives channel indices[k] as its channel k, `fill` OUTSIDE; or adds it to the residual. And what it
-    needs."""
-    n, c, h, w = shape
-    blocks = ceil_div(len(indices), design.channel_block)
-    weight = np.zeros((len(indices), c, 1, 1), np.int8)
-    inside = np.flatnonzero(indices >= 0)
-    weight[inside, indices[inside]] = 1
-    same = scale_words(1.0)
-    bias = np.where(indices >= 0, 0, fill).astype(np.int32)
-    constants = {
-        "weight": pack_conv_weights(weight, 1, design),
-        "parameters": pack_parameters(bias, same, len(indices), 1, design),
-    }
-    if onto:
-        constants["residual_parameters"] = pack_parameters(np.zeros(1, np.int32), same, len(indices), 1, design)
-        constants["identity"] = identity_tile(design)
-    batch, in_blocks = ceil_div(n, design.gemm.batch), ceil_div(c, design.channel_block)
-    return ConvWorkload(batch, 1, in_blocks, blocks, h, w, residual=onto), constants
+def selection(channels: int, shape: Shape, onto: bool, design: Design) -> ConvWorkload:
+    """A 1×1 convolution by zeros and ones from an image of `shape` to one of as many channels."""
+    batch, blocks, h, w = in_tiles(shape, design)
+    return ConvWorkload(batch, 1, blocks, ceil_div(channels, design.channel_block), h, w, residual=onto)

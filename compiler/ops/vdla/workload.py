@@ -127,6 +127,19 @@ class ElementwiseWorkload:
 
 
 @dataclass(frozen=True, slots=True)
+class TableWorkload:
+    """y = table[x + 128] over packed int8 tiles. positions: H·W."""
+
+    batch: int
+    blocks: int
+    positions: int
+
+    @property
+    def out_tiles(self) -> int:
+        return self.batch * self.blocks * self.positions
+
+
+@dataclass(frozen=True, slots=True)
 class PoolWorkload:
     """Max pooling over packed int8 tiles, x [batch][blocks][height][width]; padding is -128.
 
@@ -190,5 +203,10 @@ class CopyWorkload:
     def out_tiles(self) -> int:
         return prod(axis.extent for axis in self.axes)
 
+    @property
+    def gemm_uops(self) -> int:
+        """One for each tile, which puts it in its place."""
+        return self.out_tiles
 
-Workload = ConvWorkload | ElementwiseWorkload | PoolWorkload | CopyWorkload
+
+Workload = ConvWorkload | ElementwiseWorkload | TableWorkload | PoolWorkload | CopyWorkload

@@ -8,7 +8,7 @@ somewhere is copied.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vdla.compiler.graph.graph import Graph, Node
@@ -70,24 +70,35 @@ class Places:
 
     def add(self, node: Node) -> None:
         """What the node moves: views where tensors can lie so, the rest as copies."""
-        self.copies[node.name] = [move for move in moves_of(node, self.graph, self.design) if not self._lies(move)]
+        found = moves_of(node, self.graph, self.design)
+        movable = [k for k, move in enumerate(found) if move.source not in self.graph.constants]
+        lying = {k for k in movable if self._lies_in_source(found[k])}
+        lying |= self._lie_in_target({k: found[k] for k in movable if k not in lying})
+        self.copies[node.name] = [move for k, move in enumerate(found) if k not in lying]
 
-    def _lies(self, move: Move) -> bool:
-        """Whether the move needs no kernel: its target is a part of its source, or its source can be a part of its target."""
-        if move.source in self.graph.constants:
-            return False
-        tile = self.design.inp_tile_bytes
-        if (start := read_as_run(move.workload)) is not None and move.target not in self.inside:
-            self.inside[move.target] = move.source, start * tile
-            return True
-        if (start := written_as_run(move.workload)) is None:
-            return False
-        root, offset = self.of(move.source)
-        own, _ = self.of(move.target)
-        if offset or root == own or self.bytes_of(root) != self.bytes_of(move.source):
-            return False
-        self.inside[root] = move.target, start * tile
-        return True
+    def _lies_in_source(self, move: Move) -> bool:
+        """Whether the target is a run of its source's tiles, which it then names."""
+        start = read_as_run(move.workload)
+        if start is not None:
+            self.inside[move.target] = move.source, start * self.design.inp_tile_bytes
+        return start is not None
+
+    def _lie_in_target(self, moves: Mapping[int, Move]) -> set[int]:
+        """Those whose sources can be where they are wanted: a tensor is put there if all of it is wanted, as a whole or part by
+        part after a split."""
+        wanted: dict[tuple[str, Place], list[int]] = {}
+        for k, move in moves.items():
+            if (start := written_as_run(move.workload)) is not None:
+                root, offset = self.of(move.source)
+                base = start * self.design.inp_tile_bytes - offset
+                wanted.setdefault((root, (move.target, base)), []).append(k)
+        lying: set[int] = set()
+        for (root, place), parts in wanted.items():
+            whole = sum(self.bytes_of(moves[k].source) for k in parts) == self.bytes_of(root)
+            if whole and root not in self.inside and root != self.of(place[0])[0]:
+                self.inside[root] = place
+                lying.update(parts)
+        return lying
 
 
 def placed(nodes: Sequence[Node], graph: Graph, design: Design) -> Places:

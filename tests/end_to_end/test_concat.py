@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from harness import check_sanitizer, check_saved, checked_run
+from onnx import helper
 from random_models import Network, model_of
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
@@ -61,11 +62,22 @@ def through_a_flatten(net: Network, x: str) -> list[str]:
     return [net.dense(net.concat([a, b]), 5)]
 
 
+def split_and_joined(net: Network, x: str) -> list[str]:
+    """As YOLO's blocks are: both halves of a split, and what grows on the second."""
+    whole = relu_conv(net, x, 16)
+    sizes = net.constant(np.array([8, 8], np.int64))
+    net.nodes.append(helper.make_node("Split", [whole, sizes], ["left", "right"], name="halves", axis=1))
+    net.shapes["left"] = net.shapes["right"] = net.shapes[x]
+    return [relu_conv(net, net.concat(["left", "right", relu_conv(net, "right")]))]
+
+
 def partly_from_the_host(net: Network, x: str) -> list[str]:
     return [relu_conv(net, net.concat([relu_conv(net, x), net.same("Sigmoid", relu_conv(net, x))]))]
 
 
-@pytest.mark.parametrize("body", [plain, chain, read_elsewhere, concat_is_the_output, through_a_flatten, partly_from_the_host])
+@pytest.mark.parametrize(
+    "body", [plain, chain, read_elsewhere, concat_is_the_output, through_a_flatten, split_and_joined, partly_from_the_host]
+)
 def test_in_place(body: Body, tmp_path: Path) -> None:
     run, _ = run_body(body.__name__, body, tmp_path)
     assert not [layer.name for layer in run.report.layers if layer.op == "concat"]

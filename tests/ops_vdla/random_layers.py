@@ -13,7 +13,19 @@ from vdla.design_file import design_from_dict
 from vdla.isa.semantics import pack_scale
 
 Arrays = dict[str, np.ndarray]
-KINDS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d", "qadd", "qmax", "qmin", "requantize")
+KINDS = (
+    "qconv2d",
+    "qconv2d",
+    "qconv2d",
+    "qdense",
+    "qmatmul2d",
+    "qavg_pool2d",
+    "qmax_pool2d",
+    "qadd",
+    "qmax",
+    "qmin",
+    "requantize",
+)
 
 
 def random_design(rng: np.random.Generator) -> Design:
@@ -47,6 +59,11 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
             o = int(rng.integers(1, 20))
             constants = {"w": _int8(rng, (o, c)), **_parameters(rng, o)}
             return _graph(rng, op, {"x": (n, c)}, constants, bounds)
+        case "qmatmul2d":  # of every extent that divides by the blocks of `random_design`; zero points are for the host
+            n, channels, positions = (int(e) for e in rng.integers(1, 4, 3))
+            zero = {} if rng.random() < 0.9 else {"b_zero_point": 1}
+            activations = {"a": (n, 8 * channels, *size), "b": (n, 8 * channels, 8 * positions, 1)}
+            return _graph(rng, op, activations, _parameters(rng, 1), bounds | zero)
         case "qavg_pool2d" | "qmax_pool2d":
             kernel, strides = (tuple(int(e) for e in rng.integers(1, 4, 2)) for _ in range(2))
             pads = tuple(int(rng.integers(0, extent)) for extent in kernel * 2)
@@ -87,6 +104,7 @@ def _convolution(rng: np.random.Generator, n: int, size: tuple[int, ...], bounds
 ROLES = {
     "qconv2d": ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale"),
     "qdense": ("x", "w", "bias", "scale"),
+    "qmatmul2d": ("a", "b", "bias", "scale"),
     "qavg_pool2d": ("x", "bias", "scale"),
     "qmax_pool2d": ("x",),
     **dict.fromkeys(("qadd", "qmax", "qmin"), ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")),

@@ -15,6 +15,7 @@ from typing import Any
 
 from vdla.element_types import ELEMENT_TYPES, ElementType
 from vdla.errors import DesignError, ProblemList
+from vdla.host_models import DEFAULT_HOST, HOST_MODELS
 from vdla.rules import Number, OneOf, Section, Text, Whole, construct, entry, misfits
 
 AXI_BURST_BYTES = 4096
@@ -75,7 +76,7 @@ class Memory:
 class Board:
     name: str = entry(Text())
     part: str = entry(Text())
-    host: str = entry(Text())
+    host: str = entry(OneOf(tuple(HOST_MODELS)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +244,12 @@ class Design:
         """Bytes to which DRAM tensors are aligned, a power of two: any tile's size and one full burst, rounded up."""
         burst = self.bus_bytes * self.memory.max_burst
         return max(64, self.inp_tile_bytes, self.wgt_tile_bytes, self.acc_tile_bytes, burst)
+
+    # -- the host ------------------------------------------------------------------------------------------------------
+    @property
+    def host_name(self) -> str:
+        """Of the host model that estimates are made in."""
+        return self.board.host if self.board else DEFAULT_HOST
 
     # -- identity ------------------------------------------------------------------------------------------------------
     def program_facts(self) -> dict[str, object]:

@@ -65,7 +65,7 @@ def elements(types: Types, a: Attributes, names: Sequence[str], joined: Callable
     return Definition((x, y, *parameters), (te.compute(infer_pair(types, a)[0].shape, element, "y"),))
 
 
-def rescaled_pair(name: str, expression: Callable[[Expr, Expr], Expr], kernel: np.ufunc, **traits: Any) -> Operator:
+def rescaled_pair(name: str, expression: Callable[[Expr, Expr], Expr], kernel: np.ufunc) -> Operator:
     """y = requantise(a' ∘ b', bias, scale) for a' = rescale(a, a_bias, a_scale) and b' alike.
 
     expression, kernel: ∘ of int32 elements and of arrays.
@@ -93,7 +93,6 @@ def rescaled_pair(name: str, expression: Callable[[Expr, Expr], Expr], kernel: n
         define=lambda types, a: elements(types, a, names, joined),
         kernel=levels_of,
         fusion=Fusion.ELEMENTWISE,
-        **traits,
     )
 
 
@@ -132,7 +131,7 @@ def qtable(operands: Sequence[Any], a: Attributes) -> np.ndarray:
 
 FAMILY = (
     rescaled_pair("qadd", lambda x, y: x + y, np.add),
-    rescaled_pair("qsub", lambda x, y: x - y, np.subtract, host_reason="no VDLA kernel: levels are subtracted"),
+    rescaled_pair("qsub", lambda x, y: x - y, np.subtract),
     rescaled_pair("qmax", te.maximum, np.maximum),
     rescaled_pair("qmin", te.minimum, np.minimum),
     Operator(
@@ -143,7 +142,6 @@ FAMILY = (
         define=define_qmul,
         kernel=qmul,
         fusion=Fusion.ELEMENTWISE,
-        host_reason="no VDLA kernel: levels are multiplied",
     ),
     Operator(
         name="qtable",
@@ -152,6 +150,5 @@ FAMILY = (
         define=define_qtable,
         kernel=qtable,
         fusion=Fusion.INJECTIVE,
-        host_reason="no VDLA kernel: levels are looked up in a table",
     ),
 )

@@ -137,7 +137,7 @@ def emit_scaled_channels(spec: NodeSpec, x: Operand, factor: Array, shift: Array
             "scale": scale_words(x.affine.scale * factor / affine.scale, affine.zero_point),
         }
         return _node(spec, "requantize", [x.name], constants, spec.bounds)
-    weights = quantise_weights(factor.reshape(-1, 1, 1, 1), shift, x.affine.scale, spec.output.affine.scale)
+    weights = quantise_weights(factor.reshape(-1, 1, 1, 1), shift, x.affine, spec.output.affine.scale)
     return emit_conv2d(spec, x, weights, with_defaults("conv2d", {"groups": len(factor)}))
 
 

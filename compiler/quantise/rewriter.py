@@ -145,7 +145,7 @@ class Rewriter:
                 return self._conv2d(anchor, spec, attributes, operands)
             case Form.DENSE:
                 w, bias = self._weights(anchor)
-                return emit_dense(spec, x, quantise_weights(w, bias, x.affine.scale, spec.output.affine.scale))
+                return emit_dense(spec, x, quantise_weights(w, bias, x.affine, spec.output.affine.scale))
             case Form.MATMUL:
                 return emit_matmul(spec, *operands)
             case Form.BATCH_NORM:
@@ -179,7 +179,7 @@ class Rewriter:
         w, bias = self._weights(anchor)
         x, residual = operands[0], operands[1] if len(operands) > 1 else None
         residual_scale = residual.affine.scale if residual else 0.0
-        weights = quantise_weights(w, bias, x.affine.scale, spec.output.affine.scale, residual_scale)
+        weights = quantise_weights(w, bias, x.affine, spec.output.affine.scale, residual_scale)
         return emit_conv2d(spec, x, weights, attributes, residual)
 
     def _batch_norm(self, anchor: Node, spec: NodeSpec, epsilon: float, x: Operand) -> Emitted:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vdla.compiler.quantise.affine import HIGH, LOW, Affine
 from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS
-from vdla.isa.semantics import pack_scale
+from vdla.isa.semantics import pack_scale, wrap32
 
 Array = np.ndarray
 
@@ -85,39 +85,52 @@ class QuantisedWeights:
 
 
 def quantise_weights(
-    w: Array, bias: Array, input_scale: float, output_scale: float, residual_scale: float = 0.0
+    w: Array, bias: Array, x: Affine, output_scale: float, residual_scale: float = 0.0, clip: Array | float = 1.0
 ) -> QuantisedWeights:
     """Symmetric int8 weights for each output channel, such that no accumulator can overflow.
 
-    w: float[O, …], bias: float[O]. The natural unit of a channel's accumulator is input_scale · max|w| / 127. It is made
-    coarser where the bias, the residual or the sum would not fit: such a channel's convolution is far below one level of
-    its output, and so loses nothing.
+    w: float[O, …], bias: float[O], x: what the input's levels mean. The natural unit of a channel's accumulator is
+    x.scale · clip · max|w| / 127; clip, of each channel or of all, is the part of the weights' range that levels span. It is
+    made coarser where the bias, the residual or the sum would not fit, by no more than it takes.
     """
     bias = bias.astype(np.float64)
     found = QuantisedWeights(np.empty(w.shape, np.int8), np.empty(len(w)), np.empty(len(w), np.int64))
+    clips = np.broadcast_to(np.asarray(clip, np.float64), (len(w),))
     flat, levels = w.reshape(len(w), -1), found.weights.reshape(len(w), -1)
     for rows in row_chunks(flat):
         levels[rows], found.scale[rows], found.bias[rows] = _quantise_channels(
-            flat[rows].astype(np.float64), bias[rows], input_scale, output_scale, residual_scale
+            flat[rows].astype(np.float64), bias[rows], x, output_scale, residual_scale, clips[rows]
         )
     return found
 
 
 def _quantise_channels(
-    flat: Array, bias: Array, input_scale: float, output_scale: float, residual_scale: float
+    flat: Array, bias: Array, x: Affine, output_scale: float, residual_scale: float, clip: Array
 ) -> tuple[Array, Array, Array]:
-    """Weights, scales and biases of some channels. flat: float64[O, …], bias: float64[O]."""
-    unit = input_scale * np.abs(flat).max(axis=1, initial=0.0) / HIGH
+    """Weights, scales and biases of some channels. flat: float64[O, …], bias and clip: float64[O]."""
+    unit = x.scale * np.abs(flat).max(axis=1, initial=0.0) * clip / HIGH
     unit = np.maximum(unit, np.abs(bias) / BIAS_LIMIT)
     unit = np.maximum(unit, max(residual_scale / (MAX_MULTIPLIER // 2), output_scale * FINEST_UNIT))
     while True:
-        scale = unit / input_scale
+        scale = unit / x.scale
         q = np.clip(np.rint(flat / scale[:, None]), -HIGH, HIGH)
         levels = np.clip(np.rint(bias / unit), -BIAS_LIMIT, BIAS_LIMIT)
-        too_large = accumulator_reach(np.abs(q).sum(axis=1), levels, residual_scale / unit) > ACC_LIMIT
-        if not too_large.any():
+        reach = sum_reach(q, levels, x.zero_point) + 255 * residual_scale / unit + 1
+        if not (reach > ACC_LIMIT).any():
             return q.astype(np.int8), scale, levels.astype(np.int64)
-        unit = np.where(too_large, 2 * unit, unit)
+        unit = np.where(reach > ACC_LIMIT, unit * np.maximum(reach / ACC_LIMIT, 1 + 2.0**-12), unit)
+
+
+def sum_reach(q: Array, bias: Array, zero_point: int) -> Array:
+    """float64[O]: the greatest magnitude of Σ q·(x - zero_point) + bias over all int8 x, exactly. q: float64[O, …].
+
+    Partial sums may go further: the accumulator wraps, and comes back.
+    """
+    positive, negative = np.maximum(q, 0).sum(axis=1), np.maximum(-q, 0).sum(axis=1)
+    above, below = HIGH - zero_point, zero_point - LOW
+    most = positive * above + negative * below + bias
+    least = -(positive * below + negative * above) + bias
+    return np.maximum(most, -least)
 
 
 def accumulator_reach(magnitude: Array, bias: Array, residual_ratio: Array) -> Array:
@@ -139,6 +152,6 @@ def row_chunks(flat: Array) -> Iterator[slice]:
 
 
 def bias_words(bias: Array, weights: Array, zero_point: int) -> Array:
-    """int32[O] bias with the input's zero point folded in: bias - zero_point · Σ w; saturated to int32."""
+    """int32[O] bias with the input's zero point folded in: bias - zero_point · Σ w, modulo 2³² as the accumulator is."""
     sums = weights.reshape(weights.shape[0], -1).sum(axis=1, dtype=np.int64)
-    return np.clip(bias - zero_point * sums, -ACC_LIMIT - 1, ACC_LIMIT).astype(np.int32)
+    return wrap32(bias - zero_point * sums)

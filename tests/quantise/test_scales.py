@@ -14,11 +14,9 @@ from vdla.compiler.quantise.scales import (
     ACC_LIMIT,
     BIAS_LIMIT,
     MAX_MULTIPLIER,
-    accumulator_reach,
     affine_from_range,
     bias_words,
     fixed_point,
-    magnitudes,
     quantise_weights,
     scale_words,
 )
@@ -131,13 +129,16 @@ def weights_cases() -> dict[str, tuple[np.ndarray, np.ndarray, float, float, flo
     }
 
 
+@pytest.mark.parametrize("zero_point", [0, -128, 127, 5])
 @pytest.mark.parametrize("case", weights_cases())
-def test_weights_cannot_overflow_and_lose_less_than_the_output_rounds(case: str) -> None:
+def test_weights_cannot_overflow_and_lose_less_than_the_output_rounds(case: str, zero_point: int) -> None:
     """|real - represented| ≤ half a weight step for each weight (its unit being natural, or far below an output level)."""
     w, bias, x_scale, y_scale, residual_scale = weights_cases()[case]
-    q = quantise_weights(w, bias, x_scale, y_scale, residual_scale)
+    q = quantise_weights(w, bias, Affine(x_scale, zero_point), y_scale, residual_scale)
     unit = x_scale * q.scale
-    assert (accumulator_reach(magnitudes(q.weights), q.bias, residual_scale / unit) <= ACC_LIMIT).all()
+    for row, b, ratio in zip(q.weights.tolist(), q.bias.tolist(), (residual_scale / unit).tolist(), strict=True):
+        ends = [sum(w * ((127 if (w > 0) == up else -128) - zero_point) for w in row) for up in (True, False)]
+        assert max(abs(end + b) for end in ends) + 255 * ratio <= ACC_LIMIT
     assert (np.abs(q.bias) <= BIAS_LIMIT).all()
     assert (residual_scale / unit <= MAX_MULTIPLIER).all()
     assert (np.abs(q.weights * q.scale[:, None] - w) <= q.scale[:, None] * 0.5 * (1 + 1e-9)).all()
@@ -153,4 +154,24 @@ def test_weights_cannot_overflow_and_lose_less_than_the_output_rounds(case: str)
 def test_bias_folds_the_zero_point() -> None:
     w = np.array([[1, 2, 3], [-4, 5, -6]], np.int8)
     assert bias_words(np.array([100, 200]), w, -128).tolist() == [100 + 128 * 6, 200 - 128 * 5]
-    assert bias_words(np.array([2**31 - 1, -(2**31)]), w, -128).tolist() == [2**31 - 1, -(2**31)]
+    assert bias_words(np.array([2**31 - 1, 0]), w, -128).tolist() == [-(2**31) - 1 + 128 * 6, -128 * 5]  # wraps
+
+
+def test_depth_costs_no_more_levels_than_it_must() -> None:
+    """Weights all of one size, so many that 127 times 255 of them do not fit: the levels are the most that do."""
+    for depth, zero_point, levels in [
+        (66_000, -128, 127),
+        (70_000, -128, 120),
+        (70_000, 0, 127),
+        (131_000, 0, 127),
+        (200_000, 0, 83),
+    ]:
+        q = quantise_weights(np.ones((1, depth)), np.zeros(1), Affine(0.1, zero_point), 100.0)
+        assert q.weights.max() == levels, (depth, zero_point)
+
+
+def test_clipped_weights() -> None:
+    """Levels over a part of the weights' range; what is beyond saturates."""
+    q = quantise_weights(np.array([[1.0, -0.5, 0.1]]), np.zeros(1), Affine(0.1, 0), 1.0, clip=0.5)
+    assert q.weights.tolist() == [[127, -127, 25]]
+    assert q.scale[0] == pytest.approx(0.5 / 127)

@@ -9,6 +9,7 @@ import numpy as np
 
 from vdla.compiler.graph.flatten import flatten_to_convolution
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.graph.product_images import products_as_images
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
 from vdla.compiler.ops.vdla.packing import packed_shape, unpack_activation
 from vdla.compiler.targets.backend import Backend, Bound, Judge, Observe, Placed, Run, Runner, Step, StepResult, host
@@ -35,9 +36,13 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, and first layers of few channels folded."""
-    flattened = flatten_to_convolution(graph, lambda node, around: not refusal(node, around, design))
-    return fold_first_layers(flattened, needed(design))
+    """Dense layers behind a flatten as convolutions, products as those of images, and first layers of few channels folded."""
+
+    def accepts(node: Node, around: Graph) -> bool:
+        return not refusal(node, around, design)
+
+    with_products = products_as_images(flatten_to_convolution(graph, accepts), needed(design).channel_block, accepts)
+    return fold_first_layers(with_products, needed(design))
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:

@@ -40,7 +40,9 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
     """
     tile, block_in, block_out = activation_tile(design), design.gemm.block_in, design.gemm.block_out
     x = te.placeholder((w.batch, w.groups, w.in_blocks, w.height, w.width, *tile), "int8", "x")
-    weight_shape = (1,) * 5 if w.uniform_weight else (w.groups, w.out_blocks, w.in_blocks, *w.kernel)
+    weight_shape: tuple[int, ...] = (w.groups, w.out_blocks, w.in_blocks, *w.kernel)
+    if w.uniform_weight or w.own_weights:
+        weight_shape = (1,) * 5 if w.uniform_weight else (w.batch, w.in_blocks, w.out_blocks)
     weight = te.placeholder((*weight_shape, block_out, block_in), "int8", "weight")
     parameters = te.placeholder((w.groups, w.out_blocks, 2, *tile), "int32", "parameters")
     out_shape = (w.batch, w.groups, w.out_blocks, w.out_height, w.out_width, *tile)
@@ -67,7 +69,8 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
     )
 
     def product(n: ir.Var, g: ir.Var, o: ir.Var, h: ir.Var, v: ir.Var, b: ir.Var, k: ir.Var) -> ir.Expr:
-        element = (0,) * 5 if w.uniform_weight else (g, o, c, kh, kw)
+        element: tuple[ir.Scalar, ...] = (n, c, o) if w.own_weights else (g, o, c, kh, kw)
+        element = (0,) * 5 if w.uniform_weight else element
         row = (h * sy + kh * dy,) if apart is None else (kh, h)
         taken = padded[(n, g, c, *row, v * sx + kw * dx, b, i)]
         return te.sum(te.cast(taken, "int32") * te.cast(weight[(*element, k, i)], "int32"), (c, kh, kw, i))

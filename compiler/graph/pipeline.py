@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vdla.compiler.graph.canonicalise import canonicalise
+from vdla.compiler.graph.channel_factors import channel_factors
 from vdla.compiler.graph.fold_affine import fold_affine
 from vdla.compiler.graph.fold_constants import fold_constants
 from vdla.compiler.graph.graph import Graph
@@ -34,6 +35,7 @@ FOR_PROGRAMS: tuple[Pass, ...] = (
     sink_moves,  # layers meet what is elementwise behind them
     canonicalise,
     fold_affine,
+    channel_factors,  # what no layer in front of it could take
     canonicalise,
 )
 """Before a graph is quantised for targets with programs: whatever is a convolution in other words becomes one."""

@@ -11,6 +11,7 @@ from vdla.compiler.graph.fold_constants import fold_constants
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.images import images
 from vdla.compiler.graph.phases import phases
+from vdla.compiler.graph.pixel_blocks import pixel_blocks
 from vdla.compiler.graph.rewrite import eliminate_dead
 from vdla.compiler.graph.sink_moves import sink_moves
 from vdla.compiler.graph.unroll import unroll
@@ -31,6 +32,7 @@ FOR_PROGRAMS: tuple[Pass, ...] = (
     unroll,
     fold_constants,  # the first step's products with states that are constants
     phases,
+    pixel_blocks,
     images,  # behind unroll, whose inputs are many rows
     sink_moves,  # layers meet what is elementwise behind them
     canonicalise,

@@ -216,8 +216,8 @@ def examined(name: str, form: str, types: str, per_channel: bool, model: onnx.Mo
         equal += bool(expected[found.argmax()] == expected.max())
     fraction = sum(macs_of(node, graph) for node in placed) / max(sum(macs), 1)
     scales = "per channel" if per_channel else "per tensor"
-    between = in_between(module.model.steps)
-    return Found(name, form, types, scales, (len(placed), len(layers)), fraction, between, largest, differing, equal, len(samples))
+    between, there_of_all = in_between(module.model.steps), (len(placed), len(layers))
+    return Found(name, form, types, scales, there_of_all, fraction, between, largest, differing, equal, len(samples))
 
 
 def results(wanted: str, count: int) -> Iterator[Found]:

@@ -19,6 +19,7 @@ from vdla.compiler.quantise.assign import assign_affines, tensors_to_observe
 from vdla.compiler.quantise.calibrate import Inputs, Method, Range, calibrate
 from vdla.compiler.quantise.islands import choose
 from vdla.compiler.quantise.plan import fused
+from vdla.compiler.quantise.refusals import reasons_in_float
 from vdla.compiler.quantise.rewriter import Rewriter
 
 
@@ -35,12 +36,13 @@ class QuantiseOptions:
 class Quantised:
     """A quantised graph and how it came about.
 
-    ranges: float tensor → calibrated range.
+    ranges: float tensor → calibrated range. reasons: by node that stayed in float, why.
     """
 
     graph: Graph
     ranges: Mapping[str, Range]
     int8: Levels
+    reasons: Mapping[str, str]
 
 
 def quantise(graph: Graph, calibration: Sequence[Inputs], options: QuantiseOptions | None = None) -> Graph:
@@ -61,4 +63,5 @@ def quantise_with_report(graph: Graph, calibration: Sequence[Inputs], options: Q
     for group in groups:
         rewriter.add(group)
     rewritten = rewriter.finish()
-    return Quantised(rewritten, ranges, {operand.name: (tensor, operand.affine) for tensor, operand in rewriter.int8.items()})
+    levels = {operand.name: (tensor, operand.affine) for tensor, operand in rewriter.int8.items()}
+    return Quantised(rewritten, ranges, levels, reasons_in_float(graph, groups))

@@ -16,12 +16,14 @@ from vdla.compiler.frontend.reader import Find
 from vdla.compiler.frontend.static import StaticImporters
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import for_programs, optimise
+from vdla.compiler.graph.share_constants import share_constants
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.configuration import Configs
 from vdla.compiler.quantise.affine import Levels
 from vdla.compiler.quantise.qdq import from_qdq_with_levels, has_qdq, with_real_weights
 from vdla.compiler.quantise.quantise import quantise_with_report
 from vdla.compiler.targets import BuildOptions, have_programs
+from vdla.compiler.targets.wishes import Wish
 from vdla.design import Design
 from vdla.design_file import load_design
 from vdla.files import write_file
@@ -40,7 +42,7 @@ DEFAULT_DESIGN = "pynq_z1"
 class CompileOptions:
     """batch: images in a zoo model. input_shapes: for dynamic inputs of a file; dims: by name of the dimension, for every one
     that the shapes leave open; bind: inputs that become constants. calibration: one input dict a sample, or None to generate
-    from `seed`. dump_ir: a folder for every stage's text. targets, configs, fuse: see `BuildOptions`.
+    from `seed`. dump_ir: a folder for every stage's text. targets, configs, fuse, place: see `BuildOptions`.
 
     The model is quantised when one of the targets has programs; else it is compiled as it is, and for no design.
     """
@@ -56,6 +58,7 @@ class CompileOptions:
     targets: tuple[str, ...] = ("vdla",)
     configs: Configs = field(default_factory=dict)
     fuse: bool = True
+    place: tuple[Wish, ...] = ()
 
     @property
     def for_design(self) -> bool:
@@ -101,8 +104,8 @@ class Prepared:
     """A model imported, simplified and quantised: all that does not depend on a design. Built for as many as one likes.
 
     model: as given. float_graph: for the error against float. quantised: what is compiled; the float graph itself where no
-    target has programs. seconds: what it took. levels: see `CompiledModel`. reasons: by node of a model that came
-    quantised, why it stayed in float. notes: what else its user should know.
+    target has programs. seconds: what it took. levels: see `CompiledModel`. reasons: by node that stayed
+    in float, why. notes: what else its user should know.
     """
 
     model: object
@@ -151,7 +154,8 @@ def prepare(
         quantised, levels, reasons = came.graph, came.levels, came.reasons
     else:
         found = quantise_with_report(suited, calibration_inputs(model, float_graph, options))
-        quantised, levels, reasons = found.graph, found.int8, {}
+        quantised, levels, reasons = found.graph, found.int8, found.reasons
+    quantised = share_constants(quantised)
     dump("quantised", quantised)
     return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons, notes_of(importers.met))
 
@@ -179,9 +183,10 @@ def compile_to_model(
         targets=options.targets,
         configs=options.configs,
         fuse=options.fuse,
+        place=options.place,
         dump=dumper.kernel if options.dump_ir else None,
     )
-    compiled = build_model(prepared.quantised, loaded, build_options, prepared.float_graph)
+    compiled = build_model(prepared.quantised, loaded, build_options, prepared.float_graph, prepared.reasons)
     dumper.graph("placed", compiled.placed)
     return replace(compiled, seconds={"compile_s": time.perf_counter() - begun}, levels=prepared.levels)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.flatten import flatten_to_convolution
+from vdla.compiler.graph.fold_tables import tables_into_convolutions
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
 from vdla.compiler.ops.vdla.packing import packed_shape, unpack_activation
@@ -36,9 +37,13 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, and first layers of few channels folded."""
-    flattened = flatten_to_convolution(graph, lambda node, around: not refusal(node, around, design))
-    return fold_first_layers(flattened, needed(design))
+    """Dense layers behind a flatten as convolutions, first layers of few channels folded, tables as ends of convolutions."""
+
+    def accepts(node: Node, around: Graph) -> bool:
+        return not refusal(node, around, design)
+
+    flattened = flatten_to_convolution(graph, accepts)
+    return tables_into_convolutions(fold_first_layers(flattened, needed(design)), accepts)
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:

@@ -18,6 +18,7 @@ class ConvWorkload:
     `batch` counts blocks of design.gemm.batch images; in_blocks and out_blocks are of one group. Depthwise convolution and
     average pooling have one input and one output block a group and (block-)diagonal weight tiles; dense layers are 1×1.
     uniform_weight: one weight tile serves every group, block and kernel element (pooling).
+    table_tiles: from how many tiles a table is taken that the levels of y are looked up in; 0 without one.
     """
 
     batch: int
@@ -35,6 +36,7 @@ class ConvWorkload:
     pad_value: int = 0
     low: int = -128
     high: int = 127
+    table_tiles: int = 0
 
     @property
     def padded_height(self) -> int:

@@ -12,6 +12,7 @@ from vdla.compiler.graph.images import images
 from vdla.compiler.graph.phases import phases
 from vdla.compiler.graph.rewrite import eliminate_dead
 from vdla.compiler.graph.sink_moves import sink_moves
+from vdla.compiler.graph.unroll import unroll
 from vdla.compiler.graph.verify import verify_graph
 
 Pass = Callable[[Graph], Graph]
@@ -26,8 +27,10 @@ PASSES: tuple[Pass, ...] = (
 )
 
 FOR_PROGRAMS: tuple[Pass, ...] = (
+    unroll,
+    fold_constants,  # the first step's products with states that are constants
     phases,
-    images,
+    images,  # behind unroll, whose inputs are many rows
     sink_moves,  # layers meet what is elementwise behind them
     canonicalise,
     fold_affine,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.flatten import flatten_to_convolution
+from vdla.compiler.graph.fold_tables import tables_into_convolutions
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.product_images import products_as_images
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
@@ -36,13 +37,14 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, products as those of images, and first layers of few channels folded."""
+    """Dense layers behind a flatten as convolutions, products as those of images, first layers of few channels folded,
+    tables as ends of convolutions."""
 
     def accepts(node: Node, around: Graph) -> bool:
         return not refusal(node, around, design)
 
     with_products = products_as_images(flatten_to_convolution(graph, accepts), needed(design).channel_block, accepts)
-    return fold_first_layers(with_products, needed(design))
+    return tables_into_convolutions(fold_first_layers(with_products, needed(design)), accepts)
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:

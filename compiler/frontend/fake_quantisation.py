@@ -95,4 +95,3 @@ def by_arithmetic(builder: GraphBuilder, x: Value, grid: RealGrid) -> Value:
     bounded = builder.emit("clip", [rounded], suffix="bounded", low=float(grid.low), high=float(grid.high))
     centred = builder.emit("sub", [bounded, zero], suffix="centred") if grid.zero.any() else bounded
     return builder.emit("mul", [centred, scale])
-

@@ -35,9 +35,14 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, and first layers of few channels folded."""
-    flattened = flatten_to_convolution(graph, lambda node, around: not refusal(node, around, design))
-    return fold_first_layers(flattened, needed(design))
+    """Dense layers behind a flatten as convolutions, rearrangements in whole tiles, first layers of few channels folded."""
+    from vdla.compiler.ops.vdla.rearranging import rearrange_in_tiles
+
+    def accepts(node: Node, around: Graph) -> bool:
+        return not refusal(node, around, design)
+
+    rearranged = rearrange_in_tiles(flatten_to_convolution(graph, accepts), needed(design), accepts)
+    return fold_first_layers(rearranged, needed(design))
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:

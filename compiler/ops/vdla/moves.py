@@ -18,6 +18,7 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.graph.moves import pieces
 from vdla.compiler.operators.registry import with_defaults
 from vdla.compiler.operators.slicing import border_source
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of
@@ -28,6 +29,8 @@ from vdla.design import Design
 from vdla.errors import CompileError
 
 Shape = tuple[int, int, int, int]
+MOST_SELECTING = 4096
+"""Weight tiles of a selection."""
 OUTSIDE = -1
 """An index on padding."""
 ANY_LANE = -2
@@ -118,7 +121,7 @@ def _separable(
             f"{node.op} moves channels within their blocks and pixels or images at once", where=node.name,
             found=f"{shape} to {whole}", expected=f"channels in multiples of {design.channel_block}",
         )  # fmt: skip
-    return Move(source, target, selection(len(c), shape, False, design), c, fill)
+    return Move(source, target, selection(node, len(c), shape, False, design), c, fill)
 
 
 def _full(shape: Shape) -> list[np.ndarray]:
@@ -202,7 +205,7 @@ def _concat(node: Node, graph: Graph, design: Design) -> list[Move]:
     for k, (name, shape, start) in enumerate(zip(node.inputs, shapes, starts, strict=False)):
         indices = np.full(whole[1], OUTSIDE)
         indices[start : start + shape[1]] = np.arange(shape[1])
-        moves.append(Move(name, target, selection(whole[1], shape, k > 0, design), indices, onto=k > 0))
+        moves.append(Move(name, target, selection(node, whole[1], shape, k > 0, design), indices, onto=k > 0))
     return moves
 
 
@@ -225,6 +228,28 @@ def _transpose(node: Node, graph: Graph, design: Design) -> list[Move]:
     return [Move(node.inputs[0], node.outputs[0], simplified(CopyWorkload(source, axes)))]
 
 
+def _rearrange(node: Node, graph: Graph, design: Design) -> list[Move]:
+    """Parts of an axis are axes of their own; the innermost part of the channels is whole tiles, and stays innermost."""
+    before, after = (image_of(graph, name) for name in (node.inputs[0], node.outputs[0]))
+    parts, order = list(node.attributes["parts"]), tuple(node.attributes["order"])
+    of_source, of_target = pieces(before, tuple(parts)), pieces(after, tuple(parts[i] for i in order))
+    images, channels = list(of_source[0]), list(of_source[1])
+    kept = [[order[place] for place in of_target[d]] for d in (0, 1)]
+    alone = len(channels) == 1 == len(kept[1])
+    if images != kept[0] or len(images) > 1 or channels[-1:] != kept[1][-1:]:
+        raise CompileError("images or channels are moved out of their tiles", where=node.name, found=f"{before} to {after}")
+    if channels and parts[channels[-1]] % design.channel_block and not alone:
+        raise CompileError(
+            "channels that are moved share tiles", where=node.name, found=parts[channels[-1]],
+            expected=f"a multiple of {design.channel_block}",
+        )  # fmt: skip
+    for place, block in ((images[-1:], design.gemm.batch), (channels[-1:], design.channel_block)):
+        for part in place:
+            parts[part] = ceil_div(parts[part], block)
+    axes = tuple(CopyAxis(parts[part], part) for part in order)
+    return [Move(node.inputs[0], node.outputs[0], simplified(CopyWorkload(tuple(parts), axes)))]
+
+
 def _depth_to_space(node: Node, graph: Graph, design: Design) -> list[Move]:
     n, c, h, w = image_of(graph, node.inputs[0])
     rows, columns = node.attributes["blocks"]
@@ -245,6 +270,7 @@ MOVING: dict[str, Callable[[Node, Graph, Design], list[Move]]] = {
     "reshape": _reshape,
     "transpose": _transpose,
     "depth_to_space": _depth_to_space,
+    "rearrange": _rearrange,
     "slice": _by_axis(_slice),
     "split": _by_axis(_split),
     "pad": _by_axis(_pad),
@@ -399,7 +425,14 @@ def written_as_run(workload: Workload) -> int | None:
     return offset
 
 
-def selection(channels: int, shape: Shape, onto: bool, design: Design) -> ConvWorkload:
-    """A 1×1 convolution by zeros and ones from an image of `shape` to one of as many channels."""
+def selection(node: Node, channels: int, shape: Shape, onto: bool, design: Design) -> ConvWorkload:
+    """A 1×1 convolution by zeros and ones from an image of `shape` to one of as many channels. Raises `CompileError` where its
+    weights, nearly all zeros, would be many."""
     batch, blocks, h, w = in_tiles(shape, design)
-    return ConvWorkload(batch, 1, blocks, ceil_div(channels, design.channel_block), h, w, residual=onto)
+    out_blocks = ceil_div(channels, design.channel_block)
+    if blocks * out_blocks > MOST_SELECTING:
+        raise CompileError(
+            f"{node.op} moves many channels within their blocks", where=node.name, found=f"{shape[1]} channels to {channels}",
+            expected=f"at most {MOST_SELECTING} tiles of weights that select, not {blocks * out_blocks}",
+        )  # fmt: skip
+    return ConvWorkload(batch, 1, blocks, out_blocks, h, w, residual=onto)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, product
 from math import prod
 from typing import Any
 
@@ -29,6 +29,8 @@ from vdla.design import Design
 from vdla.errors import CompileError
 
 Shape = tuple[int, int, int, int]
+MOST_COPIES = 32
+"""Kernels of a node that goes along an axis irregularly: 9 for a reflected border."""
 MOST_SELECTING = 4096
 """Weight tiles of a selection."""
 OUTSIDE = -1
@@ -99,29 +101,37 @@ def _by_axis(indices: Callable[[Mapping[str, Any], Shape, Node, Graph], list[lis
     def moves(node: Node, graph: Graph, design: Design) -> list[Move]:
         a, shape = with_defaults(node.op, node.attributes), image_of(graph, node.inputs[0])
         fill = int(a.get("value", 0)) if node.op == "pad" else 0
-        return [
-            _separable(node, node.inputs[0], output, shape, arrays, fill, design)
-            for output, arrays in zip(node.outputs, indices(a, shape, node, graph), strict=True)
-        ]
+        arrays = zip(node.outputs, indices(a, shape, node, graph), strict=True)
+        return [m for y, index in arrays for m in _separable(node, node.inputs[0], y, shape, index, fill, design)]
 
     return moves
 
 
 def _separable(
     node: Node, source: str, target: str, shape: Shape, indices: list[np.ndarray], fill: int, design: Design
-) -> Move:
-    """A copy where channels stay in whole tiles; else a selection, where nothing but the channels moves."""
+) -> list[Move]:
+    """A copy for each regular stretch of rows and columns, where channels stay in whole tiles; else a selection, where nothing
+    but the channels moves."""
     whole = tuple(map(len, indices))
-    workload = copied(node, shape, indices, (0, 0, 0, 0), whole, fill, design)
-    if workload is not None:
-        return Move(source, target, workload)
+    stretches = [[(0, whole[0])], [(0, whole[1])], *(regular_stretches(indices[d], shape[d]) for d in (2, 3))]
+    if prod(map(len, stretches)) > MOST_COPIES:
+        raise CompileError(
+            f"{node.op} goes along rows or columns in irregular steps", where=node.name,
+            found=f"{prod(map(len, stretches))} regular stretches", expected=f"at most {MOST_COPIES}",
+        )  # fmt: skip
+    copies = []
+    for part in product(*stretches):
+        index = [index[first:end] for index, (first, end) in zip(indices, part, strict=True)]
+        copies.append(copied(node, shape, index, tuple(first for first, _ in part), whole, fill, design))
+    if all(workload is not None for workload in copies):
+        return [Move(source, target, workload) for workload in copies if workload is not None]
     n, c, h, w = indices
     if not all(np.array_equal(index, np.arange(size)) for index, size in ((n, shape[0]), (h, shape[2]), (w, shape[3]))):
         raise CompileError(
             f"{node.op} moves channels within their blocks and pixels or images at once", where=node.name,
             found=f"{shape} to {whole}", expected=f"channels in multiples of {design.channel_block}",
         )  # fmt: skip
-    return Move(source, target, selection(node, len(c), shape, False, design), c, fill)
+    return [Move(source, target, selection(node, len(c), shape, False, design), c, fill)]
 
 
 def _full(shape: Shape) -> list[np.ndarray]:
@@ -312,10 +322,13 @@ def copied(
             if block > 1:
                 return None
             raise CompileError(f"{node.op} goes along an axis in irregular steps", where=node.name, found=f"axis {d}")
-        axes += [CopyAxis(along.times, None)] if along.times > 1 else []
-        place = {"offset": offset[d] // block, "whole": extent} if len(tiles) < extent else {}
-        axes.append(CopyAxis(along.count, d, along.start, along.step, **place))
-        axes += [CopyAxis(along.repeat, None)] if along.repeat > 1 else []
+        own = [CopyAxis(along.times, None)] if along.times > 1 else []
+        own.append(CopyAxis(along.count, d, along.start, along.step))
+        own += [CopyAxis(along.repeat, None)] if along.repeat > 1 else []
+        if len(tiles) < extent:  # the one axis along which there are several
+            widest = max(range(len(own)), key=lambda r: own[r].extent)
+            own[widest] = replace(own[widest], offset=offset[d] // block, whole=extent)
+        axes += own
     return simplified(CopyWorkload(in_tiles(shape, design), tuple(axes), fill))
 
 
@@ -349,6 +362,18 @@ def regular(index: np.ndarray, size: int) -> Along | None:
     if len(places) % count or not np.array_equal(np.tile(places[:count], len(places) // count), places):
         return None
     return Along(count, int(places[0]), step if count > 1 else 1, repeat, len(places) // count)
+
+
+def regular_stretches(index: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """First places and ends of stretches that are regular: all, or runs of one step."""
+    if regular(index, size) is not None:
+        return [(0, len(index))]
+    found, first = [], 0
+    while first < len(index):
+        end = first + run_length(index[first:], int(index[first + 1] - index[first]) if first + 1 < len(index) else 1)
+        found.append((first, end))
+        first = end
+    return found
 
 
 def run_length(values: np.ndarray, step: int) -> int:

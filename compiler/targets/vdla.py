@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.flatten import flatten_to_convolution
+from vdla.compiler.graph.fold_tables import tables_into_convolutions
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.graph.product_images import products_as_images
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
 from vdla.compiler.ops.vdla.packing import packed_shape, unpack_activation
 from vdla.compiler.targets.backend import Backend, Bound, Judge, Observe, Placed, Run, Runner, Step, StepResult, host
@@ -35,14 +37,18 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, rearrangements in whole tiles, first layers of few channels folded."""
+    """Dense layers behind a flatten as convolutions, products as those of images, rearrangements in whole tiles, first layers
+    of few channels folded, tables as ends of convolutions."""
     from vdla.compiler.ops.vdla.rearranging import rearrange_in_tiles
+
+    design = needed(design)
 
     def accepts(node: Node, around: Graph) -> bool:
         return not refusal(node, around, design)
 
-    rearranged = rearrange_in_tiles(flatten_to_convolution(graph, accepts), needed(design), accepts)
-    return fold_first_layers(rearranged, needed(design))
+    with_products = products_as_images(flatten_to_convolution(graph, accepts), design.channel_block, accepts)
+    rearranged = rearrange_in_tiles(with_products, design, accepts)
+    return tables_into_convolutions(fold_first_layers(rearranged, design), accepts)
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:

@@ -31,7 +31,7 @@ def activation_tile(design: Design) -> tuple[int, int]:
 
 
 def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple[int, int] | None = None) -> ir.Function:
-    """x, weight, parameters[, residual, residual_parameters, identity] → y; shapes as `ConvWorkload` says.
+    """x, weight, parameters[, residual, residual_parameters, identity][, table] → y; shapes as `ConvWorkload` says.
 
     cover: rows and columns of the padded input, at least those the windows touch. apart: kernel and output rows, at least
     those there are, where the image is gathered row by row for each kernel row, without those between.
@@ -40,7 +40,9 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
     """
     tile, block_in, block_out = activation_tile(design), design.gemm.block_in, design.gemm.block_out
     x = te.placeholder((w.batch, w.groups, w.in_blocks, w.height, w.width, *tile), "int8", "x")
-    weight_shape = (1,) * 5 if w.uniform_weight else (w.groups, w.out_blocks, w.in_blocks, *w.kernel)
+    weight_shape: tuple[int, ...] = (w.groups, w.out_blocks, w.in_blocks, *w.kernel)
+    if w.uniform_weight or w.own_weights:
+        weight_shape = (1,) * 5 if w.uniform_weight else (w.batch, w.in_blocks, w.out_blocks)
     weight = te.placeholder((*weight_shape, block_out, block_in), "int8", "weight")
     parameters = te.placeholder((w.groups, w.out_blocks, 2, *tile), "int32", "parameters")
     out_shape = (w.batch, w.groups, w.out_blocks, w.out_height, w.out_width, *tile)
@@ -67,7 +69,8 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
     )
 
     def product(n: ir.Var, g: ir.Var, o: ir.Var, h: ir.Var, v: ir.Var, b: ir.Var, k: ir.Var) -> ir.Expr:
-        element = (0,) * 5 if w.uniform_weight else (g, o, c, kh, kw)
+        element: tuple[ir.Scalar, ...] = (n, c, o) if w.own_weights else (g, o, c, kh, kw)
+        element = (0,) * 5 if w.uniform_weight else element
         row = (h * sy + kh * dy,) if apart is None else (kh, h)
         taken = padded[(n, g, c, *row, v * sx + kw * dx, b, i)]
         return te.sum(te.cast(taken, "int32") * te.cast(weight[(*element, k, i)], "int32"), (c, kh, kw, i))
@@ -82,7 +85,11 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
         wide = widened(residual, identity, out_shape, lambda *at: at, "residual_wide")
         rescaled = rescale_stage(wide, residual_parameters, "residual_rescaled")
         total = te.compute(out_shape, lambda *at: acc[at] + rescaled[at], "sum")
-    return te.create_function("conv2d", inputs, [requantised(total, parameters, w.low, w.high)])
+    levels = None
+    if w.table_tiles:
+        inputs.append(te.placeholder((w.table_tiles, *tile), "int8", "table"))
+        levels = table_levels(inputs[-1], design)
+    return te.create_function("conv2d", inputs, [requantised(total, parameters, w.low, w.high, levels)])
 
 
 def widened(
@@ -299,8 +306,8 @@ def rescale_stage(x: te.Tensor, parameters: te.Tensor, name: str) -> te.Tensor:
     )
 
 
-def requantised(x: te.Tensor, parameters: te.Tensor, low: int, high: int) -> te.Tensor:
-    """Per-channel requantisation of [n][g][o][h][w] tiles, then the narrow result `y`."""
+def requantised(x: te.Tensor, parameters: te.Tensor, low: int, high: int, levels: te.Tensor | None = None) -> te.Tensor:
+    """Per-channel requantisation of [n][g][o][h][w] tiles, what a table has there, then the narrow result `y`."""
     narrowed = te.compute(
         x.shape,
         lambda n, g, o, h, v, b, k: te.requantise(
@@ -308,4 +315,5 @@ def requantised(x: te.Tensor, parameters: te.Tensor, low: int, high: int) -> te.
         ),
         "requantised",
     )
-    return te.compute(x.shape, lambda *at: te.cast(narrowed[at], "int8"), "y")
+    result = narrowed if levels is None else looked_up(narrowed, levels)
+    return te.compute(x.shape, lambda *at: te.cast(result[at], "int8"), "y")

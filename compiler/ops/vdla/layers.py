@@ -66,6 +66,8 @@ def activations_of(node: Node, graph: Graph) -> dict[str, str]:
 
 def macs_of(node: Node, graph: Graph) -> int:
     """Useful multiply-accumulates of the model: those of padding lanes are left out."""
+    if node.op == "qmatmul2d":
+        return graph.type_of(node.outputs[0]).elements * graph.type_of(node.inputs[0]).shape[1]
     if node.op not in ("qconv2d", "qdense"):
         return 0
     return graph.type_of(node.outputs[0]).elements * math.prod(graph.type_of(node.inputs[1]).shape[1:])
@@ -186,6 +188,7 @@ RESCALED = LayerKind(
 KINDS: dict[str, LayerKind] = {
     "qconv2d": CONVOLUTION,
     "qdense": CONVOLUTION,
+    "qmatmul2d": LayerKind({"x": 0, "weight": 1}, convolution_layers.product_workload, convolution_layers.product_constants),
     "qavg_pool2d": LayerKind({"x": 0}, convolution_layers.average_workload, convolution_layers.average_constants),
     "qmax_pool2d": LayerKind({"x": 0}, _max_pool_workload, lambda node, graph, design: {"identity": identity_tile(design)}),
     "qtable": LayerKind({"x": 0}, _table_workload, _table_constants),

@@ -19,6 +19,9 @@ class ConvWorkload:
     `batch` counts blocks of design.gemm.batch images; in_blocks and out_blocks are of one group. Depthwise convolution and
     average pooling have one input and one output block a group and (block-)diagonal weight tiles; dense layers are 1×1.
     uniform_weight: one weight tile serves every group, block and kernel element (pooling).
+    own_weights: the weights of a 1×1 window are an activation, [batch][in_blocks][out_blocks] tiles, each of one block of
+    channels at block_out positions (a product of two activations).
+    table_tiles: from how many tiles a table is taken that the levels of y are looked up in; 0 without one.
     """
 
     batch: int
@@ -33,9 +36,11 @@ class ConvWorkload:
     dilations: tuple[int, int] = (1, 1)
     residual: bool = False
     uniform_weight: bool = False
+    own_weights: bool = False
     pad_value: int = 0
     low: int = -128
     high: int = 127
+    table_tiles: int = 0
 
     @property
     def padded_height(self) -> int:
@@ -65,7 +70,10 @@ class ConvWorkload:
 
     @property
     def weight_tiles(self) -> int:
-        return 1 if self.uniform_weight else self.groups * self.out_blocks * self.in_blocks * self.kernel[0] * self.kernel[1]
+        if self.uniform_weight:
+            return 1
+        each = self.groups * self.out_blocks * self.in_blocks * self.kernel[0] * self.kernel[1]
+        return self.batch * each if self.own_weights else each
 
     def unique_bytes(self, design: Design) -> int:
         """DRAM bytes of every operand and the result, each once."""

@@ -158,6 +158,9 @@ def test_qconv2d(case, residual, per_channel):
         arrays += [None, None, None]
     found, expected = run("qconv2d", arrays, attributes)
     np.testing.assert_array_equal(found, expected, err_msg=f"case {case}")
+    table = operands(case + 2, [(256,)], "int8")[0]
+    found, _ = run("qconv2d", [*arrays, table], attributes)
+    np.testing.assert_array_equal(found, table[expected.astype(int) + 128], err_msg=f"case {case} with a table")
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -228,5 +228,3 @@ def test_an_unknown_dialect_is_refused_by_name() -> None:
     y = b.of_domain(QONNX, "Trunc", ["x", b.scalar(0.1), b.scalar(0), b.scalar(8), b.scalar(4)])
     with pytest.raises(ModelError, match=r"qonnx.custom_op.general::Trunc'.*qonnx-convert"):
         b.imported(y)
-
-

@@ -13,7 +13,7 @@ from vdla.design_file import design_from_dict
 from vdla.isa.semantics import pack_scale
 
 Arrays = dict[str, np.ndarray]
-LAYERS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d")
+LAYERS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qmatmul2d", "qavg_pool2d", "qmax_pool2d")
 KINDS = (*LAYERS, "qadd", "qsub", "qmax", "qmin", "qmul", "qtable", "requantize")
 
 
@@ -48,6 +48,11 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
             o = int(rng.integers(1, 20))
             constants = {"w": _int8(rng, (o, c)), **_parameters(rng, o)}
             return _graph(rng, op, {"x": (n, c)}, constants, bounds)
+        case "qmatmul2d":  # of every extent that divides by the blocks of `random_design`; zero points are for the host
+            n, channels, positions = (int(e) for e in rng.integers(1, 4, 3))
+            zero = {} if rng.random() < 0.9 else {"b_zero_point": 1}
+            activations = {"a": (n, 8 * channels, *size), "b": (n, 8 * channels, 8 * positions, 1)}
+            return _graph(rng, op, activations, _parameters(rng, 1), bounds | zero)
         case "qavg_pool2d" | "qmax_pool2d":
             kernel, strides = (tuple(int(e) for e in rng.integers(1, 4, 2)) for _ in range(2))
             pads = tuple(int(rng.integers(0, extent)) for extent in kernel * 2)
@@ -110,6 +115,7 @@ def _pair(rng: np.random.Generator, op: str, shape: tuple[int, ...], bounds: dic
 ROLES = {
     "qconv2d": ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale", "table"),
     "qdense": ("x", "w", "bias", "scale"),
+    "qmatmul2d": ("a", "b", "bias", "scale"),
     "qavg_pool2d": ("x", "bias", "scale"),
     "qmax_pool2d": ("x",),
     "qmul": ("a", "b", "bias", "scale"),

@@ -3,7 +3,7 @@
 With several reduction chunks it becomes (double-buffered stages marked ²):
 
     [take up the table]
-    for each output tile (weights outer: g, o, n, h, w; else n, h, w, g, o):
+    for each output tile (weights outer: g, o, n, h, w, or n, g, o, h, w where they are each image's own; else n, h, w, g, o):
         load parameters                        at the o loop
         reset acc²
         for each chunk of input blocks, kernel rows and kernel columns:
@@ -30,7 +30,8 @@ def schedule_conv2d(func: Function, w: ConvWorkload, t: ConvTiling, intrinsics: 
     n, g, o, h, v, *_ = s.loops("y")
     (no, ni), (go, gi), (oo, oi) = s.split(n, [None, t.images]), s.split(g, [None, t.groups]), s.split(o, [None, t.out_blocks])
     (ho, hi), (vo, vi) = s.split(h, [None, t.rows]), s.split(v, [None, t.columns])
-    outer = [go, oo, no, ho, vo] if t.weights_outer else [no, ho, vo, go, oo]
+    with_weights = [no, go, oo, ho, vo] if w.own_weights else [go, oo, no, ho, vo]
+    outer = with_weights if t.weights_outer else [no, ho, vo, go, oo]
     s.reorder(*outer, ni, gi, oi, hi, vi)
     tile, channel_loop = outer[-1], oo
 

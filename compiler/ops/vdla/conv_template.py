@@ -43,7 +43,7 @@ def space(w: ConvWorkload, design: Design) -> Space:
     when not even one output element fits."""
     one_or_two = (1, 2)
     knobs = (
-        Knob("images", balanced_tiles(w.batch)),
+        Knob("images", (1,) if w.own_weights else balanced_tiles(w.batch)),
         Knob("groups", balanced_tiles(w.groups)),
         Knob("out_blocks", balanced_tiles(w.out_blocks)),
         Knob("in_blocks", balanced_tiles(w.in_blocks)),
@@ -160,7 +160,7 @@ def every_kernel(w: ConvWorkload) -> Kernels:
 
 def candidate_images(w: ConvWorkload) -> tuple[int, ...]:
     """One image at a time unless it is a single position, as a row of a dense layer is."""
-    return balanced_tiles(w.batch) if w.out_height * w.out_width == 1 else (1,)
+    return balanced_tiles(w.batch) if w.out_height * w.out_width == 1 and not w.own_weights else (1,)
 
 
 def candidate_columns(w: ConvWorkload) -> tuple[int, ...]:

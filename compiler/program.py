@@ -80,7 +80,7 @@ def build_program(
 
 
 def _layer(node: Node, graph: Graph, design: Design) -> Layer:
-    return Layer(node, workload_of(node, graph, design), activations_of(node), constants_of(node, graph, design))
+    return Layer(node, workload_of(node, graph, design), activations_of(node, graph), constants_of(node, graph, design))
 
 
 def _config(layer: Layer, design: Design, latency_hiding: bool, configs: Configs) -> Config:

@@ -20,7 +20,7 @@ import numpy as np
 
 from vdla.design import Design
 from vdla.errors import IsaError, ProblemList
-from vdla.isa.definition import BUFFERS_OF, FIELDS, HEAD, AluOp, Field, Opcode
+from vdla.isa.definition import BUFFERS_OF, FIELDS, HEAD, IMMEDIATE_ALU_OPS, AluOp, Field, Opcode
 from vdla.isa.layout import COLUMNS, layout_of
 from vdla.isa.program import LayerSpan, Program
 from vdla.isa.semantics import clip_bounds, clip_immediate
@@ -88,8 +88,9 @@ _TOKEN = re.compile(r"[^\s=]+=\([^()]*\)|\S+")
 
 
 def implied_use_imm(alu_op: int, imm_written: bool) -> int:
-    """What `use_imm` is when not written: an immediate operand implies it, except where it only holds clip bounds."""
-    return int(alu_op == AluOp.CLIP or (imm_written and alu_op != AluOp.REQUANTISE))
+    """What `use_imm` is when not written: an immediate operand implies it, except where it only holds clip bounds, and so do
+    operations that have no other."""
+    return int(alu_op in IMMEDIATE_ALU_OPS or (imm_written and alu_op != AluOp.REQUANTISE))
 
 
 # -- columns → text ------------------------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ def _operand(operand: Operand, record: dict[str, int]) -> str:
 
 def _alu_operand(operand: Operand, record: dict[str, int]) -> str:
     op, imm, use_imm = record["alu_op"], record["imm"], record["use_imm"]
-    imm_written = op not in _BOUNDED and bool(use_imm or imm)
+    imm_written = op not in _BOUNDED and bool(imm or (use_imm and op not in IMMEDIATE_ALU_OPS))
     if operand.key == "imm":
         return CLIP.text(clip_bounds(imm)) if op in _BOUNDED else operand.text((imm,)) if imm_written else ""
     if operand.key == "use_imm":

@@ -22,7 +22,7 @@ import numpy as np
 
 from vdla.errors import IsaError, ProblemList, VdlaError
 from vdla.isa.assembler import instruction_text
-from vdla.isa.definition import DRAM_BYTES_MAX, AluOp, Opcode, Queue, depth
+from vdla.isa.definition import DRAM_BYTES_MAX, IMMEDIATE_ALU_OPS, AluOp, Opcode, Queue, depth
 from vdla.isa.program import Program
 from vdla.isa.tokens import FIFOS, Precedence, pops_of, precedence_of, pushes_of, queues_of
 
@@ -127,9 +127,10 @@ def _bad_operands(columns: np.ndarray, describe: _Describer) -> Iterator[Program
     padded = np.any([columns[name] != 0 for name in PAD_COLUMNS], axis=0)
     for i in np.flatnonzero((columns["opcode"] == Opcode.STORE) & padded):
         yield ProgramProblem("field", int(i), "STORE has no padding", where=describe(i), expected="pads and pad value of zero")
-    clip = (columns["opcode"] == Opcode.ALU) & (columns["alu_op"] == AluOp.CLIP)
-    for i in np.flatnonzero(clip & (columns["use_imm"] == 0)):
-        yield ProgramProblem("field", int(i), "CLIP takes its bounds from the immediate", where=describe(i), expected="use_imm")
+    immediate = (columns["opcode"] == Opcode.ALU) & np.isin(columns["alu_op"], IMMEDIATE_ALU_OPS)
+    for i in np.flatnonzero(immediate & (columns["use_imm"] == 0)):
+        what = f"{AluOp(columns['alu_op'][i]).name} has no tensor operand"
+        yield ProgramProblem("field", int(i), what, where=describe(i), expected="use_imm")
 
 
 def _bad_structure(program: Program, columns: np.ndarray, describe: _Describer) -> Iterator[ProgramProblem]:
@@ -260,7 +261,7 @@ def _access_problem(program: Program, row: list[int], order: Precedence, describ
     kind, i, memory, entry, other = row
     where = describe(i)
     buffer = SRAM_OF.get(memory)
-    name = buffer.name.lower() if buffer is not None else "DRAM"
+    name = buffer.name.lower() if buffer is not None else "table" if memory == kernels.TABLE else "DRAM"
     if kind == kernels.OUT_OF_RANGE:
         size = depth(program.design, buffer) if buffer is not None else program.dram_bytes
         what = f"reaches outside {name}"

@@ -15,7 +15,7 @@ from numba import boolean, from_dtype, int32, int64, types, uint8, uint32, void
 
 from vdla.jit import jit
 
-UOP, WGT, INP, ACC, DRAM = 0, 1, 2, 3, 4
+UOP, WGT, INP, ACC, TABLE, DRAM = range(6)
 """Memories. DRAM is counted in blocks of one out tile: the only DRAM writes are whole out tiles, so that two accesses
 share a byte which one of them writes exactly when they share a block."""
 
@@ -25,10 +25,10 @@ OUT_OF_RANGE, NEVER_LOADED_UOP, UNKNOWN_UOP, NEVER_WRITTEN, READ_RACE, WRITE_RAC
 FAULTS_KEPT = 256
 _FAR = 1 << 30
 
-NOTHING, MOVE_IN, MOVE_OUT, MULTIPLY, VECTOR = range(5)
-"""What an instruction does."""
+NOTHING, MOVE_IN, MOVE_OUT, MULTIPLY, VECTOR, FILL_TABLE, READ_TABLE = range(7)
+"""What an instruction does. The last two are as VECTOR, and write entries of the table from `imm` on, or read all of it."""
 
-OPERANDS: tuple[str, ...] = ("sram_base", "dram_base", "y_size", "x_size", "x_stride")
+OPERANDS: tuple[str, ...] = ("sram_base", "dram_base", "y_size", "x_size", "x_stride", "imm")
 OPERANDS += ("y_pad_before", "y_pad_after", "x_pad_before", "x_pad_after", "uop_begin", "uop_end", "loop_outer", "loop_inner")
 OPERANDS += ("dst_outer", "dst_inner", "src_outer", "src_inner", "wgt_outer", "wgt_inner")
 MEANING = ("action", "queue", "memory", "tile_bytes", "src_tiles", "reads_dst")
@@ -276,6 +276,19 @@ def _vector(m, f, i):  # type: ignore[no-untyped-def]
     _write_dst(m, f, i)
 
 
+@_inner(void(_state, _record, int64))
+def _table(m, f, i):  # type: ignore[no-untyped-def]
+    """COMPUTE fills or reads the table. A step fills an entry; after the last comes the first."""
+    size = m.depth[TABLE]
+    filled = min(size, f.loop_outer * f.loop_inner * (f.uop_end - f.uop_begin))
+    for k in range(size):
+        m.entries[k] = k if f.action == READ_TABLE else (f.imm + k) % size
+    if f.action == READ_TABLE:
+        _read(m, TABLE, size, i, f.queue, True)
+    else:
+        _write(m, TABLE, filled, i, f.queue)
+
+
 @_inner(int64(_state, _record))
 def _dram_end(m, f):  # type: ignore[no-untyped-def]
     """One past the last DRAM byte a LOAD or STORE moves, 0 when it moves none."""
@@ -377,3 +390,5 @@ def walk(steps, m):  # type: ignore[no-untyped-def]
                 _multiply(m, f, i)
             else:
                 _vector(m, f, i)
+                if f.action != VECTOR:
+                    _table(m, f, i)

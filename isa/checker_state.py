@@ -15,6 +15,7 @@ from vdla.design import Design
 from vdla.isa import checker_kernels as kernels
 from vdla.isa.definition import (
     PER_CHANNEL_ALU_OPS,
+    TABLE_ENTRIES,
     UOP_FIELDS,
     AluOp,
     GemmMode,
@@ -36,7 +37,7 @@ ACTIONS = {
     Opcode.FINISH: kernels.NOTHING,
 }
 SRAM_OF = {kernels.UOP: Scratchpad.UOP, kernels.WGT: Scratchpad.WGT, kernels.INP: Scratchpad.INP, kernels.ACC: Scratchpad.ACC}
-"""Memory → buffer; DRAM has none."""
+"""Memory → buffer; the table and DRAM have none."""
 MEMORY_OF = {**{buffer: memory for memory, buffer in SRAM_OF.items()}, Scratchpad.OUT: kernels.ACC}
 
 
@@ -47,6 +48,8 @@ def steps_of(columns: np.ndarray, queue: np.ndarray, design: Design) -> np.ndarr
         steps[name] = columns[name]
     opcode, buffer = columns["opcode"], columns["buffer"]
     steps["action"] = _table(ACTIONS)[opcode]
+    for op, action in ((AluOp.TABULATE, kernels.FILL_TABLE), (AluOp.LOOKUP, kernels.READ_TABLE)):
+        steps["action"][(opcode == Opcode.ALU) & (columns["alu_op"] == op)] = action
     steps["queue"] = queue
     steps["memory"] = _table(MEMORY_OF)[buffer]
     steps["tile_bytes"] = _table({b: tile_bytes(design, b) for b in Scratchpad})[buffer]
@@ -69,8 +72,8 @@ def _table(values: Mapping[Any, int]) -> np.ndarray:
 def initial_state(program: Program, clock: np.ndarray) -> kernels.State:
     """Nothing touched yet; DRAM as the segments fill it. clock: int32[n, 3], see `Precedence`."""
     design, block = program.design, program.design.out_tile_bytes
-    srams = [SRAM_OF[memory] for memory in sorted(SRAM_OF)]  # DRAM is the last memory
-    depths = np.array([depth(design, buffer) for buffer in srams], np.int64)
+    srams = [SRAM_OF[memory] for memory in sorted(SRAM_OF)]  # the table and DRAM are the last memories
+    depths = np.array([*(depth(design, buffer) for buffer in srams), TABLE_ENTRIES], np.int64)
     widest = max(depth(design, buffer) * tile_bytes(design, buffer) for buffer in srams)
     entries = int(depths.sum()) + ceil_div(program.dram_bytes, block)
     image, known = _uop_image(program)
@@ -78,7 +81,7 @@ def initial_state(program: Program, clock: np.ndarray) -> kernels.State:
     return kernels.State(
         clock=clock,
         depth=depths,
-        writer=np.array([*(queue_of(Opcode.LOAD, buffer) for buffer in srams), Queue.STORE], np.int64),
+        writer=np.array([*(queue_of(Opcode.LOAD, buffer) for buffer in srams), Queue.COMPUTE, Queue.STORE], np.int64),
         base=np.concatenate([[0], np.cumsum(depths)]),
         dram_bytes=int(program.dram_bytes),
         block_bytes=block,

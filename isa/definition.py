@@ -75,10 +75,18 @@ class AluOp(IntEnum):
     CLIP = 7  #       to [low byte, high byte] of the immediate, both signed; use_imm only
     REQUANTISE = 8  # see semantics.requantise; clipped to the immediate's bytes as CLIP does
     RESCALE = 9  #    see semantics.rescale; as REQUANTISE but saturating to int32 instead of clipping
+    TABULATE = 10  #  acc[dst] stays; step k takes entry imm + k of the table from it, see semantics.tabulate; use_imm only
+    LOOKUP = 11  #    table[x + 128], x being the low byte as int8; use_imm only, the immediate means nothing
 
 
 PER_CHANNEL_ALU_OPS = (AluOp.REQUANTISE, AluOp.RESCALE)
 """They read two parameter tiles, bias at acc[src] and scale words at acc[src + 1], and never use_imm as operand."""
+
+IMMEDIATE_ALU_OPS = (AluOp.CLIP, AluOp.TABULATE, AluOp.LOOKUP)
+"""They have no tensor operand: use_imm is set."""
+
+TABLE_ENTRIES = 256
+"""COMPUTE has one table of int8, an entry for each int8 level; every lane of the vector unit looks up in its own copy."""
 
 SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, SCALE_ZERO_POINT_BITS = 18, 6, 8
 """A scale word, low to high: signed multiplier, shift (0..63), signed zero point: 32 bits in all."""
@@ -127,6 +135,12 @@ def depth(design: Design, buffer: Scratchpad) -> int:
         Scratchpad.ACC: design.acc_depth,
         Scratchpad.OUT: design.acc_depth,
     }[buffer]
+
+
+def table_tiles(design: Design) -> int:
+    """The acc tiles that a whole table is taken from: entry e from tile e mod table_tiles, so that consecutive steps of a
+    TABULATE do not wait for one another, and from its element e // table_tiles."""
+    return max(1, TABLE_ENTRIES // (design.gemm.batch * design.gemm.block_out))
 
 
 Width = int | Callable[[Design], int]

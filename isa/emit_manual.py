@@ -83,8 +83,9 @@ def _introduction(design: Design) -> str:
         f"Instructions are {definition.INSTRUCTION_BITS} bits, little-endian in DRAM. Field widths are functions of the "
         f"design; the tables show `{design.name}`, `vdla isa show` prints the layout of any other. The meaning of each "
         "instruction is the Python shown with it: slow, obvious, and what every executor is tested against.\n\n"
-        "Machine state is DRAM, as bytes, and four SRAMs, as tiles. Addresses of a DMA count tiles of its buffer, so tiles "
-        "lie at multiples of their size. What an SRAM holds after reset is undefined.\n\n"
+        "Machine state is DRAM, as bytes, four SRAMs, as tiles, and a table of "
+        f"{definition.TABLE_ENTRIES} int8 levels. Addresses of a DMA count tiles of its buffer, so tiles "
+        "lie at multiples of their size. What an SRAM or the table holds after reset is undefined.\n\n"
         + _table(("buffer", "entries", "entry in DRAM", "loaded by", "holds"), rows)
         + "\n\nWhen instructions retire, cycle by cycle, is stated in isa/timing.py. No program's results may depend on it: "
         "that is what the tokens are for."
@@ -107,7 +108,8 @@ def _tokens(design: Design) -> str:
         "- pushes each FIFO as often as it pops it, and each token earlier in the program than its pop, since command queues "
         "are finite;\n"
         "- pushes and pops nothing towards a queue that does not exist (before LOAD, after STORE);\n"
-        "- reads no SRAM entry that nobody wrote, and ends with its one FINISH, which waits for the last STORE.\n\n"
+        "- reads no entry of an SRAM or the table that nobody wrote (LOOKUP reads all of it), and ends "
+        "with its one FINISH, which waits for the last STORE.\n\n"
         "`vdla isa check` (isa/checker.py) proves these for a program. Every instruction opens with the same fields:\n\n"
         + _field_table(head_slices(layout_of(design)))
     )
@@ -132,6 +134,10 @@ def _alu_operations() -> str:
         + _enum_table(AluOp, "AluOp")
         + "\n\nREQUANTISE and RESCALE read two parameter tiles: the bias at acc[src], the scale words at acc[src + 1].\n\n"
         + _source((semantics.rescale, semantics.requantise, semantics.clip_bounds))
+        + "\n\nThe table belongs to COMPUTE. TABULATE takes an entry of it in each step, from acc tiles that it leaves as they "
+        f"are: {definition.TABLE_ENTRIES} steps for all of it, in two loops round its `table_tiles`. LOOKUP replaces each "
+        "element by what the table has for the level in its low byte.\n\n"
+        + _source((definition.table_tiles, semantics.tabulate))
     )
 
 

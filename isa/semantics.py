@@ -16,12 +16,14 @@ from vdla.errors import RunError
 from vdla.isa.definition import (
     SCALE_MULTIPLIER_BITS,
     SCALE_SHIFT_BITS,
+    TABLE_ENTRIES,
     AluOp,
     GemmMode,
     Opcode,
     Scratchpad,
     depth,
     element_type,
+    table_tiles,
     tile_bytes,
 )
 from vdla.isa.layout import layout_of
@@ -39,10 +41,11 @@ class Machine:
     inp: np.ndarray  #  [depth, batch, block_in], each of these three of the design's type
     wgt: np.ndarray  #  [depth, block_out, block_in]
     acc: np.ndarray  #  [depth, batch, block_out]
+    table: np.ndarray  # int8[TABLE_ENTRIES]
 
 
 def new_machine(design: Design, dram: np.ndarray) -> Machine:
-    """A machine after reset. SRAM contents are undefined after reset; here they are zero."""
+    """A machine after reset. Contents of SRAMs and table are undefined after reset; here they are zero."""
     g = design.gemm
     return Machine(
         design,
@@ -51,6 +54,7 @@ def new_machine(design: Design, dram: np.ndarray) -> Machine:
         np.zeros((design.inp_depth, g.batch, g.block_in), design.element("inp").storage),
         np.zeros((design.wgt_depth, g.block_out, g.block_in), design.element("wgt").storage),
         np.zeros((design.acc_depth, g.batch, g.block_out), design.element("acc").storage),
+        np.zeros(TABLE_ENTRIES, np.int8),
     )
 
 
@@ -164,11 +168,23 @@ def gemm(m: Machine, f: np.void) -> None:
         m.acc[dst] = wrap32(product + (m.acc[dst] if f["gemm_mode"] == GemmMode.ACCUMULATE else 0))
 
 
+def tabulate(m: Machine, entry: int, tile: np.ndarray) -> None:
+    """table[entry] = the low byte of an element of `tile`. Of 16 tiles of 16: element e // 16 of tile e % 16 is entry e."""
+    entry %= TABLE_ENTRIES
+    m.table[entry] = tile.ravel()[entry // table_tiles(m.design)].astype(np.int8)
+
+
 def alu(m: Machine, f: np.void) -> None:
     """acc[dst] = acc[dst] OP y."""
     op, imm = AluOp(f["alu_op"]), int(f["imm"])
-    for dst, src, _ in uop_indices(m, f):
+    for k, (dst, src, _) in enumerate(uop_indices(m, f)):
         check_range("acc", dst, m.design.acc_depth)
+        if op == AluOp.TABULATE:
+            tabulate(m, imm + k, m.acc[dst])
+            continue
+        if op == AluOp.LOOKUP:
+            m.acc[dst] = m.table[(m.acc[dst] + 128) % TABLE_ENTRIES]
+            continue
         if op in (AluOp.REQUANTISE, AluOp.RESCALE):
             check_range("acc", src + 1, m.design.acc_depth)
             value = rescale(m.acc[dst], m.acc[src], m.acc[src + 1])

@@ -8,6 +8,7 @@ from vdla.design import Design
 from vdla.device import Observer
 from vdla.errors import RunError
 from vdla.isa.assembler import describe
+from vdla.isa.definition import TABLE_ENTRIES
 from vdla.isa.program import LayerSpan, Program
 from vdla.sim import kernels
 from vdla.sim.kernels import FAULT_MEMORIES, Memories, Shape
@@ -20,7 +21,7 @@ def shape_of(design: Design) -> Shape:
 
 
 def new_memories(design: Design, dram: np.ndarray) -> Memories:
-    """SRAMs as after reset (zero; see `isa.semantics.new_machine`) beside `dram`, uint8[bytes], which is used in place."""
+    """SRAMs and table as after reset (zero; see `isa.semantics.new_machine`) beside `dram`, uint8[bytes], used in place."""
     g = design.gemm
     return Memories(
         dram,
@@ -29,6 +30,7 @@ def new_memories(design: Design, dram: np.ndarray) -> Memories:
         np.zeros((design.inp_depth, g.batch * g.block_in), np.int32),
         np.zeros((design.wgt_depth, g.block_in * g.block_out), np.int8),
         np.zeros((design.acc_depth, g.batch * g.block_out), np.int32),
+        np.zeros(TABLE_ENTRIES, np.int32),
     )
 
 

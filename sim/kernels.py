@@ -19,6 +19,7 @@ from vdla.isa.definition import (
     PER_CHANNEL_ALU_OPS,
     SCALE_MULTIPLIER_BITS,
     SCALE_SHIFT_BITS,
+    TABLE_ENTRIES,
     AluOp,
     GemmMode,
     Opcode,
@@ -35,7 +36,8 @@ FAULT_MEMORIES = ("", "DRAM", "uop", "inp", "wgt", "acc")
 OP_LOAD, OP_STORE, OP_GEMM, OP_ALU = (int(op) for op in (Opcode.LOAD, Opcode.STORE, Opcode.GEMM, Opcode.ALU))
 BUF_UOP, BUF_WGT, BUF_INP, BUF_ACC, BUF_OUT = (int(b) for b in Scratchpad)
 MODE_OVERWRITE, MODE_RESET = int(GemmMode.OVERWRITE), int(GemmMode.RESET)
-ALU_MIN, ALU_MAX, ALU_ADD, ALU_MUL, ALU_SHL, ALU_SHR, ALU_MOV, ALU_CLIP, ALU_REQUANTISE, ALU_RESCALE = (int(op) for op in AluOp)
+ALU_MIN, ALU_MAX, ALU_ADD, ALU_MUL, ALU_SHL, ALU_SHR, ALU_MOV, ALU_CLIP, *_ALU_OTHERS = (int(op) for op in AluOp)
+ALU_REQUANTISE, ALU_RESCALE, ALU_TABULATE, ALU_LOOKUP = _ALU_OTHERS
 PER_CHANNEL = tuple(int(op) for op in PER_CHANNEL_ALU_OPS)
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 MULTIPLIER_SIGN, MULTIPLIER_MASK = 1 << (SCALE_MULTIPLIER_BITS - 1), (1 << SCALE_MULTIPLIER_BITS) - 1
@@ -51,6 +53,7 @@ class Memories(NamedTuple):
     inp: np.ndarray  #  int32[depth, batch * block_in]
     wgt: np.ndarray  #  int8[depth, block_in * block_out], transposed
     acc: np.ndarray  #  int32[depth, batch * block_out]
+    table: np.ndarray  # int32[TABLE_ENTRIES], of int8
 
 
 class Shape(NamedTuple):
@@ -369,10 +372,25 @@ def alu_tile(op: int, x: np.ndarray, y: np.ndarray) -> None:
 
 
 @jit
+def tabulate(table: np.ndarray, entry: int, tile: np.ndarray) -> None:
+    """An entry of the table from the tile that holds it."""
+    entry %= TABLE_ENTRIES
+    table[entry] = np.int8(tile[entry // max(1, TABLE_ENTRIES // len(tile))])
+
+
+@jit
+def look_up(table: np.ndarray, x: np.ndarray) -> None:
+    """x = table[low byte of x, as int8, + 128]."""
+    for e in range(len(x)):
+        x[e] = table[(x[e] & 0xFF) ^ 0x80]
+
+
+@jit
 def alu(f, memories: Memories, immediate: np.ndarray) -> None:
     """`immediate`: scratch, int32[batch * block_out]."""
     acc, uop, op = memories.acc, memories.uop, np.int64(f.alu_op)
     immediate[:] = f.imm
+    entry = np.int64(f.imm)
     low, high = (clip_low(f.imm), clip_high(f.imm)) if op == ALU_REQUANTISE else (INT32_MIN, INT32_MAX)
     for outer in range(f.loop_outer):
         for inner in range(f.loop_inner):
@@ -382,6 +400,11 @@ def alu(f, memories: Memories, immediate: np.ndarray) -> None:
                 x, src = acc[dst0 + uop[u, 0]], src0 + uop[u, 1]
                 if op in PER_CHANNEL:
                     rescale(x, acc[src], acc[src + 1], low, high)
+                elif op == ALU_LOOKUP:
+                    look_up(memories.table, x)
+                elif op == ALU_TABULATE:
+                    tabulate(memories.table, entry, x)
+                    entry += 1
                 elif f.use_imm:
                     alu_tile(op, x, immediate)
                 else:

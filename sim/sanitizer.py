@@ -17,7 +17,7 @@ import numpy as np
 from vdla.arithmetic import ceil_div
 from vdla.errors import RunError
 from vdla.isa.assembler import describe
-from vdla.isa.definition import Scratchpad, depth, tile_bytes
+from vdla.isa.definition import TABLE_ENTRIES, Scratchpad, depth, tile_bytes
 from vdla.isa.program import Program
 from vdla.isa.tokens import queues_of, units_of
 from vdla.jit import jit
@@ -25,7 +25,9 @@ from vdla.sim import kernels
 from vdla.sim.deadlock import deadlock_error
 from vdla.sim.functional import new_memories, raise_fault, shape_of
 from vdla.sim.kernels import (
+    ALU_LOOKUP,
     ALU_MOV,
+    ALU_TABULATE,
     BUF_INP,
     BUF_UOP,
     BUF_WGT,
@@ -45,8 +47,8 @@ RAW, WAR, WAW, UNWRITTEN = range(4)
 HAZARDS = ("reads what", "overwrites what", "overwrites what", "reads")
 NOBODY, HOST = -1, -2
 MAX_FINDINGS = 100
-MEMORIES = ("uop", "inp", "wgt", "acc", "DRAM")
-UOP, INP, WGT, ACC, DRAM = range(5)
+MEMORIES = ("uop", "inp", "wgt", "acc", "table", "DRAM")
+UOP, INP, WGT, ACC, TABLE, DRAM = range(6)
 WRITER = 3
 """Column of `State.last`; those before it are the readers by queue."""
 
@@ -71,7 +73,7 @@ ORDER = np.dtype([("queue", np.int64), ("position", np.int64), ("clock", np.int6
 class State(NamedTuple):
     """One index space over all memories: memory m begins at base[m]."""
 
-    base: np.ndarray  #    int64[6]
+    base: np.ndarray  #    int64[7]
     granule: int  #        bytes of one place of DRAM
     last: np.ndarray  #    int32[places, 4]: last reader of each queue, and last writer; an instruction, NOBODY or HOST
     order: np.ndarray  #   ORDER[n]
@@ -109,7 +111,7 @@ def _new_state(program: Program, columns: np.ndarray) -> State:
     design = program.design
     granule = min(tile_bytes(design, b) for b in Scratchpad)
     depths = [depth(design, b) for b in (Scratchpad.UOP, Scratchpad.INP, Scratchpad.WGT, Scratchpad.ACC)]
-    sizes = [*depths, ceil_div(program.dram_bytes, granule)]
+    sizes = [*depths, TABLE_ENTRIES, ceil_div(program.dram_bytes, granule)]
     base = np.cumsum([0, *sizes])
     last = np.full((base[-1], 4), NOBODY, np.int32)
     filled = [(s.address, len(s.data)) for s in program.segments] + [(s.address, s.bytes) for s in program.inputs]
@@ -303,6 +305,12 @@ def _walk_compute(f, s: State, memories: Memories, i: int) -> None:
     reads_src = not is_gemm and (parameters or not f.use_imm)
     acc, inp, wgt = s.base[ACC], s.base[INP], s.base[WGT]
     _walk_places(s, s.base[UOP] + f.uop_begin, np.int64(f.uop_end - f.uop_begin), False, i)
+    if not is_gemm and f.alu_op == ALU_LOOKUP:
+        _walk_places(s, s.base[TABLE], TABLE_ENTRIES, False, i)
+    if not is_gemm and f.alu_op == ALU_TABULATE:
+        steps = np.int64(f.loop_outer) * f.loop_inner * (f.uop_end - f.uop_begin)
+        for k in range(min(steps, TABLE_ENTRIES)):
+            _walk_places(s, s.base[TABLE] + (f.imm + k) % TABLE_ENTRIES, 1, True, i)
     for outer in range(f.loop_outer):
         for inner in range(f.loop_inner):
             dst0 = acc + np.int64(outer) * f.dst_outer + np.int64(inner) * f.dst_inner

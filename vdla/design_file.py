@@ -131,7 +131,26 @@ def _problem(detail: Any) -> VdlaError:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if detail["type"] in ("model_type", "model_attributes_type", "dict_type"):
         message = "should be a mapping of keys to values"
-    return DesignError(message[0].lower() + message[1:], where=path, found=detail.get("input"))
+    hint = _hint_for(detail) if detail["type"] == "literal_error" else ""
+    return DesignError(message[0].lower() + message[1:], where=path, found=detail.get("input"), hint=hint)
+
+
+def _hint_for(detail: Any) -> str:
+    """The nearest of the words that a key accepts."""
+    rule = _rule_of(detail["loc"])
+    near = difflib.get_close_matches(str(detail.get("input")), rule.values, n=1) if isinstance(rule, OneOf) else []
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _rule_of(path: Sequence[str]) -> Rule:
+    """Of the key at `path`."""
+    *sections, key = path
+    record: type = Design
+    for name in sections:
+        rule, _ = rules_of(record)[name]
+        assert isinstance(rule, Section)
+        record = rule.of
+    return rules_of(record)[key][0]
 
 
 def _known_keys(path: Sequence[str]) -> list[str]:

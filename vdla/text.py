@@ -32,3 +32,8 @@ def shortened(name: str, width: int) -> str:
         return name
     head = (width - 1) * 2 // 3
     return f"{name[:head]}…{name[head + 1 - width :]}"
+
+
+def duration(seconds: float) -> str:
+    """Three digits of it, in ms or µs."""
+    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"

@@ -230,7 +230,9 @@ class GraphBuilder:
 
     def output(self, name: str, value: Value) -> None:
         """Make `value` the graph's output `name`: a constant as one, an input or an output already by a copy."""
-        value = self.true_uint8(value)
+        levels, value = value, self.true_uint8(value)
+        if value is not levels and self.final_name.get(levels.name) == name:
+            self.final_name[levels.name] = self.fresh(f"{name}.levels")
         given = self.final_name.get(value.name)
         if value.constant is not None:
             self.as_operand(replace(value, name=name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import inf, prod
 from typing import Any
@@ -193,7 +193,11 @@ def clip(builder: GraphBuilder, node: OnnxNode) -> Value:
         low, high = max(low, -limit), min(high, limit)
         if low == 0 and high == limit:
             return builder.emit("relu", [x])
-    return builder.emit("clip", [x], low=min(low, high), high=high)
+    low = min(low, high)
+    if x.unsigned:  # levels: each less 128
+        clipped = builder.emit("clip", [replace(x, unsigned=False)], low=max(low, 0) - 128, high=min(high, 255) - 128)
+        return replace(clipped, unsigned=True)
+    return builder.emit("clip", [x], low=low, high=high)
 
 
 def bounds(node: OnnxNode, dtype: str) -> list[Value]:

@@ -7,6 +7,10 @@ from vdla.compiler.frontend.importers import DOMAINS, RANDOM, REMEDIES, STRINGS,
 TITLES = {
     "": "ai.onnx",
     "com.microsoft": "com.microsoft, onnxruntime's dialect",
+    "qonnx.custom_op.general": "qonnx.custom_op.general",
+    "onnx.brevitas": "onnx.brevitas, as older versions of Brevitas call the same",
+    "finn.custom_op.general": "finn.custom_op.general, as FINN does",
+    "org.openvinotoolkit": "org.openvinotoolkit",
     "ai.onnx.ml": "ai.onnx.ml, of numbers",
     "ai.onnx.preview.training": "ai.onnx.preview.training",
 }

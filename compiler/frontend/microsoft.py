@@ -21,6 +21,7 @@ from vdla.compiler.frontend.quantisation import (
     quantize_linear,
     scale_of,
 )
+from vdla.compiler.frontend.reduction import emit_reduced
 from vdla.compiler.frontend.values import Value
 from vdla.errors import ModelError
 
@@ -46,6 +47,24 @@ def qlinear_binary(op: str) -> Importer:
 
 def qlinear_sigmoid(builder: GraphBuilder, node: OnnxNode) -> Value:
     return result(builder, node, builder.emit("sigmoid", [operand(builder, node, 0)]), 3)
+
+
+def qlinear_leaky_relu(builder: GraphBuilder, node: OnnxNode) -> Value:
+    value = builder.emit("leaky_relu", [operand(builder, node, 0)], alpha=node.float_("alpha", 0.01))
+    return result(builder, node, value, 3)
+
+
+def qlinear_reduce_mean(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """Over the axes given, or all."""
+    x, keep = operand(builder, node, 0), node.int_("keepdims", 1) != 0
+    axes = sorted({node.axis(axis, len(x.shape)) for axis in node.ints("axes") or range(len(x.shape))})
+    return result(builder, node, emit_reduced(builder, "reduce_mean", x, tuple(axes), keep), 3)
+
+
+def qlinear_where(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """Condition, X and its scale and zero point, Y and its, then the result's."""
+    condition = node.input(0, ("bool",))
+    return result(builder, node, builder.emit("where", [condition, operand(builder, node, 1), operand(builder, node, 4)]), 7)
 
 
 def qlinear_softmax(builder: GraphBuilder, node: OnnxNode) -> Value:
@@ -97,6 +116,9 @@ IMPORTERS: dict[str, Importer] = {
     "QLinearAdd": qlinear_binary("add"),
     "QLinearMul": qlinear_binary("mul"),
     "QLinearSigmoid": qlinear_sigmoid,
+    "QLinearLeakyRelu": qlinear_leaky_relu,
+    "QLinearReduceMean": qlinear_reduce_mean,
+    "QLinearWhere": qlinear_where,
     "QLinearSoftmax": qlinear_softmax,
     "QLinearGlobalAveragePool": qlinear_global_average_pool,
     "QLinearAveragePool": qlinear_average_pool,

@@ -1,4 +1,4 @@
-"""Batch norms, and other scales and shifts of each channel, move into the convolution or dense layer before them.
+"""Batch norms, and other scales and shifts of each channel, move into the (transposed) convolution or dense layer before them.
 
     before   y = conv2d(x, w, b); z = batch_norm(y)
     between  y = conv2d(x, w, b); m = mul(y, s); z = add(m, t)      s = gamma / √(variance + epsilon), t = beta - mean · s
@@ -48,8 +48,8 @@ def fold_scale(context: Context, node: Node) -> Change:
     b = context.constant(layer.inputs[2]) if has_bias(layer) else None
     if w is None or (has_bias(layer) and b is None):
         return None
-    scaled = (w * scale.reshape((-1,) + (1,) * (w.ndim - 1))).astype(w.dtype)
-    inputs = [layer.inputs[0], context.add_constant(f"{layer.name}.weight.scaled", scaled)]
+    weight = context.add_constant(f"{layer.name}.weight.scaled", scaled_weights(context, layer, w, scale))
+    inputs = [layer.inputs[0], weight]
     if b is not None:
         inputs.append(context.add_constant(f"{layer.name}.bias.scaled", (b * scale).astype(b.dtype)))
     return [merge(context, layer, node, inputs)]
@@ -68,6 +68,20 @@ def fold_shift(context: Context, node: Node) -> Change:
     return [merge(context, layer, node, [*layer.inputs[:2], bias])]
 
 
+def scaled_weights(context: Context, layer: Node, w: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Weights times a number for each output channel: their first axis, of a conv_transpose [C, O/groups, …] the second."""
+    if layer.op != "conv_transpose":
+        return (w * scale.reshape((-1,) + (1,) * (w.ndim - 1))).astype(w.dtype)
+    groups = context.attributes(layer)["groups"]
+    grouped = w.reshape(groups, -1, *w.shape[1:]) * scale.reshape(groups, 1, -1, *(1,) * (w.ndim - 2))
+    return grouped.reshape(w.shape).astype(w.dtype)
+
+
+def channels_of(layer: Node) -> int | None:
+    """Where the output channels of a layer with weights lie."""
+    return 1 if layer.op == "conv_transpose" else OPERATORS[layer.op].channel_axis
+
+
 def has_bias(layer: Node) -> bool:
     return len(layer.inputs) > 2 and layer.inputs[2] != ""
 
@@ -82,7 +96,7 @@ def weighted_operand(context: Context, node: Node) -> tuple[Node, np.ndarray] | 
     """For `layer ∘ constant` in either order: the layer (used here alone) and float64[O], the constant for each channel."""
     for tensor, other in (node.inputs, reversed(node.inputs)):
         layer, constant = context.producer.get(tensor), context.constant(other)
-        axis = OPERATORS[layer.op].channel_axis if layer is not None else None
+        axis = channels_of(layer) if layer is not None else None
         if layer is None or axis is None or constant is None or not context.only_use(tensor):
             continue
         vector = channel_vector(constant, context.shape(tensor), axis)

@@ -188,3 +188,31 @@ def cuts(m: Move) -> list[Shape] | None:
             return None
         result.append(both)
     return result
+
+
+def moved_axis(m: Move, axis: int) -> int | None:
+    """The axis of the result that an axis of the source becomes, whole; None where there is none, and of one element."""
+    cut = cuts(m)
+    if cut is None or m.source[axis] == 1:
+        return None
+    fine = tuple(size for part in cut for size in part)
+    order = [piece for part in m.order for piece in pieces(m.parts, fine)[part]]
+    wanted = list(pieces(m.source, fine)[axis])
+    groups = pieces(m.result, tuple(fine[piece] for piece in order))
+    found = [index for index, group in enumerate(groups) if [order[place] for place in group] == wanted]
+    return found[0] if found else None
+
+
+def widened(m: Move, axis: int, size: int) -> Move | None:
+    """The same rearrangement of a tensor whose axis `axis` of the result is another size, as is the axis that becomes it."""
+    source_axis = moved_axis(m.inverse, axis)
+    cut = cuts(m)
+    if source_axis is None or cut is None:
+        return None
+    fine = [size for part in cut for size in part]
+    of_parts = pieces(m.parts, tuple(fine))
+    order = [piece for part in m.order for piece in of_parts[part]]
+    (piece,) = pieces(m.source, tuple(fine))[source_axis]
+    fine[piece] = size
+    resized = lambda shape, at: (*shape[:at], size, *shape[at + 1 :])  # noqa: E731
+    return move(resized(m.source, source_axis), tuple(fine), order, resized(m.result, axis))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.names import unused
+from vdla.compiler.names import Names, unused
 from vdla.compiler.operators.registry import infer_type, with_defaults
 
 Change = None | str | Sequence[Node]
@@ -132,6 +132,12 @@ def eliminate_dead(graph: Graph) -> Graph:
             live.update(node.inputs)
             kept.append(node)
     return graph.with_nodes(reversed(kept))
+
+
+def named_apart(graph: Graph) -> Graph:
+    """Nodes renamed whose name an earlier one has: rules name what they make after what they replace."""
+    names = Names()
+    return replace(graph, nodes=tuple(replace(node, name=names.fresh(node.name)) for node in graph.nodes))
 
 
 def joined(*sources: str) -> str:

@@ -67,7 +67,7 @@ def is_unary(graph: Graph, node: Node, dtype: str) -> bool:
     operator = OPERATORS[node.op]
     if not operator.is_elementwise or any(declared.channels for declared in operator.inputs):
         return False
-    if node.op in LEVELS and (dtype != "int8" or np.ndim(node.attributes["scale"])):
+    if node.op in LEVELS and (dtype != "int8" or of_channels(node)):
         return False
     shape = graph.tensors[node.outputs[0]].shape
     return all(
@@ -75,6 +75,11 @@ def is_unary(graph: Graph, node: Node, dtype: str) -> bool:
         for name in node.inputs
         if name
     ) and any(name not in graph.constants for name in node.inputs)
+
+
+def of_channels(node: Node) -> bool:
+    """Whether a level means different numbers in different channels."""
+    return any(np.ndim(node.attributes.get(name, 0)) for name in ("scale", "zero_point"))
 
 
 def varying(graph: Graph, node: Node) -> list[str]:

@@ -67,7 +67,7 @@ LOOP_KINDS = (
     "thread_z",
 )
 ITERS = ("spatial", "reduce", "scan")
-SCOPES = ("global", "local", "shared", "vdla.inp", "vdla.wgt", "vdla.acc")
+SCOPES = ("global", "local", "shared", "vdla.inp", "vdla.wgt", "vdla.acc", "vdla.table")
 
 
 class Expr:

@@ -86,6 +86,23 @@ def rescale_tile(regions: Regions, attributes: AttributeValues, predicate: bool)
     dst[...] = rescale(x, bias, scale)
 
 
+def tabulate(regions: Regions, attributes: AttributeValues, predicate: bool) -> None:
+    """Entry e of the table is the low byte of element e // tiles of tile e mod tiles."""
+    table, source = regions
+    assert table is not None and source is not None
+    entries = np.arange(table.size)
+    elements = source.reshape(source.shape[0], -1)
+    table[...] = elements[entries % len(elements), entries // len(elements)].astype(np.uint8).view(np.int8)
+
+
+def lookup(regions: Regions, attributes: AttributeValues, predicate: bool) -> None:
+    """dst = table[low byte of x, as int8, + 128]."""
+    *operands, table = regions
+    dst, x = tiles(operands)
+    assert table is not None
+    dst[...] = table[(x & 0xFF) ^ 0x80]
+
+
 VDLA_INTRINSICS: dict[str, IntrinsicSemantics] = {
     "vdla.load": load,
     "vdla.store": store,
@@ -98,4 +115,6 @@ VDLA_INTRINSICS: dict[str, IntrinsicSemantics] = {
     "vdla.alu.clip": clip,
     "vdla.alu.requantise": requantise_tile,
     "vdla.alu.rescale": rescale_tile,
+    "vdla.tabulate": tabulate,
+    "vdla.alu.lookup": lookup,
 }

@@ -21,6 +21,7 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Expr
 from vdla.compiler.operators.attribute import integer
 from vdla.compiler.operators.definition import (
+    TABLE_SIZE,
     Attributes,
     Definition,
     Types,
@@ -28,6 +29,7 @@ from vdla.compiler.operators.definition import (
     of_channel,
     placeholders,
     required,
+    table_index,
 )
 from vdla.compiler.operators.integer_arithmetic import HIGH, LEVELS, LOW, parameters_of, requantise_channels, rescale_int32
 from vdla.compiler.operators.operator import INT8, MAX_RANK, Fusion, Input, Operator
@@ -36,8 +38,6 @@ from vdla.errors import ModelError
 
 OPERANDS = (Input("a", INT8, rank=(2, MAX_RANK)), Input("b", INT8, rank=(2, MAX_RANK)))
 ZERO_POINT = integer(0, LOW, HIGH)
-TABLE_SIZE = 256
-"""One entry for every level, from the least."""
 
 
 def infer_pair(types: Types, a: Attributes) -> tuple[TensorType, ...]:
@@ -65,7 +65,7 @@ def elements(types: Types, a: Attributes, names: Sequence[str], joined: Callable
     return Definition((x, y, *parameters), (te.compute(infer_pair(types, a)[0].shape, element, "y"),))
 
 
-def rescaled_pair(name: str, expression: Callable[[Expr, Expr], Expr], kernel: np.ufunc, **traits: Any) -> Operator:
+def rescaled_pair(name: str, expression: Callable[[Expr, Expr], Expr], kernel: np.ufunc) -> Operator:
     """y = requantise(a' ∘ b', bias, scale) for a' = rescale(a, a_bias, a_scale) and b' alike.
 
     expression, kernel: ∘ of int32 elements and of arrays.
@@ -93,7 +93,6 @@ def rescaled_pair(name: str, expression: Callable[[Expr, Expr], Expr], kernel: n
         define=lambda types, a: elements(types, a, names, joined),
         kernel=levels_of,
         fusion=Fusion.ELEMENTWISE,
-        **traits,
     )
 
 
@@ -112,15 +111,19 @@ def qmul(operands: Sequence[Any], a: Attributes) -> np.ndarray:
 
 def infer_qtable(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     x, table = present(types)
+    require_table(table)
+    return (x,)
+
+
+def require_table(table: TensorType) -> None:
     if table.shape != (TABLE_SIZE,):
         raise ModelError("a table of wrong length", found=table.shape, expected=f"({TABLE_SIZE},), an entry for each level")
-    return (x,)
 
 
 def define_qtable(types: Types, a: Attributes) -> Definition:
     x, table = required(*placeholders(types, "x", "table"))
-    place = lambda level: te.clip(te.cast(level, "int32") - LOW, 0, TABLE_SIZE - 1)  # noqa: E731 - clipped: an index, from data
-    return Definition((x, table), (te.compute(x.shape, lambda *at: table[place(x[at])], "y"),))
+    y = te.compute(x.shape, lambda *at: table[table_index(te.cast(x[at], "int32"))], "y")
+    return Definition((x, table), (y,))
 
 
 def qtable(operands: Sequence[Any], a: Attributes) -> np.ndarray:
@@ -132,7 +135,7 @@ def qtable(operands: Sequence[Any], a: Attributes) -> np.ndarray:
 
 FAMILY = (
     rescaled_pair("qadd", lambda x, y: x + y, np.add),
-    rescaled_pair("qsub", lambda x, y: x - y, np.subtract, host_reason="no VDLA kernel: levels are subtracted"),
+    rescaled_pair("qsub", lambda x, y: x - y, np.subtract),
     rescaled_pair("qmax", te.maximum, np.maximum),
     rescaled_pair("qmin", te.minimum, np.minimum),
     Operator(
@@ -143,7 +146,6 @@ FAMILY = (
         define=define_qmul,
         kernel=qmul,
         fusion=Fusion.ELEMENTWISE,
-        host_reason="no VDLA kernel: levels are multiplied",
     ),
     Operator(
         name="qtable",
@@ -152,6 +154,5 @@ FAMILY = (
         define=define_qtable,
         kernel=qtable,
         fusion=Fusion.INJECTIVE,
-        host_reason="no VDLA kernel: levels are looked up in a table",
     ),
 )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.operators.registry import with_defaults
 from vdla.compiler.quantise.scales import ACC_LIMIT, BIAS_LIMIT, MAX_MULTIPLIER, accumulator_reach, magnitudes
+from vdla.compiler.quantise.written_out import on_grid
 
 Array = np.ndarray
 
@@ -131,8 +133,16 @@ class ConstantReader:
             permutation = node.attributes["permutation"]
             levels, scale = self.levels(node.inputs[0], permutation[axis])
             return levels.transpose(permutation), scale
+        if node is not None and node.op == "reshape":
+            before, after = self.graph.tensors[node.inputs[0]].shape, self.graph.tensors[name].shape
+            place = prod(after[:axis])
+            same = [d for d, n in enumerate(before) if n == after[axis] and prod(before[:d]) == place]
+            if not same:
+                raise NoIntegerForm("its weights are reshaped across channels")
+            levels, scale = self.levels(node.inputs[0], same[0])
+            return levels.reshape(after), scale
         if name in self.graph.constants:
-            raise NoIntegerForm("its weights are not quantised")
+            return self._found_levels(self.graph.constants[name], axis)
         values = self.graph.constants.get(node.inputs[0]) if node is not None and node.op == "dequantize" else None
         if node is None or values is None:
             raise NoIntegerForm("its weights are computed from the model's inputs")
@@ -143,6 +153,14 @@ class ConstantReader:
         along = [-1 if d == axis else 1 for d in range(values.ndim)]
         centred = values.astype(np.int16) - (zero.reshape(along) if zero.size > 1 else zero[0]).astype(np.int16)
         return centred, np.broadcast_to(scale, (values.shape[axis],))
+
+    @staticmethod
+    def _found_levels(w: Array, axis: int) -> tuple[Array, Array]:
+        """Of weights whose quantisation was computed away."""
+        found = on_grid(np.moveaxis(w, axis, 0))
+        if found is None:
+            raise NoIntegerForm("its weights are not quantised")
+        return np.moveaxis(found[0], 0, axis), found[1]
 
     def real(self, name: str) -> Array | None:
         """A constant as float64, or a constant behind a dequantize; None when it is neither."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node, TensorType
-from vdla.compiler.operators.registry import infer_type
+from vdla.compiler.operators.registry import OPERATORS, infer_type
 from vdla.compiler.quantise.affine import Affine
 from vdla.compiler.quantise.emit import Emitted, Operand, renamed_apart, uniquely_named, unused_name
-from vdla.compiler.quantise.qdq_weights import ConstantReader, LayerWeights
+from vdla.compiler.quantise.plan import clip_interval
+from vdla.compiler.quantise.qdq_weights import ConstantReader, LayerWeights, NoIntegerForm
 
 Array = np.ndarray
 
@@ -35,6 +36,9 @@ class Writer:
         self.names = set(self.graph.tensors)
         self.reader = ConstantReader(self.graph, self.producer)
 
+    vector_type = TensorType((1,), "int32")
+    """Of parameters, one for all channels."""
+
     def type_of(self, name: str) -> TensorType:
         return self.tensors.get(name) or self.graph.tensors[name]
 
@@ -45,6 +49,24 @@ class Writer:
         """What a float tensor dequantises that is computed; None for any other."""
         operand = self.levels.get(name)
         return operand if operand is not None and not self.is_constant(operand) else None
+
+    def activation(self, name: str) -> Operand:
+        """What a node reads. Raises `NoIntegerForm` where that is no tensor of levels."""
+        operand, node = self.operand(name), self.producer.get(name)
+        if operand is not None:
+            return operand
+        if node is not None and node.op == "dequantize" and np.size(node.attributes["scale"]) > 1:
+            raise NoIntegerForm(f"its input {name} has a scale for each channel")
+        raise NoIntegerForm(f"its input {name} is not quantised")
+
+    def is_clip_of_levels(self, name: str) -> bool:
+        """Whether a tensor is only what a clip leaves of levels, which whatever reads it may do in its place."""
+        node = self.producer.get(name)
+        return node is not None and clip_interval(node) is not None and self.operand(node.inputs[0]) is not None
+
+    def pair_of_levels(self, node: Node) -> bool:
+        """Whether an elementwise node joins two tensors of levels."""
+        return OPERATORS[node.op].is_elementwise and len(node.inputs) == 2 and all(name in self.levels for name in node.inputs)
 
     def is_constant(self, operand: Operand) -> bool:
         return operand.name in self.graph.constants or operand.name in self.constants
@@ -94,6 +116,14 @@ class Writer:
         self.nodes.append(node)
         return output
 
+    def reshaped(self, x: Operand, shape: tuple[int, ...], source: str) -> Operand:
+        """The same levels in another shape; of a constant a constant."""
+        if self.shape(x.name) == shape:
+            return x
+        if self.is_constant(x):
+            return self.new_constant(f"{x.name}.reshaped", self.levels_of(x).reshape(shape), x.affine)
+        return self.move("reshape", [x], f"{x.name}.reshaped", source, shape=shape)
+
     def finish(self) -> Graph:
         """The new graph without nodes nobody uses."""
         needed, kept = set(self.graph.outputs), []
@@ -102,8 +132,3 @@ class Writer:
                 kept.append(node)
                 needed |= set(node.inputs)
         return self.graph.with_nodes(uniquely_named(reversed(kept)), self.tensors, self.constants)
-
-
-def renamed(node: Node, outputs: Mapping[str, str]) -> Node:
-    """The node with some of its outputs under other names."""
-    return replace(node, outputs=tuple(outputs.get(name, name) for name in node.outputs))

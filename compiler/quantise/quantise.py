@@ -25,6 +25,7 @@ from vdla.compiler.quantise.histogram import Function, Histogram, Method, Range
 from vdla.compiler.quantise.islands import choose
 from vdla.compiler.quantise.noise import signal_to_noise
 from vdla.compiler.quantise.plan import LAYERS, WEIGHTED, Group, fused
+from vdla.compiler.quantise.refusals import reasons_in_float
 from vdla.compiler.quantise.rewriter import Rewriter
 from vdla.compiler.quantise.tables import as_function
 from vdla.errors import ModelError
@@ -52,7 +53,7 @@ class Quantised:
 
     float_graph: what it is to equal; equalised, where that was asked for. ranges: float tensor → calibrated range. groups: what
     became what, and what stayed. layers: weights and their scales. options: with the method that was chosen. sqnr_db: of all
-    outputs on the first calibration inputs.
+    outputs on the first calibration inputs. reasons: by node that stayed in float, why.
     """
 
     graph: Graph
@@ -63,6 +64,7 @@ class Quantised:
     layers: Sequence[Layer]
     options: QuantiseOptions
     sqnr_db: float
+    reasons: Mapping[str, str]
 
 
 def quantise(graph: Graph, calibration: Sequence[Inputs], options: QuantiseOptions | None = None) -> Graph:
@@ -134,7 +136,8 @@ def build(seen: Observed, options: QuantiseOptions) -> Quantised:
     layers = rewriter.layers if options.bias_correction else ()
     rewritten, outputs = correct_biases(rewriter.finish(), layers, seen.means, seen.calibration)
     levels = {operand.name: (tensor, operand.affine) for tensor, operand in rewriter.int8.items()}
-    return Quantised(rewritten, ranges, levels, graph, groups, rewriter.layers, options, signal_to_noise(seen.outputs, outputs))
+    quality, reasons = signal_to_noise(seen.outputs, outputs), reasons_in_float(graph, groups)
+    return Quantised(rewritten, ranges, levels, graph, groups, rewriter.layers, options, quality, reasons)
 
 
 def require_finite_weights(graph: Graph, groups: Sequence[Group]) -> None:

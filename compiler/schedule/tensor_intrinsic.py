@@ -29,6 +29,11 @@ which in Python, with `tile_function`, reads
     load = TensorIntrinsic("vdla.load", tile_function("load", (1, 16), lambda b, c: Store(dst, (b, c),
         Select(predicate, src[b, c], pad_value)), [src], dst), (dst, src), (predicate, pad_value))
 
+An index of the pattern that is no loop, but a value or made of several loops, leaves open which element of the dimension is
+meant: what matches it has the same one, and the operand is the whole dimension.
+
+    vdla.alu.lookup: … dst[b, o] = cast(int32, table[cast(int32, cast(int8, x[b, o])) + 128])    takes all of `table`
+
 A block matches where its body is the pattern's with leading indices added to every tile (any expressions that do not use
 the tile's loops), whichever loops of the right extents play the tile loops.
 """
@@ -209,17 +214,31 @@ class Matcher:
         if lead < 0:
             raise Mismatch(f"{found.name} has fewer dimensions than {pattern.name}")
         starts: list[ir.Expr] = list(indices[:lead])
-        for p, index, extent in zip(wanted, indices[lead:], pattern.shape, strict=True):
-            start, match = self.tile_index(p, index, extent, match)
+        for p, index, extent, size in zip(wanted, indices[lead:], pattern.shape, found.shape[lead:], strict=True):
+            if isinstance(p, ir.Var):
+                start, match = self.tile_index(p, index, extent, match)
+            else:
+                start, match = self.whole_index(p, index, extent, size, match)
             starts.append(start)
         region = ir.Region(found, tuple(starts), (1,) * lead + pattern.shape)
         if pattern in match.regions and match.regions[pattern] != region:
             raise Mismatch(f"{pattern.name} would be two places: {to_text(found[tuple(indices)])} is one")
         return replace(match, regions={**match.regions, pattern: region})
 
-    def tile_index(self, pattern: ir.Expr, index: ir.Expr, extent: int, match: Match) -> tuple[ir.Expr, Match]:
+    def whole_index(self, pattern: ir.Expr, index: ir.Expr, extent: int, size: int, match: Match) -> tuple[ir.Expr, Match]:
+        """0, where the index is the pattern's own and the dimension has the pattern's extent."""
+        if size != extent:
+            raise Mismatch(f"a dimension of {size} elements is not one of {extent}, taken whole")
+        if not is_index(pattern):
+            return ir.Const(0), self.expr(pattern, index, match)
+        wanted = to_linear(ir.substitute(pattern, match.tile), self.ranges)
+        if not is_index(index) or wanted != to_linear(index, self.ranges):
+            raise Mismatch(f"index {to_text(index)} is not {to_text(pattern)}")
+        return ir.Const(0), match
+
+    def tile_index(self, pattern: ir.Var, index: ir.Expr, extent: int, match: Match) -> tuple[ir.Expr, Match]:
         """The start of the tile along one dimension, with the pattern's loop bound to the loop that runs along it."""
-        if not isinstance(pattern, ir.Var) or not is_index(index):
+        if not is_index(index):
             raise Mismatch(f"index {to_text(index)} is not a loop of the tile")
         if extent == 1:
             return index, match

@@ -18,6 +18,7 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.ops.configuration import Configs
+from vdla.compiler.targets.wishes import Wish
 from vdla.design import Design
 from vdla.device import Device, Profile
 from vdla.errors import CompileError
@@ -68,13 +69,15 @@ class BuildOptions:
     """latency_hiding: double-buffer tiles so that loads, computation and stores overlap.
 
     targets: where operators may run, the preferred first; the host takes what they refuse. configs: the configuration of a
-    kernel by its workload, in place of the default. fuse: on the host, operators share kernels; else each node is one.
+    kernel by its workload, in place of the default. fuse: on the host, operators share kernels; else each node is one. place:
+    where the user wants nodes to be.
     """
 
     latency_hiding: bool = True
     targets: tuple[str, ...] = ("vdla",)
     configs: Configs = field(default_factory=dict)
     fuse: bool = True
+    place: tuple[Wish, ...] = ()
     dump: Dump | None = None
 
 
@@ -148,6 +151,8 @@ class Backend:
     save(step), load(step, facts): what a file keeps of `work`, as JSON, and a step with it restored.
     template_of(workload): how this target builds a kernel (`ops.configuration.Template`).
     passes: lowering passes of its own, names and functions, behind those that all targets share.
+    seconds(node, graph, design): an estimate of the time of a node that the target takes, on the target: what placement weighs
+        against the host's. Without it whatever the target takes stays there.
     has_programs: its steps are programs of a design, which a device runs and times; it computes with integers.
     is_host: where operators end up that nothing else takes.
     """
@@ -166,6 +171,7 @@ class Backend:
     load: Callable[[Step, Mapping[str, Any]], Step] = lambda step, facts: step
     template_of: Callable[[Any], Any] | None = None
     passes: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    seconds: Callable[[Node, Graph, Design], float] | None = None
     has_programs: bool = False
     is_host: bool = False
 

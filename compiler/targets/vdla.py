@@ -12,6 +12,7 @@ from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
 from vdla.compiler.ops.vdla.packing import packed_shape, unpack_activation
 from vdla.compiler.targets.backend import Backend, Bound, Judge, Observe, Placed, Run, Runner, Step, StepResult, host
+from vdla.compiler.targets.vdla_cost import layer_seconds
 from vdla.compiler.targets.vdla_layout import insert_layout_operators, quantised_name
 from vdla.compiler.targets.vdla_views import judge_with_views, only_views
 from vdla.design import Design
@@ -127,5 +128,6 @@ BACKEND = Backend(
     layout=layout,
     check=check,
     template_of=template_of,
+    seconds=layer_seconds,
     has_programs=True,
 )

@@ -9,7 +9,7 @@ import numpy as np
 from bench import DESIGN, ROUNDS, SEED, Bench, Issue, ReadMemory, high, run_instruction
 
 from vdla.isa import timing
-from vdla.isa.definition import AluOp, GemmMode, Opcode, Scratchpad
+from vdla.isa.definition import IMMEDIATE_ALU_OPS, AluOp, GemmMode, Opcode, Scratchpad
 from vdla.isa.layout import UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.semantics import Machine, alu, gemm, load, new_machine
 from vdla.sim import naive
@@ -57,7 +57,7 @@ def random_step(rng: random.Random, machine: Machine) -> np.ndarray:
         return record
     op = rng.choice(list(AluOp))
     f["alu_op"] = op
-    f["use_imm"] = op in (*PER_CHANNEL, AluOp.CLIP) or rng.random() < 0.5
+    f["use_imm"] = op in (*PER_CHANNEL, *IMMEDIATE_ALU_OPS) or rng.random() < 0.5
     f["imm"] = rng.randint(-(2**15), 2**15 - 1) if f["use_imm"] else 0
     if op == AluOp.RESCALE:
         f["imm"] = 0

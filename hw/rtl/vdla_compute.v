@@ -121,7 +121,8 @@ always @(posedge clk) begin
     per_channel_q <= alu && scales;
     use_imm_q     <= alu && use_imm;
     long_q        <= alu && !(alu_op == `VDLA_ALU_OP_MIN || alu_op == `VDLA_ALU_OP_MAX ||
-                              alu_op == `VDLA_ALU_OP_ADD || alu_op == `VDLA_ALU_OP_MOV);
+                              alu_op == `VDLA_ALU_OP_ADD || alu_op == `VDLA_ALU_OP_MOV ||
+                              alu_op == `VDLA_ALU_OP_TABULATE || alu_op == `VDLA_ALU_OP_LOOKUP);
     to_uop_q      <= kind == UOP;
     from_acc_q    <= kind == ACC;
 end
@@ -300,6 +301,7 @@ vdla_gemm #(.PACKED(PACKED_PRODUCTS)) core (
 vdla_vector #(.WRITE_AGE(WRITE_AGE)) vector (
     .clk        (clk),
     .rst        (rst),
+    .begun      (begun),
     .gemm       (gemm_q),
     .gemm_mode  (mode),
     .alu_op     (alu_op),

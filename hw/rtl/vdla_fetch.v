@@ -239,7 +239,7 @@ always @(*)
             endcase
         `VDLA_OPCODE_STORE:  target = buffer == `VDLA_BUFFER_OUT ? 3'b100 : 3'b000;
         `VDLA_OPCODE_GEMM:   target = insn[`VDLA_GEMM_MODE_BITS] <= `VDLA_GEMM_MODE_RESET ? 3'b010 : 3'b000;
-        `VDLA_OPCODE_ALU:    target = insn[`VDLA_ALU_OP_BITS] <= `VDLA_ALU_OP_RESCALE ? 3'b010 : 3'b000;
+        `VDLA_OPCODE_ALU:    target = insn[`VDLA_ALU_OP_BITS] <= `VDLA_ALU_OP_LOOKUP ? 3'b010 : 3'b000;
         `VDLA_OPCODE_FINISH: target = 3'b010;
         default:             target = 3'b000;
     endcase

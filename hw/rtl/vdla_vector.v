@@ -3,7 +3,8 @@
 //     stage  P0   acc is read (`read_*`)
 //            P1   the data come
 //            P2   operand registers
-//            P3   GEMM: the sum. Short operations: sum and comparisons. Long ones: stage 0 of vdla_rescale
+//            P3   GEMM: the sum. Short operations: sum and comparisons; what LOOKUP found, by an address that is the
+//                 operand on its way to its register. Long ones: stage 0 of vdla_rescale
 //            P4   short operations: the result is chosen: `value`
 //            W    the result is written: W is P4 of GEMM, P5 of the short operations, P14 of the long ones
 //
@@ -26,6 +27,7 @@ module vdla_vector #(
     input  wire                             clk,
     input  wire                             rst,
 
+    input  wire                             begun,
     input  wire                             gemm,       // these hold for the whole instruction
     input  wire [1:0]                       gemm_mode,
     input  wire [3:0]                       alu_op,
@@ -59,6 +61,8 @@ reg resets_q;
 reg min_q;
 reg max_q;
 reg move_q;
+reg look_up_q;
+reg tabulate_q;
 reg multiply_q;
 reg left_q;
 reg right_q;
@@ -72,6 +76,8 @@ always @(posedge clk) begin
     min_q      <= alu_op == `VDLA_ALU_OP_MIN;
     max_q      <= alu_op == `VDLA_ALU_OP_MAX;
     move_q     <= alu_op == `VDLA_ALU_OP_MOV;
+    look_up_q  <= alu_op == `VDLA_ALU_OP_LOOKUP;
+    tabulate_q <= alu_op == `VDLA_ALU_OP_TABULATE && !gemm;
     multiply_q <= alu_op == `VDLA_ALU_OP_MUL;
     left_q     <= alu_op == `VDLA_ALU_OP_SHL;
     right_q    <= alu_op == `VDLA_ALU_OP_SHR;
@@ -167,6 +173,21 @@ wire [W-1:0] sum;
 wire [W-1:0] value;
 wire [W-1:0] late_data;
 
+wire [8*`VDLA_LANES-1:0] level;
+wire [8*`VDLA_LANES-1:0] found;
+
+vdla_table table_of_levels (
+    .clk   (clk),
+    .rst   (rst),
+    .begun (begun),
+    .first (imm[7:0]),
+    .write (wr_valid && tabulate_q),
+    .tile  (wr_data),
+    .read  (x_loads_q),
+    .level (level),
+    .found (found)
+);
+
 genvar e;
 generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
     localparam A = 32 * e;
@@ -189,6 +210,8 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
             default: tile = data_q[A +: 32];
         endcase
 
+    assign level[8 * e +: 8] = tile[7:0];
+
     always @(posedge clk) begin
         given_q <= !gemm ? {{16{imm[15]}}, imm} : resets_q ? 32'd0 : totals[A +: 32];
         if (x_loads_q)
@@ -205,18 +228,20 @@ generate for (e = 0; e < `VDLA_LANES; e = e + 1) begin: lane
     reg [31:0] x_4;
     reg [31:0] y_4;
     reg [31:0] sum_4;
-    reg        takes_y_4;
+    reg [7:0]  found_4;
+    reg        takes_y_4; // both of these: what was found
     reg        adds_4;
 
     assign sum[A +: 32]   = x_q + y_q;
-    assign value[A +: 32] = adds_4 ? sum_4 : takes_y_4 ? y_4 : x_4;
+    assign value[A +: 32] = adds_4 ? (takes_y_4 ? {{24{found_4[7]}}, found_4} : sum_4) : takes_y_4 ? y_4 : x_4;
 
     always @(posedge clk) begin
         x_4       <= x_q;
+        found_4   <= found[8 * e +: 8];
         y_4       <= y_q;
         sum_4     <= sum[A +: 32];
-        takes_y_4 <= min_q && !less || max_q && less || move_q;
-        adds_4    <= !min_q && !max_q && !move_q;
+        takes_y_4 <= min_q && !less || max_q && less || move_q || look_up_q;
+        adds_4    <= !min_q && !max_q && !move_q && !tabulate_q;
     end
 
     vdla_rescale rescale (

@@ -206,6 +206,13 @@ def integer_cases():
         zero_points = {"a_zero_point": -128, "b_zero_point": 127}
         yield "qmul", [x, other, *parameters(rng, 5)], {**zero_points, "low": -50}
         yield "qmul", [other, x, *parameters(rng, 1)], zero_points
+    for shapes in ([(3, 33), (33, 10)], [(2, 1, 5, 7), (3, 7, 6)]):
+        yield "qmatmul", [*operands(4, shapes, "int8"), *parameters(rng, 1)], {"a_zero_point": -128, "b_zero_point": 5}
+    yield (
+        "qmatmul2d",
+        [*operands(5, [(2, 5, 9, 11), (2, 5, 6, 1)], "int8"), *parameters(rng, 1)],
+        {"low": -9, "b_zero_point": 3},
+    )
     yield "qtable", [x, operands(8, [(256,)], "int8")[0]], {}
     yield "requantize", [x, *parameters(rng, 5)], {}
     yield "qmax_pool2d", [x], pool

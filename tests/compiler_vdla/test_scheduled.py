@@ -99,8 +99,11 @@ def random_tiling(r: random.Random, w: ConvWorkload) -> ConvTiling:
 @pytest.mark.parametrize("seed", range(12))
 def test_random_elementwise_layers(seed: int) -> None:
     r = random.Random(2000 + seed)
-    w = ElementwiseWorkload(r.choice(["qadd", "qmax", "qmin", "requantize"]), 1, r.randint(1, 3), r.randint(1, 12), -100, 90)
-    config = Config.of(blocks=r.randint(1, w.blocks), positions=r.randint(1, min(4, w.positions)), buffers=r.randint(1, 2))
+    w = ElementwiseWorkload(
+        r.choice(["qadd", "qsub", "qmax", "qmin", "qmul", "requantize"]), 1, r.randint(1, 3), r.randint(1, 12), -100, 90
+    )
+    tile = {"blocks": r.randint(1, w.blocks), "positions": r.randint(1, min(4, w.positions))}
+    config = Config.of(**tile, inp_buffers=r.randint(1, 2), acc_buffers=r.randint(1, 2))
     lowered = lowered_kernel(w, config)
     assert_exact(lowered, arrays_of(lowered, seed), f"seed {seed}: {w} {config}")
 

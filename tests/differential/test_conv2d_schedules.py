@@ -135,7 +135,7 @@ def single_layer_program(node: Node, graph: Graph, design, config: Config) -> Pr
     for name, value in constants_of(node, graph, design).items():
         segments.append(Segment(name, size, np.ascontiguousarray(value).view(np.uint8).reshape(-1)))
         bindings[name], size = size, aligned(size + value.nbytes, design)
-    for name, tensor in activations_of(node).items():
+    for name, tensor in activations_of(node, graph).items():
         slots[name] = Slot(tensor, size, packed_shape(graph.type_of(tensor).shape, design), "int8")
         bindings[name], size = size, aligned(size + slots[name].bytes, design)
     emission = kernel(workload_of(node, graph, design), design, config)

@@ -209,9 +209,10 @@ def residual(net: Network, x: str) -> str:
 
 
 def maxout(net: Network, x: str) -> str:
-    """The greater or the lesser of two convolutions, or of one and what it read; perhaps of three."""
+    """The greater or the lesser of two convolutions, or of one and what it read, perhaps of three; or their difference."""
     c = net.shapes[x][1]
-    op, others = net.pick("Max", "Min"), net.pick("conv", "conv", "self", "three")
+    op = net.pick("Max", "Min", "Sub")
+    others = net.pick("conv", "conv", "self", *(["three"] if op != "Sub" else []))
     parts = [net.conv(x, c, (3, 3)), x if others == "self" else net.conv(x, c)]
     if others == "three":
         parts.append(net.conv(x, c, (1, 3)))

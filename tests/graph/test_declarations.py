@@ -64,6 +64,18 @@ REFUSALS: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
         {},
         "shapes do not broadcast; found '(1, 4, 5, 5) and (1, 4, 5, 2)'",
     ),
+    "a scale for each": (
+        "qmatmul",
+        [(I8, (3, 4)), (I8, (4, 5)), (I32, (5,)), (I32, (1,))],
+        {},
+        "a product of two activations has one bias and scale; found '(5,) and (1,)'",
+    ),
+    "images": (
+        "qmatmul2d",
+        [(I8, (2, 4, 5, 5)), (I8, (2, 3, 5, 1)), *[(I32, (1,))] * 2],
+        {},
+        "images that cannot be multiplied; found '(2, 4, 5, 5) and (2, 3, 5, 1)'",
+    ),
     "short table": ("qtable", [(I8, (1, 4)), (I8, (255,))], {}, "a table of wrong length; found (255,); expected (256,), an"),
     "half a residual": ("qconv2d", [*QCONV, (I8, (1, 6, 5, 5)), None, None], {}, "a residual without its bias and scale"),
     "unknown attribute": ("add", [(F, (2,))] * 2, {"alpha": 1.0}, "add has no attribute ['alpha']; expected none"),

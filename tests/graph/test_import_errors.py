@@ -47,7 +47,7 @@ def test_a_damaged_name_stays_on_one_line() -> None:
 def test_everything_in_the_way_is_named_at_once() -> None:
     nodes = [
         node("RandomNormalLike", "x", "a"),
-        helper.make_node("Quant", ["x"], ["b"], name="q", domain="qonnx.custom_op.general"),
+        helper.make_node("Trunc", ["x"], ["b"], name="q", domain="qonnx.custom_op.general"),
         node("Add", "a b", "c"),  # reads what is refused: no problem of its own
         node("Softmax", "x", "d", axis=9),
         node("RandomNormalLike", "d", "e"),
@@ -57,7 +57,7 @@ def test_everything_in_the_way_is_named_at_once() -> None:
     refused(
         nodes,
         "test: 3 problems: node 'a_RandomNormalLike' (RandomNormalLike, opset 17) and 1 more: unsupported operator … is random"
-        " … node 'q' (Quant): unsupported operator; found 'qonnx.custom_op.general::Quant' … qonnx-convert"
+        " … node 'q' (Trunc): unsupported operator; found 'qonnx.custom_op.general::Trunc' … qonnx-convert"
         " … node 'd_Softmax' (Softmax, opset 17): axis of Softmax is out of range",
     )
 

@@ -217,6 +217,8 @@ MICROSOFT_CASES = {
     "QLinearAdd": ("q s z q2 s2 z ys yz", {}),
     "QLinearMul": ("q s z q2 s2 z ys yz", {}),
     "QLinearSigmoid": ("q s z ys yz", {}),
+    "QLinearLeakyRelu": ("q s z ys yz", {"alpha": 0.3}),
+    "QLinearWhere": ("choice q s z q2 s2 z ys yz", {}),
     "QLinearSoftmax": ("q s z ys yz", {"axis": 1, "opset": 11}),
     "QLinearGlobalAveragePool": ("q s z ys yz", {"channels_last": 0}),
     "QLinearAveragePool": ("q s z ys yz", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1}),
@@ -241,6 +243,7 @@ def test_onnxruntimes_own_operators(op: str, dtype: str) -> None:
         "ws": scale(0.01, 0.02, 0.03, 0.01, 0.02, 0.03),
         "wz": np.zeros(6, np.int8),
         "c": integers("int32", 6),
+        "choice": integers("int8", 2, 3, 6, 5) > 0,
     }
     theirs = helper.make_node(op, operands.split(), ["r"], name="theirs", domain="com.microsoft", **attributes)
     nodes = [
@@ -256,8 +259,24 @@ def test_onnxruntimes_own_operators(op: str, dtype: str) -> None:
     check(model, inputs, float(constants["ys"]))
 
 
+def test_a_mean_of_levels() -> None:
+    """onnxruntime writes it and has no kernel for it: against the same model with ONNX's own operators."""
+    constants = {"s": scale(0.013), "z": np.array(5, np.uint8), "ys": scale(0.0117), "yz": np.array(17, np.uint8)}
+    first, last = node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "r ys yz")
+    theirs = [helper.make_node("QLinearReduceMean", ["q", "s", "z", "ys", "yz"], ["r"], domain="com.microsoft", axes=[2, 3])]
+    plain = [node("DequantizeLinear", "q s z", "d"), node("ReduceMean", "d", "m", axes=[2, 3])]
+    inputs = {"x": random(2, 3, 6, 5)}
+    model, same = (
+        model_of([first, *middle, last], inputs, ["y"], constants)
+        for middle in (theirs, [*plain, node("QuantizeLinear", "m ys yz", "r")])
+    )
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    error = run_reference(import_onnx(model), inputs)["y"] - run_onnxruntime(same, inputs)["y"]
+    assert np.abs(error).max() <= 0.0118
+
+
 def test_every_one_of_them_is_tested() -> None:
-    assert set(MICROSOFT) == set(MICROSOFT_CASES) | {"QuantizeLinear"}
+    assert set(MICROSOFT) == set(MICROSOFT_CASES) | {"QuantizeLinear", "QLinearReduceMean"}
 
 
 class Samples(CalibrationDataReader):

@@ -23,6 +23,9 @@ X = {"x": random(2, 4, 6, 8)}
 WEIGHTS = {
     "w": random(5, 4, 3, 3, seed=1),
     "w44": random(4, 4, 1, 1, seed=2),
+    "wt": random(4, 5, 2, 3, seed=12),
+    "wg": random(4, 3, 2, 3, seed=13),
+    "c6": random(6, 1, 1, seed=14),
     "b": random(5, seed=3),
     "c5": random(5, 1, 1, seed=4),
     "c4": random(4, 1, 1, seed=5),
@@ -181,6 +184,11 @@ AFFINE_CASES = {
     "scalar": ([CONV, node("Mul", "c two")], ["conv2d"]),
     "chain": ([CONV, node("Mul", "c two", "d"), node("Add", "d c5", "e"), node("Mul", "e c5")], ["conv2d"]),
     "dense": ([node("MatMul", "x g", "c"), node("Add", "c row", "d"), node("Mul", "d row")], ["dense"]),
+    "transposed": ([node("ConvTranspose", "x wt b", "c"), node("Mul", "c c5", "m"), node("Add", "m c5")], ["conv_transpose"]),
+    "transposed groups": (
+        [node("ConvTranspose", "x wg", "c", group=2, strides=[2, 1]), node("Mul", "c c6", "m"), node("Add", "m c6")],
+        ["conv_transpose"],
+    ),
     "not after a layer": ([node("Relu", "x", "r"), node("BatchNormalization", "r m4 m4 m4 v4")], ["relu", "mul", "add"]),
     "read twice": ([CONV, node("Mul", "c c5", "m"), node("Add", "c m")], ["conv2d", "mul", "add"]),
     "across columns": ([CONV, node("Mul", "c columns")], ["conv2d", "mul"]),

@@ -14,7 +14,7 @@ from vdla.design_file import load_design
 from vdla.hw import build
 from vdla.hw.device import RtlDevice
 from vdla.isa.binding import bind_inputs
-from vdla.isa.definition import AluOp, GemmMode, Opcode, Queue, Scratchpad
+from vdla.isa.definition import IMMEDIATE_ALU_OPS, AluOp, GemmMode, Opcode, Queue, Scratchpad
 from vdla.isa.layout import UOP_COLUMNS, new_columns
 from vdla.isa.program import Program
 from vdla.isa.semantics import SEMANTICS, new_machine
@@ -140,7 +140,7 @@ def test_alu_sees_every_write_before_and_waits_no_longer_than_it_must(op: AluOp,
     """Every tile comes again after `distance` steps, as dst and as src: from a stage of the pipeline or the scratchpad."""
     micro_ops = [(k, k + 1, 0) for k in range(distance)]
     imm = {AluOp.SHL: 3, AluOp.SHR: 3, AluOp.REQUANTISE: 0x7F80}.get(op, 0x40C0)
-    record = alu(op, use_imm=int(use_imm or op == AluOp.CLIP), imm=imm, loop_outer=2, loop_inner=2)
+    record = alu(op, use_imm=int(use_imm or op in IMMEDIATE_ALU_OPS), imm=imm, loop_outer=2, loop_inner=2)
     steps = [(dst, src) for dst, src, _ in micro_ops] * 4
     assert cycles_of(micro_ops, record) == alu_cycles(steps, record)
 
@@ -152,6 +152,8 @@ def test_what_the_operations_take() -> None:
     assert cycles_of(apart, alu(AluOp.ADD)) == DECODE + 2 * 16 + ALU_FILL
     assert cycles_of(apart, alu(AluOp.MUL, use_imm=1, imm=3)) == DECODE + 16 + ALU_LONG_FILL
     assert cycles_of(apart, alu(AluOp.RESCALE)) == DECODE + 2 + 16 + ALU_LONG_FILL
+    assert cycles_of(apart, alu(AluOp.LOOKUP, use_imm=1)) == DECODE + 16 + ALU_FILL
+    assert cycles_of(apart, alu(AluOp.TABULATE, use_imm=1, loop_outer=16)) == DECODE + 256 + ALU_FILL
     once_more = [(0, 60, 0), (0, 60, 0)]
     assert cycles_of(once_more, alu(AluOp.ADD, use_imm=1)) == DECODE + 3 + ALU_FILL
     assert cycles_of(once_more, alu(AluOp.MUL, use_imm=1, imm=-3)) == DECODE + 13 + ALU_LONG_FILL

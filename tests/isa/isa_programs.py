@@ -127,7 +127,8 @@ def random_program(rng: np.random.Generator, design: Design, count: int) -> tupl
             names += ["wgt_outer", "wgt_inner"]
         else:
             record["alu_op"], record["use_imm"] = int(rng.choice(list(AluOp))), rng.integers(0, 2)
-            record["use_imm"] |= record["alu_op"] == AluOp.CLIP
+            record["use_imm"] |= record["alu_op"] in (AluOp.CLIP, AluOp.TABULATE, AluOp.LOOKUP)
+            record["imm"] = rng.integers(-300, 300) if record["alu_op"] == AluOp.TABULATE else 0
         record["uop_begin"] = rng.integers(0, 8)
         record["uop_end"] = rng.integers(record["uop_begin"], 9)
         record["loop_outer"], record["loop_inner"] = rng.integers(0, 4, 2)
@@ -207,7 +208,8 @@ def naive_accesses(design: Design, record: np.void, uops: list[tuple[int, int, i
         return (dram, sram) if f["opcode"] == Opcode.LOAD else (sram, dram)
     if f["opcode"] == Opcode.FINISH:
         return [], []
-    for outer, inner, u in product(range(f["loop_outer"]), range(f["loop_inner"]), range(f["uop_begin"], f["uop_end"])):
+    steps = product(range(f["loop_outer"]), range(f["loop_inner"]), range(f["uop_begin"], f["uop_end"]))
+    for k, (outer, inner, u) in enumerate(steps):
         dst, src, wgt = uops[u]
         dst += outer * f["dst_outer"] + inner * f["dst_inner"]
         src += outer * f["src_outer"] + inner * f["src_inner"]
@@ -222,8 +224,11 @@ def naive_accesses(design: Design, record: np.void, uops: list[tuple[int, int, i
             elif not f["use_imm"]:
                 step += [("acc", src)]
             step += [("acc", dst)] if f["alu_op"] != AluOp.MOV else []
+            step += [("table", entry) for entry in range(256)] if f["alu_op"] == AluOp.LOOKUP else []
         reads += [access for access in step if access not in writes]  # what it wrote itself is no outside read
         writes.append(("acc", dst))
+        if f["opcode"] == Opcode.ALU and f["alu_op"] == AluOp.TABULATE:
+            writes.append(("table", (f["imm"] + k) % 256))
     return reads, writes
 
 

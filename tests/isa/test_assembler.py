@@ -68,6 +68,8 @@ def test_a_line_means_what_it_says() -> None:
         ("ALU add imm=-5 uop=0:1", -5, 1),
         ("ALU add uop=0:1", 0, 0),
         ("ALU add imm=5 use_imm=0 uop=0:1", 5, 0),
+        ("ALU lookup uop=0:1", 0, 1),
+        ("ALU tabulate imm=-128 uop=0:1", -128, 1),
         ("ALU clip clip=(-1,2) uop=0:1", 0x02FF, 1),
         ("ALU requantise clip=(-128,127) uop=0:1", 0x7F80, 0),
         ("ALU rescale uop=0:1", 0, 0),

@@ -113,7 +113,8 @@ BOTH = "LOAD inp sram=0 dram=0 y=1 x=1\nLOAD wgt sram=0 dram=0 y=1 x=1 push_next
 PROBLEMS = [
     # fields and structure
     ("STORE out sram=0 dram=400 y=1 x=1 pad=(1,0,0,0)\nFINISH", "field", "STORE has no padding"),
-    (LOADED + RESET + "\nALU clip clip=(0,1) use_imm=0 uop=0:1\nFINISH", "field", "CLIP takes its bounds from the immediate"),
+    (LOADED + RESET + "\nALU clip clip=(0,1) use_imm=0 uop=0:1\nFINISH", "field", "CLIP has no tensor operand"),
+    (LOADED + RESET + "\nALU lookup uop=0:1\nFINISH", "unwritten", "reads table[0], which nobody wrote"),
     (LOADED, "structure", "does not end with FINISH"),
     ("", "structure", "does not end with FINISH"),
     ("FINISH\nFINISH", "structure", "FINISH before the end"),

@@ -13,7 +13,8 @@ from vdla.design_file import design_from_dict
 from vdla.isa.semantics import pack_scale
 
 Arrays = dict[str, np.ndarray]
-KINDS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d", "qadd", "qmax", "qmin", "requantize")
+LAYERS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d")
+KINDS = (*LAYERS, "qadd", "qsub", "qmax", "qmin", "qmul", "qtable", "requantize")
 
 
 def random_design(rng: np.random.Generator) -> Design:
@@ -54,13 +55,12 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
             if op == "qmax_pool2d":
                 return _graph(rng, op, {"x": (n, c, *size)}, {}, attributes)
             return _graph(rng, op, {"x": (n, c, *size)}, _parameters(rng, 1, shift=10), attributes | bounds)
-        case "qadd" | "qmax" | "qmin":
-            constants = {}
-            for name in ("a_", "b_"):
-                constants |= _parameters(rng, c, name, shift=9)
-            return _graph(rng, op, {"a": (n, c, *size), "b": (n, c, *size)}, constants | _parameters(rng, c), bounds)
+        case "qadd" | "qsub" | "qmax" | "qmin" | "qmul":
+            return _pair(rng, op, (n, c, *size), bounds)
         case "requantize":
             return _graph(rng, op, {"x": (n, c, *size)}, _parameters(rng, c, shift=16), bounds)
+        case "qtable":
+            return _graph(rng, op, {"x": (n, c, *size)}, {"table": _int8(rng, (256,))}, {})
     raise AssertionError(op)
 
 
@@ -84,13 +84,36 @@ def _convolution(rng: np.random.Generator, n: int, size: tuple[int, ...], bounds
     return _graph(rng, "qconv2d", activations, constants, attributes)
 
 
+def _pair(rng: np.random.Generator, op: str, shape: tuple[int, ...], bounds: dict[str, int]) -> tuple[Node, Graph, Arrays]:
+    """Either operand whole, broadcast along any axes, or a constant."""
+    small, channels = str(rng.choice(["", "a", "b"])), shape[1]
+    shapes = dict.fromkeys("ab", shape)
+    if small:
+        kept = {axis for axis in (0, 1) if rng.random() < 0.6} | ({2, 3} if rng.random() < 0.3 else set())
+        shapes[small] = tuple(size if axis in kept else 1 for axis, size in enumerate(shape))
+        channels = shapes["a"][1]
+    attributes, constants = dict(bounds), {}
+    if op == "qmul":
+        attributes |= {"a_zero_point": int(rng.choice([0, -128, 7])), "b_zero_point": int(rng.choice([0, 127]))}
+    else:
+        for name in ("a_", "b_"):
+            constants |= _parameters(rng, channels, name, shift=9)
+    constants |= _parameters(rng, channels)
+    if rng.random() < 0.3:
+        constant = small or "b"
+        constants[constant] = _int8(rng, shapes.pop(constant))
+    return _graph(rng, op, shapes, constants, attributes)
+
+
 ROLES = {
     "qconv2d": ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale"),
     "qdense": ("x", "w", "bias", "scale"),
     "qavg_pool2d": ("x", "bias", "scale"),
     "qmax_pool2d": ("x",),
-    **dict.fromkeys(("qadd", "qmax", "qmin"), ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")),
+    "qmul": ("a", "b", "bias", "scale"),
+    **dict.fromkeys(("qadd", "qsub", "qmax", "qmin"), ("a", "b", "a_bias", "a_scale", "b_bias", "b_scale", "bias", "scale")),
     "requantize": ("x", "bias", "scale"),
+    "qtable": ("x", "table"),
 }
 """Each operator's inputs in order, as compiler/operators has them."""
 

@@ -146,6 +146,30 @@ def test_products_of_two_against_loops(for_all: bool, shapes: tuple[tuple[int, .
         assert got[index] == requantise_one(product, at(bias, index[1]), at(scale, index[1]), -90, 127)
 
 
+@pytest.mark.parametrize("shapes", [((3, 7), (7, 4)), ((2, 1, 3, 300), (4, 300, 2))])
+def test_matrix_products_of_two_against_loops(shapes: tuple[tuple[int, ...], ...]) -> None:
+    generator = np.random.default_rng(5)
+    a, b = (int8(generator, *shape) for shape in shapes)
+    bias, scale = parameters(generator, 1, 200000.0)
+    got = execute("qmatmul", [a, b, bias, scale], low=-90, high=127, a_zero_point=127, b_zero_point=-128)
+    assert got.shape == (*np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2]), shapes[0][-2], shapes[1][-1])
+    for *batch, m, n in np.ndindex(got.shape):
+        left, right = (np.broadcast_to(t, (*got.shape[:-2], *t.shape[-2:]))[tuple(batch)] for t in (a, b))
+        total = sum((int(left[m, k]) - 127) * (int(right[k, n]) + 128) for k in range(shapes[0][-1]))
+        assert got[*batch, m, n] == requantise_one(total, int(bias[0]), int(scale[0]), -90, 127)
+
+
+def test_products_of_images_against_loops() -> None:
+    generator = np.random.default_rng(6)
+    a, b = int8(generator, 2, 9, 3, 2), int8(generator, 2, 9, 5, 1)
+    bias, scale = parameters(generator, 1, 20000.0)
+    got = execute("qmatmul2d", [a, b, bias, scale], low=-128, high=100, a_zero_point=-3, b_zero_point=8)
+    assert got.shape == (2, 5, 3, 2)
+    for n, p, h, w in np.ndindex(got.shape):
+        total = sum((int(a[n, k, h, w]) + 3) * (int(b[n, k, p, 0]) - 8) for k in range(9))
+        assert got[n, p, h, w] == requantise_one(total, int(bias[0]), int(scale[0]), -128, 100)
+
+
 def test_tables_against_loops() -> None:
     generator = np.random.default_rng(4)
     x, table = int8(generator, 3, 4, 50), int8(generator, 256)

@@ -18,7 +18,8 @@ from vdla.text import json_text, shortened
 def layer(**changes) -> LayerReport:
     values = {
         "name": "n", "source": "a.conv+a.bn", "op": "qconv2d", "target": "vdla", "why": "", "macs": 1000, "cycles": 100,
-        "bound_cycles": 80, "utilization": 0.5, "dram_bytes": 64, "bit_exact": True, "gemm_cycles": 50, "alu_cycles": 10,
+        "bound_cycles": 80, "utilization": 0.5, "dram_bytes": 64, "bit_exact": True,
+        "seconds": 1e-6, "bytes": 64, "gemm_cycles": 50, "alu_cycles": 10,
         "stalls": {"token_from_load": 20, "token_from_compute": 0, "token_from_store": 5, "bus": 2, "queue": 1},
         "unit_busy": {"load": 30, "compute": 64, "store": 8}, "traffic": {"inp": 64}, "operations_per_byte": 4.0,
     }  # fmt: skip

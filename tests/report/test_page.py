@@ -58,7 +58,7 @@ def test_the_page_is_whole_and_self_contained(run):
     page = Page(source)
     assert page.open == []
     assert page.tags.count("svg") == 3
-    assert page.tags.count("table") == 2
+    assert page.tags.count("table") == 4
     assert not {"script", "link", "img", "iframe"} & set(page.tags)
     assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
     assert "url(http" not in source
@@ -78,7 +78,11 @@ def test_the_page_says_what_the_record_says(run):
             assert layer.why in text
     for value in report.provenance.values():
         assert str(value) in text
-    for heading in ("Where the cycles go", "Roofline", "Timeline", "Layers on the accelerator", "On the host"):
+    for cause in report.placement.causes:
+        assert cause.cause in text
+    assert f"{report.placement.switches} times" in text
+    assert report.placement.estimate in text
+    for heading in ("Placement", "Where the cycles go", "Roofline", "Timeline", "Layers on the accelerator", "On the host"):
         assert heading in text
     assert "not bit-exact" not in text
 

@@ -13,7 +13,18 @@ import numpy as np
 
 from vdla.design import Design
 from vdla.design_file import design_from_dict
-from vdla.isa.definition import DMA_SIZE_BITS, AluOp, GemmMode, Opcode, Queue, Scratchpad, depth, queue_of, tile_bytes
+from vdla.isa.definition import (
+    DMA_SIZE_BITS,
+    IMMEDIATE_ALU_OPS,
+    AluOp,
+    GemmMode,
+    Opcode,
+    Queue,
+    Scratchpad,
+    depth,
+    queue_of,
+    tile_bytes,
+)
 from vdla.isa.layout import UOP_COLUMNS, layout_of, new_columns
 from vdla.isa.program import LayerSpan, Program, Segment, Slot
 
@@ -157,6 +168,16 @@ class Writer:
             entries = depth(self.design, buffer)
             rows = 2 if entries >= 1 << DMA_SIZE_BITS else 1  # a row's size is a field
             self.dma(Opcode.LOAD, buffer, 0, (rows, entries // rows), (0, 0, 0, 0), MEMORY_OF[buffer])
+        self.fill_table()
+
+    def fill_table(self) -> None:
+        """All entries, from one tile or more."""
+        record, first = new_columns(1, Opcode.ALU), int(self.uop_sram[0, 0])
+        record["alu_op"], record["use_imm"], record["imm"] = AluOp.TABULATE, 1, self.pick(-300, 300)
+        record["uop_end"], record["loop_outer"], record["loop_inner"] = 1, 16, 16
+        record["dst_inner"] = stride = min(1, (self.design.acc_depth - 1 - first) // 15)
+        entries = first + stride * np.arange(16)
+        self.emit(record, uop=(np.zeros(1, np.int64), np.zeros(0, np.int64)), acc=(entries, entries))
 
     def load(self) -> None:
         buffer = Scratchpad(self.rng.choice(list(Scratchpad), p=[0.1, 0.25, 0.35, 0.15, 0.15]))
@@ -262,7 +283,7 @@ class Writer:
         parameters = op in (AluOp.REQUANTISE, AluOp.RESCALE)
         record, steps = self.loops(Opcode.ALU, {"dst": depth_acc, "src": depth_acc - parameters})
         record["alu_op"] = op
-        record["use_imm"] = 1 if op == AluOp.CLIP else 0 if parameters else self.pick(0, 1)
+        record["use_imm"] = 1 if op in IMMEDIATE_ALU_OPS else 0 if parameters else self.pick(0, 1)
         record["imm"] = self.pick(-(1 << 15), (1 << 15) - 1) if self.rng.random() < 0.5 else self.pick(0, 20)
         dst, src = np.unique(steps[:, 0]), np.unique(steps[:, 1])
         reads = np.union1d(dst, np.union1d(src, src + 1) if parameters else src if not record["use_imm"][0] else dst)

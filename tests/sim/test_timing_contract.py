@@ -65,6 +65,8 @@ def test_alu_on_different_tiles() -> None:
     assert alu_cycles(AluOp.ADD, use_imm=1, **each_its_own) == 4 + 196 + 7
     assert alu_cycles(AluOp.ADD, src_outer=14, src_inner=1, **each_its_own) == 4 + 2 * 196 + 7
     assert alu_cycles(AluOp.MUL, use_imm=1, **each_its_own) == 4 + 196 + 16
+    assert alu_cycles(AluOp.LOOKUP, use_imm=1, **each_its_own) == 4 + 196 + 7
+    assert alu_cycles(AluOp.TABULATE, use_imm=1, dst_inner=1) == 4 + 196 + 7
     parameters_each_step = {"src_inner": 100}
     assert alu_cycles(AluOp.RESCALE, **parameters_each_step, **each_its_own) == 4 + 3 * 196 + 16
 

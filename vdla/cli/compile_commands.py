@@ -21,6 +21,7 @@ from vdla.cli.model_options import (
     HidingOption,
     JsonOption,
     ModelArgument,
+    PlaceOption,
     SeedOption,
     ShapeOption,
     TargetOption,
@@ -46,6 +47,7 @@ def compile_model(
     seed: int = SeedOption,
     latency_hiding: bool = HidingOption,
     fuse: bool = FuseOption,
+    place: list[str] = PlaceOption,
     dump_ir: Path = DumpOption,
     json: bool = JsonOption,
 ) -> None:
@@ -65,10 +67,12 @@ def compile_model(
         require_writable_folder(dump_ir)
     options = compile_options(
         model, target=target, batch=batch, input_shape=input_shape, dim=dim, bind=bind, calibration=calibration, seed=seed,
-        latency_hiding=latency_hiding, fuse=fuse, dump_ir=dump_ir,
+        latency_hiding=latency_hiding, fuse=fuse, place=place, dump_ir=dump_ir,
     )  # fmt: skip
     if not options.for_design:
-        refuse_for_cpu({"--design": design, "--calibration": calibration, "--no-latency-hiding": not latency_hiding})
+        hiding = not latency_hiding
+        given = {"--design": design, "--calibration": calibration, "--no-latency-hiding": hiding, "--place": place or None}
+        refuse_for_cpu(given)
     with progress(quiet=json) as stage:
         compiled = compile_to_model(model, design, options, on_stage=stage)
         stage("writing the module")

@@ -17,6 +17,7 @@ from vdla.cli.model_options import (
     HidingOption,
     JsonOption,
     ModelArgument,
+    PlaceOption,
     SeedOption,
     ShapeOption,
     compile_options,
@@ -44,6 +45,7 @@ def cosim(
     calibration: Path = CalibrationOption,
     seed: int = SeedOption,
     latency_hiding: bool = HidingOption,
+    place: list[str] = PlaceOption,
     json: bool = JsonOption,
 ) -> int:
     """Run a model's programs on the RTL, cycle by cycle, and on the simulator; compare every byte and every layer's cycles.
@@ -64,7 +66,7 @@ def cosim(
         require_writable_file(waves)
     options = compile_options(
         model, batch=batch, input_shape=input_shape, dim=dim, bind=bind, calibration=calibration, seed=seed,
-        latency_hiding=latency_hiding,
+        latency_hiding=latency_hiding, place=place,
     )  # fmt: skip
     with progress(quiet=json) as stage:
         report = cosimulate(model, design, options, CosimOptions(layers, latency, stress, waves), on_stage=stage)

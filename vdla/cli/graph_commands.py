@@ -16,6 +16,7 @@ from vdla.cli.model_options import (
     DimOption,
     JsonOption,
     ModelArgument,
+    PlaceOption,
     SeedOption,
     ShapeOption,
     compile_options,
@@ -40,6 +41,7 @@ def graph(
     bind: list[str] = BindOption,
     calibration: Path = CalibrationOption,
     seed: int = SeedOption,
+    place: list[str] = PlaceOption,
     json: bool = JsonOption,
 ) -> None:
     """Print a model's graph as imported and after each pass that changed it.
@@ -60,7 +62,7 @@ def graph(
         raise RunError("nothing is quantised without a design", where="--calibration", hint="--design NAME")
     options = compile_options(
         model, target="cpu" if design is None else "vdla", batch=batch, input_shape=input_shape, dim=dim, bind=bind,
-        calibration=calibration, seed=seed,
+        calibration=calibration, seed=seed, place=place,
     )  # fmt: skip
     with progress(quiet=json) as spinner:
         stages = graph_stages(model, design, options, on_stage=spinner)

@@ -37,6 +37,9 @@ InputsOption = typer.Option(
 SeedOption = typer.Option(0, "--seed", min=0, max=2**32, help="Seed of generated inputs and calibration data.")
 HidingOption = typer.Option(True, "--latency-hiding/--no-latency-hiding", help="Overlap loads, computation and stores.")
 FuseOption = typer.Option(True, "--fuse/--no-fuse", help="Operators of the CPU share kernels, or each is one of its own.")
+PlaceOption = typer.Option(
+    None, "--place", metavar="NODE=TARGET", help="Run nodes on a target: conv1=cpu, or 'layer4.*=vdla'. Repeatable."
+)
 DumpOption = typer.Option(None, "--dump-ir", metavar="DIR", help="Write every stage of the graph and of each kernel as text.")
 JsonOption = typer.Option(False, "--json", help="One JSON document on stdout.")
 
@@ -53,11 +56,13 @@ def compile_options(
     seed: int = 0,
     latency_hiding: bool = True,
     fuse: bool = True,
+    place: Sequence[str] | None = None,
     dump_ir: Path | None = None,
 ) -> CompileOptions:
     """What the options say together. Raises `ModelError` or `RunError` for shapes, dimensions, constants and samples that are
     not such, and for an option that has no meaning for this kind of model; `CompileError` for an unknown target."""
-    from vdla.compiler.targets import backend_of
+    from vdla.compiler.targets import backend_of, target_names
+    from vdla.compiler.targets.wishes import parse_wishes
     from vdla.errors import ModelError
     from vdla.flows import CompileOptions
     from vdla.flows.inputs import load_calibration, parse_constants, parse_dims, parse_shapes
@@ -81,6 +86,7 @@ def compile_options(
         dump_ir=dump_ir,
         targets=(target,),
         fuse=fuse,
+        place=parse_wishes(place or [], target_names()),
     )
 
 

@@ -22,12 +22,15 @@ from vdla.cli.model_options import (
     InputsOption,
     JsonOption,
     ModelArgument,
+    PlaceOption,
     SeedOption,
     ShapeOption,
     TargetOption,
     compile_options,
     refuse_for_cpu,
 )  # fmt: skip
+from vdla.cli.placement_text import placement_lines
+from vdla.text import duration
 
 if TYPE_CHECKING:
     from vdla.flows import CompileOptions, CpuRun, Run
@@ -50,6 +53,7 @@ def run(
     seed: int = SeedOption,
     latency_hiding: bool = HidingOption,
     fuse: bool = FuseOption,
+    place: list[str] = PlaceOption,
     report: Path = typer.Option(
         None, "--report", metavar="DIR", help="Write a self-contained HTML report and, of a design, a Perfetto trace."
     ),
@@ -96,13 +100,18 @@ def run(
             require_writable_file(file)
     options = compile_options(
         model, target=target, batch=batch, input_shape=input_shape, dim=dim, bind=bind, calibration=calibration, seed=seed,
-        latency_hiding=latency_hiding, fuse=fuse, dump_ir=dump_ir,
+        latency_hiding=latency_hiding, fuse=fuse, place=place, dump_ir=dump_ir,
     )  # fmt: skip
     given = load_inputs(inputs)
     source = tensor_source(tensors_from, save_tensors, options)
     if not options.for_design:
         hiding = not latency_hiding
-        refuse_for_cpu({"--design": design, "--calibration": calibration, "--no-latency-hiding": hiding, "--trace": trace})
+        refuse_for_cpu(
+            {
+                "--design": design, "--calibration": calibration, "--no-latency-hiding": hiding, "--trace": trace,
+                "--place": place or None,
+            }
+        )  # fmt: skip
     with progress(quiet=json) as stage:
         done: Run | CpuRun
         if options.for_design:
@@ -114,9 +123,9 @@ def run(
         print_json(done.report.json())
     else:
         say(report_text(done, verbose))
-        for place, what in ((report and report / "index.html", "report"), (trace, "trace"), (dump_ir, "IR")):
-            if place:
-                say(f"{what}: {place}")
+        for path, what in ((report and report / "index.html", "report"), (trace, "trace"), (dump_ir, "IR")):
+            if path:
+                say(f"{what}: {path}")
         if saved:
             say(saved)
     return 0 if done.succeeded else 1
@@ -189,7 +198,8 @@ def run_text(report: RunReport, verbose: bool) -> str:
 def _row(layer: LayerReport) -> list[str]:
     name = layer.short_label
     if not layer.on_device:
-        return [name, layer.op, "", "host", "", "", "", ""]
+        macs = f"{layer.macs / 1e6:,.2f}" if layer.macs else ""
+        return [name, layer.op, macs, "host", "", "", f"{layer.bytes / 1024:,.0f}", f"about {duration(layer.seconds)}"]
     differs = "DIFFERS from the reference; " if layer.bit_exact is False else ""
     return [
         name,
@@ -211,13 +221,12 @@ def waits_text(stalls: Mapping[str, int], cycles: int) -> str:
 
 def _totals(report: RunReport) -> list[str]:
     over = report.cycles / report.bound_cycles if report.bound_cycles else 0
-    on_host = sum(not layer.on_device for layer in report.layers)
     return [
         f"{report.model} on {report.design}: {report.cycles:,} cycles, {report.ms:.2f} ms, {report.gops:.1f} GOPS; "
         f"{100 * report.utilization:.1f}% of the MACs used, {over:.2f}× the roofline",
         f"{report.exactness}; against the float model: relative error {report.rel_err:.4f}, largest {report.max_abs_err:.4g}",
         *([f"the host DIFFERS from the reference: {', '.join(report.host_differs)}"] if report.host_differs else []),
-        f"{len(report.layers) - on_host} operators on the accelerator, {on_host} on the host; "
+        *placement_lines(report.placement),
         "wall time: " + ", ".join(f"{name.removesuffix('_s')} {seconds:.2f} s" for name, seconds in report.wall.items()),
     ]
 

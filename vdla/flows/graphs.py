@@ -60,7 +60,7 @@ def graph_stages(
     prepared = prepare(model, options, on_stage=on_stage, dump=add)
     if loaded is not None:
         on_stage(f"placing for {loaded.name}")
-        _, placed = place_model(prepared.quantised, loaded, BuildOptions(targets=options.targets))
+        _, placed = place_model(prepared.quantised, loaded, BuildOptions(targets=options.targets, place=options.place))
         add(REWRITTEN, placed.graph)
         add(PLACED, placed.laid_out, placed.runs)
     return stages

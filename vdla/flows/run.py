@@ -17,6 +17,7 @@ from vdla.flows.compilation import CompileOptions, Prepared, bound, compile_to_m
 from vdla.flows.inputs import Inputs, generated_inputs
 from vdla.flows.layer_check import LayerCheck
 from vdla.flows.provenance import command_line, graph_hash
+from vdla.report.placement_report import placement_report
 from vdla.report.run_report import RunReport, layer_reports, network_bound, totals
 from vdla.runtime.module import Module, Result
 from vdla.version import __version__
@@ -87,6 +88,7 @@ def run_model(
         host_differs=tuple(check.differing),
         max_abs_err=largest,
         rel_err=relative,
+        placement=placement_report(compiled, layers),
         layers=layers,
         wall={
             "compile_s": compiled.seconds["compile_s"],

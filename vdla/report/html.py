@@ -7,9 +7,12 @@ from html import escape
 
 from vdla.design import Design
 from vdla.report.breakdown import COLOURS, parts
+from vdla.report.placement_report import PlacementReport
 from vdla.report.run_report import LayerReport, RunReport
+from vdla.text import duration
 
 LAYER_NOTE = "COMPUTE's time is each layer's own, as shares of its cycles; the numbers appear under the pointer."
+PLACEMENT_NOTE = "Where the network runs. Execution goes from one target to another {} times."
 FOOTER = (
     "Cycles of a layer: from the previous layer's last retirement to its own; they sum to the total though layers overlap. "
     "Roofline of a layer: its GEMM micro-ops, or each of its tensors over the bus once, whichever is more; of the network: all "
@@ -58,7 +61,8 @@ def page(report: RunReport, design: Design, figures: Sequence[tuple[str, str, st
         cards(report),
         *(section(title, note, f"<figure>{drawing}</figure>") for title, note, drawing in figures),
         section("Layers on the accelerator", LAYER_NOTE, key() + layer_table(layers, report) if layers else "<p>None.</p>"),
-        section("On the host", "What the accelerator does not run, and why.", host_table(host) if host else "<p>None.</p>"),
+        section("Placement", PLACEMENT_NOTE.format(report.placement.switches), share_table(report.placement)),
+        section("On the host", host_note(report.placement), host_part(host, report.placement) if host else "<p>None.</p>"),
         section("Where this came from", "Enough to run it again.", definitions({**report.provenance, **seconds})),
         f"<footer>{FOOTER}</footer>",
     ]
@@ -144,8 +148,44 @@ def stack(layer: LayerReport) -> str:
     return f'<span class="track stack" title="{escape(told)}">{pieces}</span>'
 
 
+def share_table(placement: PlacementReport) -> str:
+    heads = ("target", "operators", "MMAC", "of all MACs", "MiB", "time", "")
+    rows = [
+        [
+            escape(share.target), f"{share.operators:,}", f"{share.macs / 1e6:,.2f}", bar(placement.share(share)),
+            f"{share.bytes / 2**20:,.2f}", duration(share.seconds), "" if share.timed else escape(placement.estimate),
+        ]
+        for share in placement.targets
+    ]  # fmt: skip
+    return table(heads, rows, numeric={1, 2, 4, 5}, why=6)
+
+
+def host_note(placement: PlacementReport) -> str:
+    return f"What the accelerator does not run, and why. Times: {placement.estimate}."
+
+
+def host_part(layers: Sequence[LayerReport], placement: PlacementReport) -> str:
+    """The causes, the costliest first, then the operators."""
+    return cause_table(placement) + "<p></p>" + host_table(layers)
+
+
+def cause_table(placement: PlacementReport) -> str:
+    rows = [
+        [duration(cause.seconds), f"{cause.operators:,}", f"{cause.macs / 1e6:,.2f}" if cause.macs else "", escape(cause.cause)]
+        for cause in placement.causes
+    ]
+    return table(("time", "operators", "MMAC", "cause"), rows, numeric={0, 1, 2}, why=3)
+
+
 def host_table(layers: Sequence[LayerReport]) -> str:
-    return table(("node", "op", "why it is here"), [[escape(x.source), escape(x.op), escape(x.why)] for x in layers], why=2)
+    rows = [
+        [
+            escape(x.source), escape(x.op), f"{x.macs / 1e6:,.2f}" if x.macs else "", f"{x.bytes / 1024:,.0f}",
+            duration(x.seconds), escape(x.why),
+        ]
+        for x in layers
+    ]  # fmt: skip
+    return table(("node", "op", "MMAC", "KiB", "time", "why it is here"), rows, numeric={2, 3, 4}, why=5)
 
 
 def table(

@@ -10,12 +10,15 @@ from typing import Any
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Node
+from vdla.compiler.graph.work import work_of
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.targets import backend_of
 from vdla.compiler.targets.vdla_layout import quantised_name
 from vdla.design import Design
 from vdla.device import STALLS, LayerProfile, Profile
+from vdla.host_models import kernel_seconds
 from vdla.isa.program import LayerSpan
+from vdla.report.placement_report import PlacementReport, host_of
 from vdla.text import shortened
 
 LABEL_WIDTH = 40
@@ -23,7 +26,11 @@ LABEL_WIDTH = 40
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """One node of the placed graph. cycles are 0 on the host; stalls are those of COMPUTE, in cycles by cause."""
+    """One node of the placed graph. cycles are 0 on the host; stalls are those of COMPUTE, in cycles by cause.
+
+    seconds: by its cycles, or of the host as estimated in its model. bytes: over the accelerator's bus, or what an operator of
+    the host reads and writes.
+    """
 
     name: str
     source: str
@@ -42,6 +49,8 @@ class LayerReport:
     alu_cycles: int
     traffic: Mapping[str, int]
     operations_per_byte: float
+    seconds: float
+    bytes: int
 
     @property
     def on_device(self) -> bool:
@@ -82,6 +91,7 @@ class RunReport:
     host_differs: tuple[str, ...]
     max_abs_err: float
     rel_err: float
+    placement: PlacementReport
     layers: tuple[LayerReport, ...]
     wall: Mapping[str, float]
     provenance: Mapping[str, Any]
@@ -113,13 +123,14 @@ def layer_reports(model: CompiledModel, profiles: tuple[Profile, ...], exact: Ma
 
 
 def _untimed_layer(model: CompiledModel, target: str, node: Node) -> LayerReport:
+    work = work_of(node, model.placed)
     return LayerReport(
         name=node.name,
         source=node.source or node.name,
         op=node.op,
         target=target,
         why=model.placement.reasons.get(node.name, "layout, on the host"),
-        macs=0,
+        macs=work.macs,
         cycles=0,
         bound_cycles=0,
         utilization=0.0,
@@ -130,7 +141,9 @@ def _untimed_layer(model: CompiledModel, target: str, node: Node) -> LayerReport
         gemm_cycles=0,
         alu_cycles=0,
         traffic={},
-        operations_per_byte=0.0,
+        operations_per_byte=_ratio(2 * work.macs, work.bytes),
+        seconds=kernel_seconds(host_of(model), work.macs, work.operations, work.bytes, work.floats),
+        bytes=work.bytes,
     )
 
 
@@ -158,6 +171,8 @@ def _timed_layer(
         alu_cycles=layer.alu_cycles,
         traffic=dict(layer.dram_bytes),
         operations_per_byte=_ratio(2 * span.macs, span.unique_bytes),
+        seconds=layer.cycles / (design.clock_mhz * 1e6),
+        bytes=sum(layer.dram_bytes.values()),
     )
 
 

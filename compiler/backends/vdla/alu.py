@@ -52,6 +52,8 @@ def alu_passes(item: Item, plan: SramPlan) -> list[Pass]:
     if name == "clip":
         return _from_x(item, plan, _clip(_number(item, "low"), _number(item, "high")))
     op = AluOp[name.upper()]
+    if op is AluOp.LOOKUP:
+        return _from_x(item, plan, [Pass(op)])
     if attribute(attributes, "imm") is not None:
         return _from_x(item, plan, [Pass(op, None, _number(item, "imm"))])
     if item.nest.name in COMMUTATIVE and not same_place(item, plan, 1) and same_place(item, plan, 2):

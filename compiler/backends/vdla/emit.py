@@ -33,7 +33,16 @@ from vdla.compiler.ir.nodes import Buffer, Function, attribute
 from vdla.design import Design
 from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import CompileError
-from vdla.isa.definition import AluOp, GemmMode, Opcode, Scratchpad, element_type, tile_bytes
+from vdla.isa.definition import (
+    TABLE_ENTRIES,
+    AluOp,
+    GemmMode,
+    Opcode,
+    Scratchpad,
+    element_type,
+    table_tiles,
+    tile_bytes,
+)
 from vdla.isa.layout import COLUMNS, UOP_COLUMNS
 
 NONE = -1
@@ -111,6 +120,8 @@ def emit(func: Function, design: Design) -> Emission:
             case "vdla.gemm_reset":
                 if k not in fused.dropped:
                     builder.reset(item)
+            case "vdla.tabulate":
+                builder.tabulate(item)
             case name if name.startswith("vdla.alu."):
                 builder.alu(item)
             case name:
@@ -253,6 +264,15 @@ class _Builder:
     def _alu_instruction(self, op: AluOp, use_imm: bool, imm: int, loops: HardwareLoops, sequence: int) -> None:
         fields = {"alu_op": int(op), "use_imm": int(use_imm), "imm": imm, "uop_begin": 0, "uop_end": len(loops.uops)}
         self.rows.append(_Row(self.template(Opcode.ALU, **fields, **_loop_fields(loops)), sequence))
+
+    def tabulate(self, item: Item) -> None:
+        """The steps go round the tiles, the first of which is micro-op 0 of every instruction."""
+        tiles, done = table_tiles(self.design), 0
+        points = np.zeros((3, 1), np.int64)
+        strides = np.array([[0, 1], [0, 0], [0, 0]], np.int64)
+        for loops in compress((TABLE_ENTRIES // tiles, tiles), strides, points, Order.FIXED, self.limits):
+            self._alu_instruction(AluOp.TABULATE, True, done, loops, self.sequence(loops, (self.entry(item, 1), 0, 0)))
+            done += len(loops.expand())
 
     # -- micro-ops --------------------------------------------------------------------------------------------------------
 

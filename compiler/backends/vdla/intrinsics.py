@@ -12,7 +12,7 @@ from collections.abc import Callable
 from vdla.compiler import ir
 from vdla.compiler.schedule.tensor_intrinsic import TensorIntrinsic, tile_function
 from vdla.design import Design
-from vdla.isa.definition import AluOp
+from vdla.isa.definition import TABLE_ENTRIES, AluOp, table_tiles
 
 Tile = tuple[int, int]
 BINARY_OPS = (AluOp.MIN, AluOp.MAX, AluOp.ADD, AluOp.MUL, AluOp.SHL)
@@ -37,6 +37,7 @@ def vdla_intrinsics(design: Design) -> dict[str, TensorIntrinsic]:
         table[op.name.lower()], table[f"{op.name.lower()}_imm"] = _binary(op, out), _binary_imm(op, out)
     table |= {"mov": _move(out), "mov_imm": _constant("vdla.alu.mov", out, ir.Var("imm")), "clip": _clip(out)}
     table |= {"requantise": _per_channel("requantise", out), "rescale": _per_channel("rescale", out)}
+    table |= {"tabulate": _tabulate(design), "lookup": _lookup(out)}
     return table
 
 
@@ -137,3 +138,35 @@ def _per_channel(name: str, tile: Tile) -> TensorIntrinsic:
     return _elementwise(
         f"vdla.alu.{name}", _acc("dst", tile), sources, lambda *tiles: ir.Call(name, tiles, "int32", attributes), holes
     )
+
+
+def level_index(x: ir.Expr) -> ir.Expr:
+    """Where a table has the value of the level that is the low byte of `x`."""
+    return x.astype("int8").astype("int32") + 128
+
+
+def table_place(entry: ir.Expr, design: Design) -> tuple[ir.Expr, ir.Expr, ir.Expr]:
+    """Tile, row and column of an entry among the acc tiles from which TABULATE takes a table."""
+    tiles, columns = table_tiles(design), design.gemm.block_out
+    element = entry // tiles
+    return entry % tiles, element // columns, element % columns
+
+
+def _tabulate(design: Design) -> TensorIntrinsic:
+    """All of the table, from acc."""
+    dst = ir.Buffer("dst", (TABLE_ENTRIES,), "int8", "vdla.table")
+    src = ir.Buffer("src", (table_tiles(design), *acc_tile(design)), "int32", "vdla.acc")
+
+    def body(entry: ir.Var) -> ir.Store:
+        return ir.Store(dst, (entry,), src[table_place(entry, design)].astype("int8"))
+
+    return TensorIntrinsic("vdla.tabulate", tile_function("tabulate", dst.shape, body, (src,), dst), (dst, src))
+
+
+def _lookup(tile: Tile) -> TensorIntrinsic:
+    dst, x, table = _acc("dst", tile), _acc("x", tile), ir.Buffer("table", (TABLE_ENTRIES,), "int8", "vdla.table")
+
+    def body(b: ir.Var, o: ir.Var) -> ir.Store:
+        return ir.Store(dst, (b, o), table[level_index(x[b, o])].astype("int32"))
+
+    return TensorIntrinsic("vdla.alu.lookup", tile_function("lookup", tile, body, (x, table), dst), (dst, x, table))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 
 import numpy as np
@@ -22,6 +22,8 @@ from vdla.errors import CompileError
 from vdla.isa.definition import Scratchpad, depth
 
 MEMORY_OF_SCOPE = {"vdla.inp": Scratchpad.INP, "vdla.wgt": Scratchpad.WGT, "vdla.acc": Scratchpad.ACC}
+TABLE_SCOPE = "vdla.table"
+"""Of the one table that LOOKUP reads."""
 COMMUTATIVE = ("vdla.alu.min", "vdla.alu.max", "vdla.alu.add", "vdla.alu.mul")
 Interval = tuple[int, int]
 """First and last position, inclusive, in the order of the function's intrinsics."""
@@ -65,9 +67,11 @@ def plan_sram(traced: Trace, design: Design, scratch: int = 0) -> SramPlan:
     Raises `CompileError` when a memory overflows, naming buffers, sizes and capacity, and for a buffer in DRAM.
     """
     lifetimes = buffer_lifetimes(traced.function)
-    groups = coalesce(traced.items, list(lifetimes), design)
-    base: dict[ir.Buffer, int] = {}
-    number: dict[ir.Buffer, int] = {}
+    tables = [buffer for buffer in lifetimes if buffer.scope == TABLE_SCOPE]
+    _refuse_second_table(tables, lifetimes, traced.function.name)
+    groups = coalesce(traced.items, [buffer for buffer in lifetimes if buffer not in tables], design)
+    base: dict[ir.Buffer, int] = dict.fromkeys(tables, 0)
+    number: dict[ir.Buffer, int] = dict.fromkeys(tables, 0)
     used: dict[Scratchpad, int] = {}
     for memory in MEMORY_OF_SCOPE.values():
         storages = [_storage(g, lifetimes, design) for g in groups if MEMORY_OF_SCOPE[g[0].scope] is memory]
@@ -129,11 +133,19 @@ def buffer_lifetimes(func: ir.Function) -> dict[ir.Buffer, Interval]:
     return lifetimes
 
 
+def _refuse_second_table(tables: list[ir.Buffer], lifetimes: Mapping[ir.Buffer, Interval], where: str) -> None:
+    for first, second in pairwise(sorted(tables, key=lambda buffer: lifetimes[buffer])):
+        if lifetimes[second][0] <= lifetimes[first][1]:
+            found = f"{first.name} and {second.name}"
+            raise CompileError("the machine has one table, and two are in use at once", where=where, found=found)
+
+
 def _refuse_global(buffer: ir.Buffer, func: ir.Function) -> None:
-    if buffer.scope not in MEMORY_OF_SCOPE:
+    if buffer.scope not in (*MEMORY_OF_SCOPE, TABLE_SCOPE):
         raise CompileError(
             "an intermediate buffer of a VDLA kernel is not in the accelerator's memories",
-            where=f"{func.name}: {buffer.name}", found=buffer.scope, expected=", ".join(MEMORY_OF_SCOPE), hint="set_scope",
+            where=f"{func.name}: {buffer.name}", found=buffer.scope,
+            expected=", ".join((*MEMORY_OF_SCOPE, TABLE_SCOPE)), hint="set_scope",
         )  # fmt: skip
 
 

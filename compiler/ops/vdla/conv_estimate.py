@@ -7,6 +7,7 @@ tile's load and the last tile's store, which nothing hides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -37,15 +38,16 @@ class TileWork:
     store: Any
 
 
-def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
-    """A row of a DMA costs one cycle beside its beats, an instruction its latency. A tile narrower than its buffer (the last
-    one of a row, when the columns do not divide the width) stores each of its rows by an instruction of its own."""
+def tile_work(w: ConvWorkload, t: ConvTiling, design: Design, blocks: Any) -> TileWork:
+    """Of a tile of `blocks` output blocks. A row of a DMA costs one cycle beside its beats, an instruction its latency. A tile
+    narrower than its buffer (the last one of a row, when the columns do not divide the width) stores each of its rows by an
+    instruction of its own."""
     bus, latency = design.bus_bytes, design.memory.read_latency + INSTRUCTION_OVERHEAD
     tiles_g, tiles_o = ceil_div(w.groups, t.groups), ceil_div(w.out_blocks, t.out_blocks)
     tiles_y, tiles_x = ceil_div(w.out_height, t.rows), ceil_div(w.out_width, t.columns)
     images = w.batch / ceil_div(w.batch, t.images)
     tiles = ceil_div(w.batch, t.images) * tiles_g * tiles_o * tiles_y * tiles_x
-    groups, blocks = w.groups / tiles_g, w.out_blocks / tiles_o
+    groups, share = w.groups / tiles_g, blocks * tiles_o / w.out_blocks
     rows, columns = input_window(w, t)
     chunk = np.minimum(t.in_blocks, w.in_blocks)
     if w.height * w.width == 1:  # the blocks of an image follow one another, and the images are rows of one transfer
@@ -55,7 +57,7 @@ def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
         image = images * groups * chunk * (latency + rows * (1 + columns * design.inp_tile_bytes / bus))
     weight_tiles = 1 if w.uniform_weight else groups * blocks * chunk * t.kernel_rows * t.kernel_columns
     weight_dmas = np.where(t.in_blocks >= w.in_blocks, 1, groups * blocks)
-    out = w.out_tiles / tiles
+    out = w.out_tiles / tiles * share
     if w.out_height * w.out_width == 1:
         out_dmas, out_rows = np.where(w.out_blocks % t.out_blocks, images / tiles_o, 1), images
     else:
@@ -64,7 +66,7 @@ def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
     out_bus = out_rows + out * design.out_tile_bytes / bus
     parameter_loads = np.where(t.weights_outer, tiles_g * tiles_o, tiles) / tiles * (2 if w.residual else 1)
     return TileWork(
-        gemm=w.gemm_uops / tiles,
+        gemm=w.gemm_uops / tiles * share,
         alu=out * (5 if w.residual else 1) + 3 * INSTRUCTION_OVERHEAD,
         compute_dma=parameter_loads * (groups * blocks * 2 * design.acc_tile_bytes / bus + latency),
         input=image,
@@ -75,27 +77,15 @@ def tile_work(w: ConvWorkload, t: ConvTiling, design: Design) -> TileWork:
 
 
 def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
-    """Cycles of the whole layer under `t`; see the module's docstring.
-
-    Within a tile each chunk is computed while the next one loads, the last while the next tile's first does.
-    """
-    in_chunks, *kernel_chunks = chunk_counts(w, t)
-    chunks = in_chunks * kernel_chunks[0] * kernel_chunks[1]
+    """Cycles of the whole layer under `t`; see the module's docstring."""
+    chunks = prod(chunk_counts(w, t))
     tiles = ceil_div(w.batch, t.images) * ceil_div(w.groups, t.groups) * ceil_div(w.out_blocks, t.out_blocks)
     tiles = tiles * ceil_div(w.out_height, t.rows) * ceil_div(w.out_width, t.columns)
-    work, loads = tile_work(w, t, design), tile_loads(w, t, tiles, chunks)
-    full = np.where(chunks == in_chunks, np.minimum(t.in_blocks, w.in_blocks) / w.in_blocks, 1 / chunks)
-    tail = 1 - (chunks - 1) * full  # share of the reduction in the last chunk
-    per_chunk = work.input * loads.inputs / (tiles * chunks) + work.weight * loads.weights / (tiles * chunks)
-    compute, last = work.gemm * full + INSTRUCTION_OVERHEAD, work.gemm * tail + work.alu + work.compute_dma
-    first_load = per_chunk + work.residual
-    steady = np.where(
-        chunks > 1,
-        (chunks - 2) * np.maximum(compute, per_chunk)
-        + np.maximum(compute, per_chunk * tail / full)
-        + np.maximum(last, first_load),
-        np.maximum(last, first_load),
-    )
+    tiles_o, loads = ceil_div(w.out_blocks, t.out_blocks), tile_loads(w, t, tiles, chunks)
+    work = tile_work(w, t, design, w.out_blocks / tiles_o)
+    rest = w.out_blocks % t.out_blocks  # of the last tile, which is smaller then
+    kinds = ((w.out_blocks // t.out_blocks, t.out_blocks), (np.minimum(rest, 1), np.maximum(rest, 1)))
+    steady = sum(count * steady_cycles(w, t, design, blocks, loads, tiles, chunks) for count, blocks in kinds) / tiles_o
     traffic = loads.inputs * work.input + loads.weights * work.weight + tiles * (work.residual + work.store)
     share_bus = traffic if design.port_count == 1 else tiles * work.store
     ends = work.input + work.weight + work.store
@@ -106,6 +96,29 @@ def estimate_cycles(w: ConvWorkload, t: ConvTiling, design: Design) -> Any:
     serial = (t.inp_buffers == 1) & (t.wgt_buffers == 1) & (t.acc_buffers == 1)
     whole = tiles * (work.gemm + chunks * INSTRUCTION_OVERHEAD + work.alu + work.compute_dma) + traffic
     return np.where(serial, whole, overlapped)
+
+
+def steady_cycles(
+    w: ConvWorkload, t: ConvTiling, design: Design, blocks: Any, loads: TileLoads, tiles: Any, chunks: Any
+) -> Any:
+    """Cycles of a tile of `blocks` output blocks among others.
+
+    Each chunk is computed while the next one loads, the last while the next tile's first does. The store of the tile before
+    goes first on a shared bus, beside the first chunk.
+    """
+    work = tile_work(w, t, design, blocks)
+    whole_window = chunks == ceil_div(w.in_blocks, t.in_blocks)
+    full = np.where(whole_window, np.minimum(t.in_blocks, w.in_blocks) / w.in_blocks, 1 / chunks)
+    tail = 1 - (chunks - 1) * full  # share of the reduction in the last chunk
+    per_chunk = work.input * loads.inputs / (tiles * chunks) + work.weight * loads.weights / (tiles * chunks)
+    compute, last = work.gemm * full + INSTRUCTION_OVERHEAD, work.gemm * tail + work.alu + work.compute_dma
+    store = work.store if design.port_count == 1 else 0 * work.store
+    first = np.maximum(compute, per_chunk * np.where(chunks > 2, 1, tail / full) + store)
+    between = np.maximum(compute, per_chunk) * np.maximum(chunks - 3, 0)
+    behind = np.where(chunks > 2, np.maximum(compute, per_chunk * tail / full), 0)
+    next_tile = per_chunk + work.residual
+    several = first + between + behind + np.maximum(last, next_tile)
+    return np.where(chunks > 1, several, np.maximum(last, next_tile + store))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vdla.compiler import ir, te
-from vdla.compiler.ops.vdla.workload import PAIRS, ConvWorkload, ElementwiseWorkload, PoolWorkload
+from vdla.compiler.backends.vdla.intrinsics import level_index, table_place
+from vdla.compiler.ops.vdla.workload import (
+    PAIRS,
+    RESCALED_PAIRS,
+    ConvWorkload,
+    ElementwiseWorkload,
+    Operand,
+    PoolWorkload,
+    TableWorkload,
+)
 from vdla.design import Design
+from vdla.isa.definition import TABLE_ENTRIES, table_tiles
 
 
 def activation_tile(design: Design) -> tuple[int, int]:
@@ -73,46 +83,101 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
 
 
 def widened(
-    x: te.Tensor, identity: te.Tensor, shape: tuple[int, ...], source: Callable[..., tuple[ir.Scalar, ...]], name: str
+    x: te.Tensor,
+    identity: te.Tensor,
+    shape: tuple[int, ...],
+    source: Callable[..., tuple[ir.Scalar, ...]],
+    name: str,
+    tile: int = 0,
 ) -> te.Tensor:
     """int8 tiles as int32 through the GEMM core: x times the identity tile, one micro-op each.
 
-    source: from the result's indices to those of x, the last being that of the lane.
+    source: from the result's indices to those of x, the last being that of the lane. tile: which of `identity`'s.
     """
     lane = te.reduce_axis(x.shape[-1], "ri")
 
     def value(*at: ir.Var) -> ir.Expr:
         *place, k = at
-        return te.sum(te.cast(x[(*source(*place, k)[:-1], lane)], "int32") * te.cast(identity[0, k, lane], "int32"), lane)
+        return te.sum(te.cast(x[(*source(*place, k)[:-1], lane)], "int32") * te.cast(identity[tile, k, lane], "int32"), lane)
 
     return te.compute(shape, value, name, axes=[f"i{d}" for d in range(len(shape))])
 
 
 def elementwise(w: ElementwiseWorkload, design: Design) -> ir.Function:
-    """One of PAIRS: a, b, a_parameters, b_parameters, parameters → y; requantize: x, parameters → y.
+    """A rescaled pair: a, b, identity, a_parameters, b_parameters, parameters → y; qmul: a, b, identity, parameters → y;
+    requantize: x, identity, parameters → y.
 
-    Tensors are [batch][1][blocks][positions][1] tiles, parameters [1][blocks][2] tiles, as a convolution's.
+    Tensors are [batch][1][blocks][positions][1] tiles, an operand's extent 1 where it is broadcast, parameters [1][blocks][2]
+    tiles, as a convolution's. Operands are widened by the GEMM core, which LOAD feeds beside the computation.
     """
     tile = activation_tile(design)
     shape, parameter_shape = (w.batch, 1, w.blocks, w.positions, 1, *tile), (1, w.blocks, 2, *tile)
-
-    def operand(name: str) -> te.Tensor:
-        return te.placeholder(shape, "int8", name)
-
-    def loaded_wide(x: te.Tensor) -> te.Tensor:
-        return te.compute(shape, lambda *at: te.cast(x[at], "int32"), f"{x.name}_wide")
-
+    identity = te.placeholder((w.widening_tiles, design.gemm.block_out, design.gemm.block_in), "int8", "identity")
     parameters = te.placeholder(parameter_shape, "int32", "parameters")
+    operands = {name: operand_of(w, o, name, tile) for name, o in w.operands.items()}
+
+    def wide(name: str) -> te.Tensor:
+        """With all of its channels."""
+        x, spread = operands[name], w.operands[name].channels
+        extents = (*x.shape[:2], w.blocks, *x.shape[3:])
+        source = lambda n, g, c, *at: (n, g, 0 if spread else c, *at)  # noqa: E731
+        return widened(x, identity, extents, source, f"{name}_wide", tile=int(spread))
+
     if w.op == "requantize":
-        x = operand("x")
-        return te.create_function("requantize", [x, parameters], [requantised(loaded_wide(x), parameters, w.low, w.high)])
-    a, b = operand("a"), operand("b")
-    a_parameters, b_parameters = (te.placeholder(parameter_shape, "int32", f"{n}_parameters") for n in "ab")
-    a_rescaled = rescale_stage(loaded_wide(a), a_parameters, "a_rescaled")
-    b_rescaled = rescale_stage(loaded_wide(b), b_parameters, "b_rescaled")
-    joined = te.compute(shape, lambda *at: ir.Binary(PAIRS[w.op], a_rescaled[at], b_rescaled[at]), "joined")
+        y = requantised(wide("x"), parameters, w.low, w.high)
+        return te.create_function("requantize", [operands["x"], identity, parameters], [y])
+    own: list[te.Tensor] = []
+    if w.op in RESCALED_PAIRS:
+        own = [te.placeholder(parameter_shape, "int32", f"{name}_parameters") for name in operands]
+        sides = [rescale_stage(wide(name), p, f"{name}_rescaled") for name, p in zip(operands, own, strict=True)]
+        if w.op == "qsub":
+            sides[1] = with_constant("mul", sides[1], -1, "b_negated")
+    else:
+        sides = [centred(wide(name), zero, f"{name}_centred") for name, zero in zip(operands, w.zero_points, strict=True)]
+    joined = te.compute(shape, lambda *at: ir.Binary(PAIRS[w.op], *(broadcast(x, at) for x in sides)), "joined")
     y = requantised(joined, parameters, w.low, w.high)
-    return te.create_function(w.op, [a, b, a_parameters, b_parameters, parameters], [y])
+    return te.create_function(w.op, [*operands.values(), identity, *own, parameters], [y])
+
+
+def operand_of(w: ElementwiseWorkload, o: Operand, name: str, tile: tuple[int, int]) -> te.Tensor:
+    """An operand as it lies in DRAM."""
+    sizes = (1 if o.images else w.batch, 1, 1 if o.channels else w.blocks, 1 if o.positions else w.positions, 1)
+    return te.placeholder((*sizes, *tile), "int8", name)
+
+
+def with_constant(op: str, x: te.Tensor, value: int, name: str) -> te.Tensor:
+    return te.compute(x.shape, lambda *at: ir.Binary(op, x[at], ir.Const(value, "int32")), name)
+
+
+def centred(x: te.Tensor, zero_point: int, name: str) -> te.Tensor:
+    return with_constant("add", x, -zero_point, name) if zero_point else x
+
+
+def broadcast(x: te.Tensor, at: tuple[ir.Var, ...]) -> ir.Expr:
+    """The element of x for `at`: the same all along an axis of extent 1."""
+    return x[tuple(0 if size == 1 else index for size, index in zip(x.shape, at, strict=True))]
+
+
+def table(w: TableWorkload, design: Design) -> ir.Function:
+    """x, table, identity → y. Tensors are [batch][blocks][positions] tiles, the table as `table_levels` says."""
+    tile = activation_tile(design)
+    x = te.placeholder((w.batch, w.blocks, w.positions, *tile), "int8", "x")
+    packed = te.placeholder((table_tiles(design), *tile), "int8", "table")
+    identity = te.placeholder((1, design.gemm.block_out, design.gemm.block_in), "int8", "identity")
+    found = looked_up(widened(x, identity, x.shape, lambda *at: at, "wide"), table_levels(packed, design))
+    y = te.compute(x.shape, lambda *at: te.cast(found[at], "int8"), "y")
+    return te.create_function("table", [x, packed, identity], [y])
+
+
+def table_levels(packed: te.Tensor, design: Design) -> te.Tensor:
+    """What LOOKUP finds of each level, from the acc tiles from which TABULATE takes it."""
+    wide = te.compute(packed.shape, lambda *at: te.cast(packed[at], "int32"), "table_wide")
+    return te.compute((TABLE_ENTRIES,), lambda entry: te.cast(wide[table_place(entry, design)], "int8"), "levels")
+
+
+def looked_up(x: te.Tensor, levels: te.Tensor) -> te.Tensor:
+    """What a table has at the low bytes of x."""
+    return te.compute(x.shape, lambda *at: te.cast(levels[level_index(x[at])], "int32"), "looked_up")
 
 
 def max_pool2d(w: PoolWorkload, design: Design) -> ir.Function:

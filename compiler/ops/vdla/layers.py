@@ -17,8 +17,17 @@ from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.operators.registry import operator_of, with_defaults
 from vdla.compiler.ops.vdla import convolution_layers
 from vdla.compiler.ops.vdla.kernels import template_of
-from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters
-from vdla.compiler.ops.vdla.workload import PAIRS, ElementwiseWorkload, PoolWorkload, Workload
+from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters, widening_tiles
+from vdla.compiler.ops.vdla.packing import pack_activation, pack_table
+from vdla.compiler.ops.vdla.workload import (
+    PAIRS,
+    RESCALED_PAIRS,
+    ElementwiseWorkload,
+    Operand,
+    PoolWorkload,
+    TableWorkload,
+    Workload,
+)
 from vdla.design import Design
 from vdla.errors import CompileError
 
@@ -28,12 +37,13 @@ class LayerKind:
     """How one operator of the graph runs on VDLA.
 
     activations: kernel parameter → the position of its tensor among the node's inputs; every other input is constant.
-    workload, constants: see `workload_of` and `constants_of`.
+    workload, constants: see `workload_of` and `constants_of`. constant: an activation may be one as well.
     """
 
     activations: Mapping[str, int]
     workload: Callable[[Node, Graph, Design], Workload]
     constants: Callable[[Node, Graph, Design], dict[str, np.ndarray]]
+    constant: bool = False
 
 
 def workload_of(node: Node, graph: Graph, design: Design) -> Workload:
@@ -47,10 +57,10 @@ def constants_of(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarr
     return KINDS[node.op].constants(node, graph, design)
 
 
-def activations_of(node: Node) -> dict[str, str]:
+def activations_of(node: Node, graph: Graph) -> dict[str, str]:
     """Kernel parameter → the graph's tensor, which is packed in DRAM; the result is "y"."""
-    places = KINDS[node.op].activations.items()
-    return {p: node.inputs[k] for p, k in places if k < len(node.inputs) and node.inputs[k]} | {"y": node.outputs[0]}
+    names = {p: node.inputs[k] for p, k in KINDS[node.op].activations.items() if k < len(node.inputs)}
+    return {p: name for p, name in names.items() if name and name not in graph.constants} | {"y": node.outputs[0]}
 
 
 def macs_of(node: Node, graph: Graph) -> int:
@@ -93,8 +103,8 @@ def _require_whole_blocks(node: Node, graph: Graph, design: Design) -> None:
 def _require_constants(node: Node, graph: Graph) -> None:
     activations = KINDS[node.op].activations.values()
     for k, name in enumerate(node.inputs):
-        if k in activations and name in graph.constants:
-            raise CompileError("an operand is constant", where=node.name, found=name)
+        if k in activations and name in graph.constants and not KINDS[node.op].constant:
+            raise CompileError(f"{node.op} of a constant", where=node.name, found=name)
         if name and k not in activations and name not in graph.constants:
             raise CompileError(f"{node.op} needs a constant", where=node.name, found=f"{name} is computed")
 
@@ -111,30 +121,78 @@ def _max_pool_workload(node: Node, graph: Graph, design: Design) -> PoolWorkload
 
 def _elementwise_workload(node: Node, graph: Graph, design: Design) -> ElementwiseWorkload:
     a = with_defaults(node.op, node.attributes)
-    shapes = [graph.type_of(node.inputs[k]).shape for k in KINDS[node.op].activations.values()]
-    if len(set(shapes)) > 1:
-        raise CompileError("operands are broadcast", where=node.name, found=shapes, expected="one shape")
-    n, c, h, w = image_of(graph, node.inputs[0])
+    n, c, h, w = image_of(graph, node.outputs[0])
     batch, blocks = ceil_div(n, design.gemm.batch), ceil_div(c, design.channel_block)
-    return ElementwiseWorkload(node.op, batch, blocks, h * w, a["low"], a["high"])
+    operands = {p: _operand(node, p, graph, design) for p in KINDS[node.op].activations if node.op in PAIRS}
+    zero_points = (a.get("a_zero_point", 0), a.get("b_zero_point", 0))
+    return ElementwiseWorkload(node.op, batch, blocks, h * w, a["low"], a["high"], **operands, zero_points=zero_points)
 
 
-def _parameters_at(**places: int) -> Callable[[Node, Graph, Design], dict[str, np.ndarray]]:
-    """The constants of a layer that has only parameters. places: the position of each one's bias; its scale follows."""
+def _table_workload(node: Node, graph: Graph, design: Design) -> TableWorkload:
+    n, c, h, w = image_of(graph, node.inputs[0])
+    return TableWorkload(ceil_div(n, design.gemm.batch), ceil_div(c, design.channel_block), h * w)
+
+
+def _table_constants(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarray]:
+    return {"table": pack_table(graph.constants[node.inputs[1]], design), "identity": identity_tile(design)}
+
+
+def _operand(node: Node, parameter: str, graph: Graph, design: Design) -> Operand:
+    """How an operand of a pair is broadcast. Raises `CompileError` where it is along rows, columns or a tile's images alone."""
+    name = node.inputs[KINDS[node.op].activations[parameter]]
+    own, whole = _operand_shape(node, name, graph, design), image_of(graph, node.outputs[0])
+    if own[2:] not in (whole[2:], (1, 1)):
+        raise CompileError(
+            "an operand is broadcast along rows or columns alone", where=node.name, found=f"{name}, {own}",
+            expected=f"H and W of the result, {whole[2]}×{whole[3]}, or 1×1",
+        )  # fmt: skip
+    batch = design.gemm.batch
+    if own[0] < min(whole[0], batch):
+        raise CompileError(
+            "an operand is broadcast to images that share a tile", where=node.name, found=f"{name}, {own}",
+            expected=f"{whole[0]} images", hint=f"a design whose gemm.batch is 1, not {batch}",
+        )  # fmt: skip
+    return Operand(ceil_div(own[0], batch) < ceil_div(whole[0], batch), own[1] < whole[1], own[2:] != whole[2:])
+
+
+def _operand_shape(node: Node, name: str, graph: Graph, design: Design) -> tuple[int, int, int, int]:
+    """An operand of a pair as it lies in DRAM: a constant with all its channels, and as often as a tile has images."""
+    n, c, h, w = image_of(graph, name)
+    images, channels, height, width = image_of(graph, node.outputs[0])
+    if name not in graph.constants:
+        return n, c, h, w
+    size = (1, 1) if (h, w) == (1, 1) else (height, width)
+    return n if n == images else min(images, design.gemm.batch), channels, *size
+
+
+def _pair_constants(**places: int) -> Callable[[Node, Graph, Design], dict[str, np.ndarray]]:
+    """What widens the operands, the parameters, and those operands that are constant. places: the position of each parameter's
+    bias among the node's inputs; its scale words follow."""
 
     def constants(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarray]:
-        return {name: packed_parameters(node, graph, design, bias=k) for name, k in places.items()}
+        tiles = widening_tiles(design, _elementwise_workload(node, graph, design).widening_tiles)
+        found = {"identity": tiles}
+        found |= {name: packed_parameters(node, graph, design, bias=k) for name, k in places.items()}
+        for parameter, k in KINDS[node.op].activations.items():
+            if (name := node.inputs[k]) in graph.constants:
+                value = graph.constants[name].reshape(image_of(graph, name))
+                found[parameter] = pack_activation(np.broadcast_to(value, _operand_shape(node, name, graph, design)), design)
+        return found
 
     return constants
 
 
 CONVOLUTION = LayerKind({"x": 0, "residual": 4}, convolution_layers.workload, convolution_layers.constants)
-PAIR = LayerKind({"a": 0, "b": 1}, _elementwise_workload, _parameters_at(a_parameters=2, b_parameters=4, parameters=6))
+RESCALED = LayerKind(
+    {"a": 0, "b": 1}, _elementwise_workload, _pair_constants(a_parameters=2, b_parameters=4, parameters=6), constant=True
+)
 KINDS: dict[str, LayerKind] = {
     "qconv2d": CONVOLUTION,
     "qdense": CONVOLUTION,
     "qavg_pool2d": LayerKind({"x": 0}, convolution_layers.average_workload, convolution_layers.average_constants),
     "qmax_pool2d": LayerKind({"x": 0}, _max_pool_workload, lambda node, graph, design: {"identity": identity_tile(design)}),
-    **dict.fromkeys(PAIRS, PAIR),
-    "requantize": LayerKind({"x": 0}, _elementwise_workload, _parameters_at(parameters=1)),
+    "qtable": LayerKind({"x": 0}, _table_workload, _table_constants),
+    **dict.fromkeys(RESCALED_PAIRS, RESCALED),
+    "qmul": LayerKind({"a": 0, "b": 1}, _elementwise_workload, _pair_constants(parameters=2), constant=True),
+    "requantize": LayerKind({"x": 0}, _elementwise_workload, _pair_constants(parameters=1)),
 }

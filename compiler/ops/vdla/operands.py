@@ -26,6 +26,13 @@ def identity_tile(design: Design) -> np.ndarray:
     return np.eye(design.gemm.block_out, dtype=np.int8)[None]
 
 
+def widening_tiles(design: Design, count: int) -> np.ndarray:
+    """int8[count, block_out, block_in]: the identity tile, and one that spreads the first lane over all."""
+    spread = np.zeros_like(identity_tile(design))
+    spread[:, :, 0] = 1
+    return np.concatenate([identity_tile(design), spread])[:count]
+
+
 def packed_parameters(node: Node, graph: Graph, design: Design, bias: int, groups: int = 1) -> np.ndarray:
     """int32[groups, blocks of each, 2, batch, block_out] of one parameter for each output channel. The blocks of a group follow
     the last one's. bias: the position of the bias among the node's inputs, before that of the scale words."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.design import Design
+from vdla.isa.definition import table_tiles
 
 
 def packed_shape(shape: tuple[int, ...], design: Design) -> tuple[int, ...]:
@@ -42,6 +43,14 @@ def pack_parameters(bias: np.ndarray, scale: np.ndarray, channels: int, groups: 
         padded[:, :each] = np.broadcast_to(values, (channels,)).reshape(groups, each)
         packed[:, :, k] = padded.reshape(groups, -1, 1, block)
     return packed
+
+
+def pack_table(table: np.ndarray, design: Design) -> np.ndarray:
+    """int8[256] → int8[tiles, batch, block_out], as TABULATE reads it: element e // tiles of tile e mod tiles is entry e."""
+    tiles = table_tiles(design)
+    packed = np.zeros((tiles, design.gemm.batch * design.gemm.block_out), np.int8)
+    packed[:, : len(table) // tiles] = table.reshape(-1, tiles).T
+    return packed.reshape(tiles, design.gemm.batch, design.gemm.block_out)
 
 
 def pack_activation(x: np.ndarray, design: Design) -> np.ndarray:

@@ -28,6 +28,13 @@ def cache_parameters(s: Schedule, stage: str, source: str, loop: Var) -> str:
     return block
 
 
+def take_up_table(s: Schedule) -> dict[str, str]:
+    """Schedule the stages of `expressions.table_levels`, once before all else. Returns what to tensorise."""
+    s.set_scope("table_wide", "vdla.acc")
+    s.set_scope("levels", "vdla.table")
+    return {"table_wide": "load.out", "levels": "tabulate"}
+
+
 def load(memory: str, padded: bool) -> str:
     """The intrinsic that fills `memory`, with padding or without."""
     return f"load_padded.{memory}" if padded else f"load.{memory}"

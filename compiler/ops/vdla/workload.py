@@ -74,13 +74,31 @@ class ConvWorkload:
         return inputs + weights + parameters + self.out_tiles * design.out_tile_bytes * (2 if self.residual else 1)
 
 
-PAIRS = {"qadd": "add", "qmax": "max", "qmin": "min"}
-"""Operators of two rescaled operands → the ALU operation that joins them."""
+RESCALED_PAIRS = {"qadd": "add", "qsub": "add", "qmax": "max", "qmin": "min"}
+"""Operators of two rescaled operands → the ALU operation that joins them. There is no subtraction: qsub negates first."""
+PAIRS = {**RESCALED_PAIRS, "qmul": "mul"}
+"""Operators of two operands → the ALU operation that joins them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """Where a pair's operand has one extent that serves all of the result's: along images, channels, positions (all of H and
+    W)."""
+
+    images: bool = False
+    channels: bool = False
+    positions: bool = False
+
+
+WHOLE = Operand()
 
 
 @dataclass(frozen=True, slots=True)
 class ElementwiseWorkload:
-    """An elementwise layer over packed tiles. op: one of PAIRS, or "requantize"; positions: H·W."""
+    """An elementwise layer over packed tiles. op: one of PAIRS, or "requantize"; positions: H·W.
+
+    a, b: how the operands of a pair are broadcast. zero_points: of qmul's operands.
+    """
 
     op: str
     batch: int
@@ -88,10 +106,32 @@ class ElementwiseWorkload:
     positions: int
     low: int = -128
     high: int = 127
+    a: Operand = WHOLE
+    b: Operand = WHOLE
+    zero_points: tuple[int, int] = (0, 0)
 
     @property
-    def operands(self) -> int:
-        return 2 if self.op in PAIRS else 1
+    def operands(self) -> dict[str, Operand]:
+        """By the name of the kernel's parameter."""
+        return {"a": self.a, "b": self.b} if self.op in PAIRS else {"x": WHOLE}
+
+    @property
+    def widening_tiles(self) -> int:
+        """Weight tiles that widen: identity, and where channels are broadcast one that spreads the first lane over all."""
+        return 2 if any(operand.channels for operand in self.operands.values()) else 1
+
+    @property
+    def out_tiles(self) -> int:
+        return self.batch * self.blocks * self.positions
+
+
+@dataclass(frozen=True, slots=True)
+class TableWorkload:
+    """y = table[x + 128] over packed int8 tiles. positions: H·W."""
+
+    batch: int
+    blocks: int
+    positions: int
 
     @property
     def out_tiles(self) -> int:
@@ -130,4 +170,4 @@ class PoolWorkload:
         return self.pads[1], (self.out_width - 1) * self.strides[1] + self.kernel[1] - self.width - self.pads[1]
 
 
-Workload = ConvWorkload | ElementwiseWorkload | PoolWorkload
+Workload = ConvWorkload | ElementwiseWorkload | TableWorkload | PoolWorkload

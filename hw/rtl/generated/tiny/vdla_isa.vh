@@ -67,6 +67,8 @@
 `define VDLA_ALU_OP_CLIP                  4'd7
 `define VDLA_ALU_OP_REQUANTISE            4'd8
 `define VDLA_ALU_OP_RESCALE               4'd9
+`define VDLA_ALU_OP_TABULATE              4'd10
+`define VDLA_ALU_OP_LOOKUP                4'd11
 
 // Command queues
 `define VDLA_QUEUE_LOAD                   2'd0

@@ -19,7 +19,8 @@ SHARE_OF_PEAK = 0.5
 class HostModel:
     """float_macs, int8_macs: multiply-accumulates of one core a cycle, at most. lanes: float32 elements in one operation.
 
-    memory_gbs: GB/s that all cores together sustain. call_us: to call a kernel. start_us: to start a program of the accelerator
+    memory_gbs: GB/s that all cores together sustain. call_us: to call a kernel, which wakes the
+    other cores. start_us: to start a program of the accelerator
     and learn that it is over. source: where the figures are from.
     """
 
@@ -39,27 +40,27 @@ class HostModel:
 _TABLE = (
     HostModel(
         "cortex-a9", "two cores of a Zynq-7020, as on a PYNQ-Z1",
-        cores=2, clock_mhz=650, float_macs=2, int8_macs=4, lanes=2, memory_gbs=0.7, call_us=5, start_us=30,
+        cores=2, clock_mhz=650, float_macs=2, int8_macs=4, lanes=2, memory_gbs=0.7, call_us=10, start_us=30,
         source="clock and 2.1 GB/s of DDR3 pins: PYNQ-Z1 reference manual; a third of them, since a Cortex-A9 keeps few line "
         "fills in flight (assumed). NEON issues half a 128-bit operation a cycle (Cortex-A9 NEON MPE manual, DDI 0409): two "
         "float MACs; int8 by VMULL, VMLAL and VPADAL, 16 in 4 cycles. Calls and starts under Linux: assumed.",
     ),
     HostModel(
         "cortex-a53", "four cores of a Zynq UltraScale+, as on a K26 module",
-        cores=4, clock_mhz=1333, float_macs=4, int8_macs=5, lanes=4, memory_gbs=14.4, call_us=2, start_us=15,
+        cores=4, clock_mhz=1333, float_macs=4, int8_macs=5, lanes=4, memory_gbs=14.4, call_us=5, start_us=15,
         source="19.2 GB/s of DDR4 pins: K26 data sheet, DS987; 3/4 of them, as TI measures by STREAM on its Cortex-A53 "
         "(SPRAD45). One 128-bit operation a cycle: four float MACs; int8 by SMULL, SMLAL2 and SADALP, 16 in 3 cycles. Calls "
         "and starts: assumed.",
     ),
     HostModel(
         "cortex-a72", "four cores at 1.5 GHz on 32-bit LPDDR4-3200, as on a Raspberry Pi 4",
-        cores=4, clock_mhz=1500, float_macs=4, int8_macs=8, lanes=4, memory_gbs=6.4, call_us=2, start_us=15,
+        cores=4, clock_mhz=1500, float_macs=4, int8_macs=8, lanes=4, memory_gbs=6.4, call_us=5, start_us=15,
         source="12.8 GB/s of LPDDR4 pins, half of them (assumed). One 128-bit FMLA a cycle; int8 by SMULL, SMLAL2 and SADALP "
         "on two pipes, 16 in 2 cycles. Calls and starts: assumed.",
     ),
     HostModel(
         "x86-64-v3", "eight cores with AVX2 at 3 GHz on two channels of DDR4-3200",
-        cores=8, clock_mhz=3000, float_macs=16, int8_macs=32, lanes=8, memory_gbs=38, call_us=1, start_us=10,
+        cores=8, clock_mhz=3000, float_macs=16, int8_macs=32, lanes=8, memory_gbs=38, call_us=2, start_us=10,
         source="two 256-bit FMAs a cycle; int8 by VPMADDUBSW, VPMADDWD and VPADDD, 32 a cycle on two pipes; 3/4 of 51.2 GB/s "
         "of pins. Calls and starts: assumed.",
     ),

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
+from typing import Any
 
 from vdla.compiler import ir
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.operators.definition import Attributes, Types
 from vdla.compiler.operators.registry import operator_of, with_defaults
 from vdla.compiler.te.scan import Scan
 from vdla.compiler.te.tensor import Joint, Part, ReduceAxis, Reduction, Tensor, TupleStage, walk_all
 from vdla.element_types import ELEMENT_TYPES
 
+Outputs = tuple[TensorType, ...]
 CALL_OPERATIONS = 10
 """Operations of a function such as exp, in vector code: a polynomial and the scaling around it."""
 CHEAP_CALLS = ("floor", "ceil", "round_even", "sqrt")
@@ -36,13 +40,28 @@ class Work:
 
 def work_of(node: Node, graph: Graph) -> Work:
     """The node's work; nothing for tensors without elements."""
-    types = [graph.type_of(name) if name else None for name in node.inputs]
-    outputs = [graph.type_of(name) for name in node.outputs if name]
+    types = tuple(graph.type_of(name) if name else None for name in node.inputs)
+    outputs = tuple(graph.type_of(name) for name in node.outputs if name)
+    try:
+        return _counted_once(node.op, types, outputs, tuple(node.attributes.items()))
+    except TypeError:  # an attribute is a graph, which is not hashed
+        return counted(node.op, types, outputs, node.attributes)
+
+
+@lru_cache(maxsize=4096)
+def _counted_once(op: str, types: Types, outputs: Outputs, attributes: tuple[tuple[str, Any], ...]) -> Work:
+    """Unrolled loops have hundreds of nodes that are alike."""
+    return counted(op, types, outputs, dict(attributes))
+
+
+def counted(op: str, types: Types, outputs: Outputs, attributes: Attributes) -> Work:
+    """The work of an operator on inputs of `types`, None where one is absent."""
     if any(t is not None and not t.elements for t in (*types, *outputs)):
         return Work()
     macs = operations = 0
     reads: Counter[Tensor] = Counter()
-    for stage, times in stages_of(definition_outputs(node, types)):
+    definition = operator_of(op).define(types, with_defaults(op, attributes))
+    for stage, times in stages_of(definition.outputs):
         values, axes = values_of(stage)
         points = times * prod(stage.shape) * prod(axis.extent for axis in axes)
         factors = product_in(stage)
@@ -58,10 +77,6 @@ def work_of(node: Node, graph: Graph) -> Work:
 def macs_of(node: Node, graph: Graph) -> int:
     """Multiply-accumulates of one node, as the model has them."""
     return work_of(node, graph).macs
-
-
-def definition_outputs(node: Node, types: Iterable[TensorType | None]) -> tuple[Tensor, ...]:
-    return operator_of(node.op).define(tuple(types), with_defaults(node.op, node.attributes)).outputs
 
 
 Stage = Tensor | TupleStage

@@ -22,6 +22,8 @@ from vdla.text import duration
 Seconds = Callable[[Node], float]
 WORTH_IT = 1.5
 """How much faster a region has to be on the host: both times are estimates."""
+MUCH = 4.0
+"""And one between two layers of the target: such a move puts the host into the middle of the network."""
 TICKS = 1e12
 """Of the cut's whole numbers, in a second."""
 
@@ -60,8 +62,8 @@ def moves(graph: Graph, movable: Collection[str], fixed: Collection[str], here: 
     times = {node.name: here(node) for node in graph.nodes if node.name in movable}
     moved = cheapest_on_host(graph, fixed, there, times, host)
     onto = (set(movable) | set(fixed)) - moved
-    found = regions(graph, moved)
-    return [region_move(region, graph, there, times, onto, host) for region in found if not lone_between(region, graph, onto)]
+    found = [region_move(region, graph, there, times, onto, host) for region in regions(graph, moved)]
+    return [move for move in found if pays(move, graph, onto)]
 
 
 def cheapest_on_host(
@@ -119,13 +121,20 @@ def regions(graph: Graph, moved: Collection[str]) -> list[list[Node]]:
     return list(members.values())
 
 
-def lone_between(region: Sequence[Node], graph: Graph, onto: Collection[str]) -> bool:
-    """Whether it is one operator between layers of the target: that one stays, and the network one program."""
-    if len(region) > 1:
-        return False
-    (node,), producers, consumers = region, graph.producer(), graph.consumers()
-    fed = any(name in producers and producers[name].name in onto for name in node.inputs)
-    return fed and any(user.name in onto for name in node.outputs for user in consumers.get(name, ()))
+def pays(move: Move, graph: Graph, onto: Collection[str]) -> bool:
+    """Whether a region that lies between layers of the target may leave it: never a single operator, others where it pays
+    much, for the target's program is cut in two."""
+    if not between(move.nodes, graph, onto):
+        return True
+    return len(move.nodes) > 1 and move.here > MUCH * move.there
+
+
+def between(names: Collection[str], graph: Graph, onto: Collection[str]) -> bool:
+    """Whether nodes of `onto` compute what the named ones read, and read what they compute."""
+    inside, producers, consumers = set(names), graph.producer(), graph.consumers()
+    nodes = [node for node in graph.nodes if node.name in inside]
+    fed = any(name in producers and producers[name].name in onto for node in nodes for name in node.inputs)
+    return fed and any(user.name in onto for node in nodes for name in node.outputs for user in consumers.get(name, ()))
 
 
 def region_move(

@@ -9,7 +9,7 @@ import pytest
 from graph_of_costs import random_chain, total_cost
 
 from vdla.compiler.graph.graph import Graph
-from vdla.compiler.targets.cheaper import WORTH_IT, cheapest_on_host, host_seconds, moves
+from vdla.compiler.targets.cheaper import MUCH, WORTH_IT, cheapest_on_host, host_seconds, moves
 from vdla.compiler.targets.min_cut import SINK, SOURCE, Cut
 from vdla.host_models import HOST_MODELS
 
@@ -93,10 +93,23 @@ def test_regions_that_move(here, expected):
     found = moves(graph, movable, times.keys() - movable, lambda node: times[node.name], host)
     assert [move.nodes for move in found] == expected
     for move in found:
+        assert move.here > MUCH * move.there
         inside = sum(times[name] for name in move.nodes)
         assert move.there < move.here
         assert move.here == pytest.approx(inside, rel=1e-3)  # a second each: transfers are nothing
         assert move.reason.startswith("faster on the host: ")
+
+
+def test_a_region_between_layers_has_to_gain_much():
+    graph, host = chain(), HOST_MODELS["cortex-a9"]
+    seconds = sum(host_seconds(node, graph, host) for node in graph.nodes[1:3])
+
+    def moved(gain: float) -> list[tuple[str, ...]]:
+        return [move.nodes for move in moves(graph, {"n1", "n2"}, {"n0", "n3"}, lambda node: gain * seconds / 2, host)]
+
+    assert moved(8 * MUCH) == [("n1", "n2")]
+    assert cheapest_on_host(graph, {"n0", "n3"}, {"n1": 1e-6, "n2": 1e-6}, {"n1": 3e-3, "n2": 3e-3}, host) == {"n1", "n2"}
+    assert moved(3) == []
 
 
 def test_what_has_to_stay_stays():

@@ -76,7 +76,14 @@ def cosim(
         say(cosim_text(report))
         if waves is not None:
             say(f"waves: {waves}")
-    return 0 if report.bit_exact and report.within_tolerance else 1
+    return 0 if report.bit_exact is not False and report.within_tolerance else 1
+
+
+VERDICTS = {
+    True: "every byte and the order of retirement are the same",
+    False: "NOT the same",
+    None: "nothing ran on the accelerator",
+}
 
 
 def cosim_text(report: CosimReport) -> str:
@@ -86,7 +93,7 @@ def cosim_text(report: CosimReport) -> str:
     lines = [table(columns, [_row(layer) for layer in [*report.layers, total]]), ""]
     lines.append(
         f"{report.model} on {report.design}: "
-        + ("every byte and the order of retirement are the same" if report.bit_exact else "NOT the same")
+        + VERDICTS[report.bit_exact]
         + f"; RTL at {report.cycles_per_second / 1e6:.2f} M cycles/s"
     )
     if not report.timed:

@@ -78,8 +78,9 @@ class CosimReport:
         return [text for comparison in self.comparisons for text in comparison.differences]
 
     @property
-    def bit_exact(self) -> bool:
-        return not self.differences
+    def bit_exact(self) -> bool | None:
+        """Of all that was compared; None when nothing was."""
+        return not self.differences if self.comparisons else None
 
     @property
     def layers(self) -> list[LayerCycles]:

@@ -20,7 +20,7 @@ def require_design(program: Program, design: Design) -> Program:
 
 def refuse_other_design(what: str, built_for: Design, design: Design) -> None:
     """Raise `RunError`, with every key that differs, unless `what`, built for one design, runs on the other."""
-    if differences := design_differences(design, built_for):
+    if differences := design_differences(built_for, design, (f"in {what}", "in the design")):
         raise RunError(
             f"{what} was built for another design, {built_for.name}: {differences}",
             where=f"design {design.name}",

@@ -286,13 +286,63 @@ def _index_bits(depth: int) -> int:
     return max(1, (depth - 1).bit_length())
 
 
-def design_differences(here: Design, there: Design) -> str:
-    """Why a program of one does not run on the other: `sram.wgt: 262144 here, 131072 there`; "" when their hashes are equal."""
+@dataclass(frozen=True, slots=True)
+class KeyDifference:
+    """A key whose value differs between two designs. here, there: as a design file has them; "" where there is none.
+
+    decides: words and addresses of programs depend on it, so that programs of one do not run on the other.
+    """
+
+    key: str
+    here: str
+    there: str
+    decides: bool
+
+
+def key_differences(here: Design, there: Design) -> list[KeyDifference]:
+    """Every key that differs, in the order of the design file."""
+    mine, others = keys_of(here), keys_of(there)
+    other_machine = set(_differing_facts(here, there))
+    return [
+        KeyDifference(key, mine.get(key, ""), others.get(key, ""), key in other_machine)
+        for key in dict.fromkeys((*mine, *others))
+        if mine.get(key) != others.get(key)
+    ]
+
+
+def keys_of(design: Design) -> dict[str, str]:
+    """Path of each key → its value, as a design file would have it."""
+    found: dict[str, str] = {}
+    for key, value in design.to_dict().items():
+        section = value if isinstance(value, Mapping) else {"": value}
+        found |= {f"{key}.{name}" if name else key: value_text(key, item) for name, item in section.items()}
+    return found
+
+
+def value_text(section: str, value: object) -> str:
+    """Sizes of scratchpads in KiB or MiB where those are whole."""
+    if section.partition(".")[0] != "sram" or not isinstance(value, int):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    unit, size = next(((u, n) for u, n in (("MiB", 1 << 20), ("KiB", 1 << 10)) if not value % n), ("B", 1))
+    return f"{value // size}{unit}"
+
+
+def _differing_facts(here: Design, there: Design) -> dict[str, tuple[object, object]]:
+    """Of what programs depend on, all that differs, the alignment of DRAM with the keys that may be why."""
     mine, others = here.program_facts(), there.program_facts()
-    if here.dram_alignment != there.dram_alignment:  # with the keys that may be why
+    if here.dram_alignment != there.dram_alignment:
         for facts, memory in ((mine, here.memory), (others, there.memory)):
             facts |= {"memory.bus_bits": memory.bus_bits, "memory.max_burst": memory.max_burst}
-    return ", ".join(f"{key}: {mine[key]} here, {others[key]} there" for key in mine if mine[key] != others[key])
+    return {key: (mine[key], others[key]) for key in mine if mine[key] != others[key]}
+
+
+def design_differences(here: Design, there: Design, places: tuple[str, str] = ("here", "there")) -> str:
+    """Why a program of one does not run on the other: `sram.wgt: 256KiB here, 128KiB there`; "" when their hashes are equal."""
+    texts = (
+        f"{key}: {value_text(key, mine)} {places[0]}, {value_text(key, other)} {places[1]}"
+        for key, (mine, other) in _differing_facts(here, there).items()
+    )
+    return ", ".join(texts)
 
 
 @dataclass(frozen=True)

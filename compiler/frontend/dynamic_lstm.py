@@ -61,8 +61,48 @@ direction (x, w, r, w_scale, w_zero, r_scale, r_zero, bias, first_h, first_c) =>
 """
 
 
+STATIC_FUNCTION = """
+<domain: "vdla", opset_import: ["" : 18]>
+direction (x, w, r, w_scale, w_zero, r_scale, r_zero, bias, first_h, first_c) => (y, last_h, last_c) {
+    first = Constant<value_ints = [0]>()
+    second = Constant<value_ints = [1]>()
+    w_levels = Cast<to = 1>(w)
+    w_offset = Cast<to = 1>(w_zero)
+    w_whole = Sub(w_levels, w_offset)
+    w_real = Mul(w_whole, w_scale)
+    w_turned = Transpose<perm = [1, 0]>(w_real)
+    w_one = Unsqueeze(w_turned, first)
+    r_levels = Cast<to = 1>(r)
+    r_offset = Cast<to = 1>(r_zero)
+    r_whole = Sub(r_levels, r_offset)
+    r_real = Mul(r_whole, r_scale)
+    r_turned = Transpose<perm = [1, 0]>(r_real)
+    r_one = Unsqueeze(r_turned, first)
+    nothing = Sub(bias, bias)
+    biases = Concat<axis = 0>(bias, nothing)
+    b_one = Unsqueeze(biases, first)
+    h_one = Unsqueeze(first_h, first)
+    c_one = Unsqueeze(first_c, first)
+    y_one, h_last, c_last = LSTM<hidden_size = HIDDEN, direction = "DIRECTION">(x, w_one, r_one, b_one, , h_one, c_one)
+    y = Squeeze(y_one, second)
+    last_h = Squeeze(h_last, first)
+    last_c = Squeeze(c_last, first)
+}
+"""
+
+
 def dynamic_quantize_lstm(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
     """An LSTM of 8-bit weights, its input and states quantised as they come; no lengths, peepholes or other functions."""
+    return emit_lstm(builder, node, FUNCTION)
+
+
+def static_lstm(builder: GraphBuilder, node: OnnxNode) -> tuple[Value, ...]:
+    """The same LSTM in float."""
+    return emit_lstm(builder, node, STATIC_FUNCTION)
+
+
+def emit_lstm(builder: GraphBuilder, node: OnnxNode, text: str) -> tuple[Value, ...]:
+    """text: the function of a direction."""
     refuse_extras(node)
     x, reader = node.input(0), node.reader
     assert reader is not None
@@ -78,10 +118,11 @@ def dynamic_quantize_lstm(builder: GraphBuilder, node: OnnxNode) -> tuple[Value,
     biases = [bias_of(builder, part) for part in slices(builder, node.input(3), "bias")] if node.has(3) else [None] * count
     results = []
     for index, name in enumerate(names):
-        sizes = {"BATCH": x.shape[1], "HIDDEN": hidden, "GATES": gates, "REVERSE": int(name == "reverse")}
+        sizes: dict[str, int | str] = {"BATCH": x.shape[1], "HIDDEN": hidden, "GATES": gates, "REVERSE": int(name == "reverse")}
+        sizes["DIRECTION"] = name
         bias = biases[index] or builder.constant(np.zeros(gates, np.float32))
         given: list[Anything] = [x, *(parts[part][index] for part in WEIGHTS), bias, *(state[index] for state in states)]
-        results.append(reader.call(direction_function(sizes), replace(node, name=f"{node.name}/{name}", inputs=given)))
+        results.append(reader.call(direction_function(text, sizes), replace(node, name=f"{node.name}/{name}", inputs=given)))
     y, h, c = zip(*results, strict=True)
     return stacked(builder, y, 1), stacked(builder, h, 0), stacked(builder, c, 0)
 
@@ -105,8 +146,7 @@ def bias_of(builder: GraphBuilder, both: Value) -> Value:
     return builder.emit("add", [of_input, of_state], suffix="bias")
 
 
-def direction_function(sizes: dict[str, int]) -> onnx.FunctionProto:
-    text = FUNCTION
+def direction_function(text: str, sizes: dict[str, int | str]) -> onnx.FunctionProto:
     for name, size in sizes.items():
         text = text.replace(name, str(size))
     return parser.parse_function(text)

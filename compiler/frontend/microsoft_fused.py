@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onnx import parser
+
 from vdla.compiler.frontend.builder import GraphBuilder
 from vdla.compiler.frontend.convolution import emit_convolution
 from vdla.compiler.frontend.dense import any_product, transposed, with_addend
@@ -12,6 +14,13 @@ from vdla.compiler.frontend.window import maps
 from vdla.compiler.operators.operator import FLOAT
 from vdla.errors import ModelError
 
+DYNAMIC_MATMUL = """
+<domain: "vdla", opset_import: ["" : 18, "com.microsoft" : 1]>
+product (a, b, b_scale, b_zero, bias) => (y) {
+    levels, scale, zero = DynamicQuantizeLinear(a)
+    y = com.microsoft.MatMulIntegerToFloat(levels, b, scale, b_scale, zero, b_zero, bias)
+}
+"""
 ACTIVATIONS = {
     "Relu": ("relu", ()),
     "Tanh": ("tanh", ()),
@@ -76,8 +85,20 @@ def times(builder: GraphBuilder, value: Value, factor: float) -> Value:
 def matmul_integer_to_float(builder: GraphBuilder, node: OnnxNode) -> Value:
     """A, B, their scales, their zero points, a bias: the product of what both stand for."""
     a = dequantize(builder, node, node.input(0, NARROW), (2, 4), -2, suffix="dequantize_a")
-    b = dequantize(builder, node, node.input(1, NARROW), (3, 5), -1, suffix="dequantize_b")
-    return with_bias(builder, node, any_product(builder, a, b), 6)
+    return with_bias(builder, node, any_product(builder, a, dequantized_weights(builder, node, 1, (3, 5))), 6)
+
+
+def dynamic_quantize_matmul(builder: GraphBuilder, node: OnnxNode) -> Value:
+    """A is quantised as it comes; B, its scale and zero point, a bias."""
+    assert node.reader is not None
+    (result,) = node.reader.call(parser.parse_function(DYNAMIC_MATMUL), node)
+    value: Value = result
+    return value
+
+
+def dequantized_weights(builder: GraphBuilder, node: OnnxNode, index: int, parameters: tuple[int, int]) -> Value:
+    """A matrix by scale and zero point, of its columns or of all."""
+    return dequantize(builder, node, node.input(index, NARROW), parameters, -1, suffix="dequantize_b")
 
 
 def with_bias(builder: GraphBuilder, node: OnnxNode, value: Value, index: int) -> Value:
@@ -90,4 +111,5 @@ IMPORTERS: dict[str, Importer] = {
     "FusedGemm": fused_gemm,
     "FusedMatMul": fused_matmul,
     "MatMulIntegerToFloat": matmul_integer_to_float,
+    "DynamicQuantizeMatMul": dynamic_quantize_matmul,
 }

@@ -16,7 +16,7 @@ from vdla.compiler.frontend.inputs import Dims, Values, bound_values, declared_i
 from vdla.compiler.frontend.loading import ModelSource, load_model
 from vdla.compiler.frontend.node import UnknownValue
 from vdla.compiler.frontend.order import names_read
-from vdla.compiler.frontend.reader import Model, Reader, Unsupported, located
+from vdla.compiler.frontend.reader import Find, Model, Reader, Unsupported, located
 from vdla.compiler.frontend.values import Sequence, Value, length_name
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.names import Names
@@ -24,21 +24,27 @@ from vdla.errors import ModelError, ModelProblems
 
 
 def import_onnx(
-    source: ModelSource, input_shapes: Shapes | None = None, *, dims: Dims | None = None, bind: Values | None = None
+    source: ModelSource,
+    input_shapes: Shapes | None = None,
+    *,
+    dims: Dims | None = None,
+    bind: Values | None = None,
+    find: Find = importer_of,
 ) -> Graph:
     """The model as a Graph, tensors keeping the model's names.
 
     source: a path, the file's bytes or a `ModelProto`. input_shapes: sizes for dimensions that the model leaves open, by input;
     of a sequence a shape for each of its tensors, which become inputs x[0], x[1], … as do those of an output that is one.
     dims: sizes by the dimension's name. bind: the value of an input that becomes a constant; what shapes, axes and branches
-    depend on must be known here. Whatever is computed from constants alone leaves no node.
+    depend on must be known here. find: other importers (`StaticImporters`). Whatever is computed from constants alone leaves no
+    node.
 
     Raises `ModelError` on what cannot be imported exactly, `ModelProblems` when that is more than one thing.
     """
     model, where = load_model(source)
     try:
         with np.errstate(all="ignore"):  # a model's infinities are its own affair
-            return import_graph(model, where, input_shapes or {}, dims or {}, bind or {})
+            return import_graph(model, where, input_shapes or {}, dims or {}, bind or {}, find)
     except ModelProblems:
         raise
     except ModelError as error:
@@ -49,7 +55,7 @@ def import_onnx(
         raise ModelError("the model is malformed", where=where, found=f"{type(error).__name__}: {error}") from error
 
 
-def import_graph(model: onnx.ModelProto, where: str, shapes: Shapes, dims: Dims, bind: Values) -> Graph:
+def import_graph(model: onnx.ModelProto, where: str, shapes: Shapes, dims: Dims, bind: Values, find: Find) -> Graph:
     proto = model.graph
     inputs = taken_apart(declared_inputs(proto, shapes, where), shapes, where)
     types = model_inputs(inputs.tensors, inputs.shapes, dims, bind, where)
@@ -60,7 +66,7 @@ def import_graph(model: onnx.ModelProto, where: str, shapes: Shapes, dims: Dims,
     stored = sum(len(tensor.raw_data) for tensor in proto.initializer)
     builder = GraphBuilder(Names(tensor_names(proto), "."), outputs=outputs, stored=stored)
     functions = {(f.domain, f.name): f for f in model.functions}
-    reader = Reader(Model(importer_of, functions, nodes=-len(proto.node)), builder, opsets_of(model.opset_import))
+    reader = Reader(Model(find, functions, nodes=-len(proto.node)), builder, opsets_of(model.opset_import))
     reader.store(proto.initializer)
     for name, tensor_type in types.items():
         bound = values.get(name)

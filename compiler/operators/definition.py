@@ -12,6 +12,9 @@ import numpy as np
 from vdla.compiler import ir, te
 from vdla.compiler.graph.graph import TensorType
 
+TABLE_SIZE = 256
+"""Entries of a table of levels: one for each, from the least."""
+
 Types = Sequence[TensorType | None]
 Attributes = Mapping[str, Any]
 
@@ -74,6 +77,11 @@ def joined(elements: list[ir.Expr]) -> ir.Expr:
 def of_channel(parameter: te.Tensor, channel: ir.Expr) -> ir.Expr:
     """A parameter for each channel, or one for all."""
     return parameter[0 if parameter.shape[0] == 1 else channel]
+
+
+def table_index(level: ir.Expr) -> ir.Expr:
+    """Where a table has what it has for a level, int32; clipped, as an index from data is."""
+    return te.clip(level + TABLE_SIZE // 2, 0, TABLE_SIZE - 1)
 
 
 def inside(checks: Sequence[tuple[ir.Expr, int, int, int]], value: ir.Expr, otherwise: float) -> ir.Expr:

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 
 from vdla.compiler import te
 from vdla.compiler.ir.nodes import Const, Expr
-from vdla.compiler.operators.definition import Attributes, Types, of_channel, padded_image, phased_image
+from vdla.compiler.operators.definition import Attributes, Types, of_channel, padded_image, phased_image, table_index
 from vdla.compiler.operators.shapes import window_output
 
+QCONV2D_INPUTS = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale", "table")
 At = Callable[[Expr, Expr, Expr, Expr], Expr]
 """(n, o, h, w) → a value there."""
 
@@ -121,8 +122,10 @@ def at_position(acc: te.Tensor, g: Geometry, form: str) -> At:
 
 
 def requantised(g: Geometry, total: At, parameters: Sequence[te.Tensor], a: Attributes) -> te.Tensor:
-    """ "y" from the sums at (n, o, h, w). parameters: bias, scale and, with a residual, itself and its bias and scale."""
+    """ "y" from the sums at (n, o, h, w). parameters: bias, scale and, with a residual, itself and its bias and scale; with a
+    table, that."""
     bias, scale, *extra = parameters
+    table = extra.pop() if len(extra) in (1, 4) else None
 
     def element(n: Expr, o: Expr, h: Expr, w: Expr) -> Expr:
         value = total(n, o, h, w)
@@ -130,7 +133,8 @@ def requantised(g: Geometry, total: At, parameters: Sequence[te.Tensor], a: Attr
             residual, residual_bias, residual_scale = extra
             wide = te.cast(residual[n, o, h, w], "int32")
             value = value + te.rescale(wide, of_channel(residual_bias, o), of_channel(residual_scale, o))
-        return te.cast(te.requantise(value, of_channel(bias, o), of_channel(scale, o), a["low"], a["high"]), "int8")
+        level = te.requantise(value, of_channel(bias, o), of_channel(scale, o), a["low"], a["high"])
+        return te.cast(level, "int8") if table is None else table[table_index(level)]
 
     return te.compute((g.n, g.groups * g.o, *g.output), element, "y")
 

@@ -1,6 +1,7 @@
 """Operators on int8 levels, whose arithmetic is integer and exact, and the way from floats to levels and back.
 
     qconv2d     y = requantise(Σ pad(x)·w [+ rescale(residual, residual_bias, residual_scale)], bias, scale, low, high)
+                with a table: table[y + 128]
     qdense      the same for x[N, I], w[O, I] (no residual)
     requantize  y = requantise(int32(x), bias, scale, low, high)
     quantize    y = clip(round_half_even(x / scale) + zero_point, -128, 127), float32 → int8
@@ -37,7 +38,8 @@ from vdla.compiler.operators.integer_arithmetic import (
     rescale_int32,
 )
 from vdla.compiler.operators.operator import IMAGE, INT8, MAX_RANK, Fusion, Input, Operator
-from vdla.compiler.operators.products import accumulated, at_position, dot_products, geometry, requantised
+from vdla.compiler.operators.products import QCONV2D_INPUTS, accumulated, at_position, dot_products, geometry, requantised
+from vdla.compiler.operators.quantised_pairs import qtable, require_table
 from vdla.compiler.operators.shapes import axis_in, present, same
 from vdla.errors import ModelError
 
@@ -45,9 +47,11 @@ ZERO_POINT = integer(0, LOW, HIGH)
 
 
 def infer_qconv2d(types: Types, a: Attributes) -> tuple[TensorType, ...]:
-    """A residual has the output's shape, and comes with its bias and scale."""
+    """A residual has the output's shape, and comes with its bias and scale; a table has an entry for each level."""
     outputs = infer_conv2d(types, a)
-    extra = types[4:]
+    extra, tables = types[4:7], types[7:]
+    if tables and tables[0]:
+        require_table(tables[0])
     if extra and any(extra):
         residual = extra[0]
         if len(extra) != 3 or not all(extra):
@@ -68,9 +72,8 @@ def infer_dequantize(types: Types, a: Attributes) -> tuple[TensorType, ...]:
 
 
 def define_qconv2d(types: Types, a: Attributes, form: str = "direct") -> Definition:
-    """y = requantise(Σ pad(x)·w [+ rescale(residual)], bias, scale), int32 accumulation wrapping."""
-    names = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
-    x, w, *parameters = inputs = required(*placeholders(types, *names))
+    """y = [table at] requantise(Σ pad(x)·w [+ rescale(residual)], bias, scale), int32 accumulation wrapping."""
+    x, w, *parameters = inputs = required(*placeholders(types, *QCONV2D_INPUTS))
     g = geometry(types, a)
     total = at_position(accumulated(x, w, g, a["pad_value"], "int32", form), g, form)
     return Definition(inputs, (requantised(g, total, parameters, a),))
@@ -123,11 +126,12 @@ def define_dequantize(types: Types, a: Attributes) -> Definition:
 
 
 def qconv2d(operands: Sequence[Any], a: Attributes) -> np.ndarray:
-    x, w, bias, scale, residual, residual_bias, residual_scale = (*operands, None, None, None)[:7]
+    x, w, bias, scale, residual, residual_bias, residual_scale, table = (*operands, *[None] * 4)[:8]
     acc = conv_accumulate(x, w, a)
     if residual is not None:
         acc += rescale_int32(residual, residual_bias, residual_scale)
-    return requantise_channels(acc, bias, scale, a["low"], a["high"])
+    y = requantise_channels(acc, bias, scale, a["low"], a["high"])
+    return y if table is None else qtable((y, table), {})
 
 
 def qdense(operands: Sequence[Any], a: Attributes) -> np.ndarray:
@@ -179,8 +183,9 @@ FAMILY = (
             *parameters_of(("w", 0)),
             Input("residual", INT8, rank=IMAGE),
             *parameters_of(("w", 0), "residual_"),
+            Input("table", INT8, rank=(1, 1)),
         ),
-        optional=3,
+        optional=4,
         attributes={**WINDOW, **LEVELS, "pad_value": PAD_LEVEL},
         infer=infer_qconv2d,
         define=define_qconv2d,

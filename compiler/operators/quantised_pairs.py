@@ -21,6 +21,7 @@ from vdla.compiler.graph.graph import TensorType
 from vdla.compiler.ir.nodes import Expr
 from vdla.compiler.operators.attribute import integer
 from vdla.compiler.operators.definition import (
+    TABLE_SIZE,
     Attributes,
     Definition,
     Types,
@@ -28,6 +29,7 @@ from vdla.compiler.operators.definition import (
     of_channel,
     placeholders,
     required,
+    table_index,
 )
 from vdla.compiler.operators.integer_arithmetic import HIGH, LEVELS, LOW, parameters_of, requantise_channels, rescale_int32
 from vdla.compiler.operators.operator import INT8, MAX_RANK, Fusion, Input, Operator
@@ -36,8 +38,6 @@ from vdla.errors import ModelError
 
 OPERANDS = (Input("a", INT8, rank=(2, MAX_RANK)), Input("b", INT8, rank=(2, MAX_RANK)))
 ZERO_POINT = integer(0, LOW, HIGH)
-TABLE_SIZE = 256
-"""One entry for every level, from the least."""
 
 
 def infer_pair(types: Types, a: Attributes) -> tuple[TensorType, ...]:
@@ -111,15 +111,19 @@ def qmul(operands: Sequence[Any], a: Attributes) -> np.ndarray:
 
 def infer_qtable(types: Types, a: Attributes) -> tuple[TensorType, ...]:
     x, table = present(types)
+    require_table(table)
+    return (x,)
+
+
+def require_table(table: TensorType) -> None:
     if table.shape != (TABLE_SIZE,):
         raise ModelError("a table of wrong length", found=table.shape, expected=f"({TABLE_SIZE},), an entry for each level")
-    return (x,)
 
 
 def define_qtable(types: Types, a: Attributes) -> Definition:
     x, table = required(*placeholders(types, "x", "table"))
-    place = lambda level: te.clip(te.cast(level, "int32") - LOW, 0, TABLE_SIZE - 1)  # noqa: E731 - clipped: an index, from data
-    return Definition((x, table), (te.compute(x.shape, lambda *at: table[place(x[at])], "y"),))
+    y = te.compute(x.shape, lambda *at: table[table_index(te.cast(x[at], "int32"))], "y")
+    return Definition((x, table), (y,))
 
 
 def qtable(operands: Sequence[Any], a: Attributes) -> np.ndarray:

@@ -18,7 +18,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from vdla.compiler.graph.fold_constants import fold_constants
 from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.graph.reference import run_node
 from vdla.compiler.operators.registry import OPERATORS, with_defaults
 from vdla.compiler.quantise.affine import HIGH, LOW, Affine, Levels
 from vdla.compiler.quantise.emit import UNCLIPPED, NodeSpec, Operand, emit_dequantize, emit_requantize
@@ -40,8 +42,21 @@ class FromQdq:
 
 
 def has_qdq(graph: Graph) -> bool:
-    """Whether the model came quantised, so that it goes to `from_qdq` and not to `quantise`."""
-    return any(node.op in ("quantize", "dequantize") for node in with_written_out(graph).nodes)
+    """Whether the model came quantised, so that it goes to `from_qdq` and not to `quantise`. Weights alone do not count."""
+    nodes = with_written_out(graph).nodes
+    return any(n.op == "quantize" or (n.op == "dequantize" and n.inputs[0] not in graph.constants) for n in nodes)
+
+
+def with_real_weights(graph: Graph) -> Graph:
+    """The graph with dequantised constants as floats, as `quantise` wants them: of a model that stores its weights in bytes."""
+    nodes: list[Node] = []
+    constants: dict[str, np.ndarray] = {}
+    for node in graph.nodes:
+        if node.op == "dequantize" and node.inputs[0] in graph.constants and node.outputs[0] not in graph.outputs:
+            constants |= run_node(node, graph.constants)
+        else:
+            nodes.append(node)
+    return fold_constants(graph.with_nodes(nodes, constants=constants)) if constants else graph
 
 
 def from_qdq(graph: Graph) -> Graph:

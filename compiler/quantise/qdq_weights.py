@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -132,6 +133,14 @@ class ConstantReader:
             permutation = node.attributes["permutation"]
             levels, scale = self.levels(node.inputs[0], permutation[axis])
             return levels.transpose(permutation), scale
+        if node is not None and node.op == "reshape":
+            before, after = self.graph.tensors[node.inputs[0]].shape, self.graph.tensors[name].shape
+            place = prod(after[:axis])
+            same = [d for d, n in enumerate(before) if n == after[axis] and prod(before[:d]) == place]
+            if not same:
+                raise NoIntegerForm("its weights are reshaped across channels")
+            levels, scale = self.levels(node.inputs[0], same[0])
+            return levels.reshape(after), scale
         if name in self.graph.constants:
             return self._found_levels(self.graph.constants[name], axis)
         values = self.graph.constants.get(node.inputs[0]) if node is not None and node.op == "dequantize" else None

@@ -1,7 +1,7 @@
 """Fake quantisation that a model has written out, as quantize and dequantize.
 
-    before   mul(sub(clip(add(round(div(x, s)), z), low, high), z), s)   in this order, or clip before round; z may be absent
-    after    dequantize(clip(quantize(x)))                                  the clip of levels where there are fewer than 256
+    before   mul(sub(clip(add(round(div(x, s)), z), low, high), z), s)     in this order or clip before round, perhaps without z
+    after    dequantize(clip(quantize(x)))                                 the clip of levels where there are fewer than 256
 
 Weights that went through the same are constants on a grid by now: its step is found from the values themselves.
 """

@@ -15,7 +15,6 @@ from vdla.compiler.ops.vdla.packing import packed_shape, unpack_activation
 from vdla.compiler.targets.backend import Backend, Bound, Judge, Observe, Placed, Run, Runner, Step, StepResult, host
 from vdla.compiler.targets.vdla_cost import layer_seconds
 from vdla.compiler.targets.vdla_layout import insert_layout_operators, quantised_name
-from vdla.compiler.targets.vdla_views import judge_with_views, only_views
 from vdla.design import Design
 from vdla.errors import CompileError, RunError
 from vdla.isa.program import LayerSpan, Slot
@@ -47,7 +46,15 @@ def rewrite(graph: Graph, design: Design | None) -> Graph:
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:
-    return judge_with_views(graph, lambda node: refusal(node, graph, design))
+    from vdla.compiler.targets.vdla_views import judge_with_moves  # schedules
+
+    return judge_with_moves(lambda node: refusal(node, graph, design))
+
+
+def idle(nodes: Sequence[Node], graph: Graph) -> bool:
+    from vdla.compiler.targets.vdla_views import moves  # schedules
+
+    return all(moves(node) for node in nodes)
 
 
 def layout(graph: Graph, runs: Sequence[Run], design: Design | None) -> tuple[Graph, list[Run]]:
@@ -129,7 +136,7 @@ BACKEND = Backend(
     runner=runner,
     rewrite=rewrite,
     judge=judge,
-    idle=only_views,
+    idle=idle,
     layout=layout,
     check=check,
     template_of=template_of,

@@ -154,19 +154,23 @@ def test_inputs_through_the_python_interface(digits):
 def test_programs_for_another_design(vdla, digits_file, program_file, tmp_path):
     for path in (digits_file, program_file):
         vdla("simulate", path, "--design", "kv260").refused(
-            "design kv260: the program was built for another design, tiny: ", "gemm.block_in: 32 here, 4 there", "vdla compile"
+            "design kv260: the program was built for another design, tiny: ",
+            "gemm.block_in: 4 in the program, 32 in the design",
+            "vdla compile",
         )
         vdla("isa", "check", path, "--design", "kv260").refused("built for another design")
     text = tmp_path / "d.s"
     vdla("isa", "disassemble", program_file, "-o", text)
-    vdla("simulate", text, "--design", "kv260").refused("d.s:1", "tiny")
+    vdla("simulate", text, "--design", "kv260").refused("another design, tiny: ", "gemm.block_in: 4 in the program, 32 in the")
+    text.write_text(text.read_text().replace(".design tiny", ".design mine", 1))  # no design that ships
+    vdla("simulate", text, "--design", "kv260").refused("d.s:1", "mine", "only this hash is known")
 
 
 def test_module_on_a_device_of_another_design(digits):
     from vdla.runtime.module import Module
     from vdla.sim.device import Simulator
 
-    with pytest.raises(RunError, match="design kv260: the module was .*, tiny: .*block_in: 32 here, 4 there.*try: "):
+    with pytest.raises(RunError, match="design kv260: the module was .*, tiny: .*block_in: 4 in the module, 32 in .*try: "):
         Module(digits, Simulator(package.load_design("kv260")))
 
 

@@ -216,3 +216,22 @@ def test_python_interface(tmp_path):
     assert again.cycles == result.cycles > 0
     for output, value in result.outputs.items():
         np.testing.assert_array_equal(again.outputs[output], value)
+
+
+def test_two_designs_are_told_apart_by_key(vdla, tmp_path):
+    mine = package.load_design("tiny").varied(name="mine", about="Twice the weights.", sram={"wgt": 4096})
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine.to_dict()))
+    ended = vdla("design", "diff", "tiny", tmp_path / "mine.yaml")
+    assert ended.code == 1
+    rows = [line.split() for line in ended.out.splitlines()]
+    assert ["sram.wgt", "*", "2KiB", "4KiB"] in rows
+    assert "programs of one do not run on the other" in ended.out
+    assert "about" not in ended.out
+    document = vdla("design", "diff", "tiny", tmp_path / "mine.yaml", "--json").json
+    assert not document["programs_compatible"]
+    assert [d["key"] for d in document["differences"]] == ["name", "about", "sram.wgt"]
+    slower = vdla("design", "diff", "pynq_z1", "zynq_4port")
+    assert slower.code == 1
+    assert "programs of one run on the other" in slower.out
+    same = vdla("design", "diff", "tiny", "tiny")
+    assert (same.code, same.out) == (0, "tiny and tiny are the same machine\n")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vdla.design import Design, design_differences
+from vdla.design import Design, design_differences, key_differences, keys_of, value_text
 from vdla.design_file import load_design
 from vdla.errors import RunError, VdlaError
 from vdla.flows.compilation import compile_to_model
@@ -98,9 +98,28 @@ def test_a_key_inside_changes_the_machine(key: str, value: Any) -> None:
     assert other.build_hash != TINY.build_hash
     section, _, name = key.partition(".")
     old = getattr(getattr(TINY, section), name)
+    old, value = (value_text(key, x) for x in (old, value))
     assert f"{key}: {old} here, {value} there" in design_differences(TINY, other)
     assert f"{key}: {value} here, {old} there" in design_differences(other, TINY)
     assert "clock" not in design_differences(TINY, other)
+    (found,) = (d for d in key_differences(TINY, other) if d.key == key)
+    assert (found.here, found.there) == (old, value)
+    assert found.decides
+
+
+def test_every_key_that_differs_is_named_and_no_other() -> None:
+    for a, b in combinations([TINY, *(changed(key, value) for key, value in OUTSIDE.items())], 2):
+        for here, there in ((a, b), (b, a)):
+            expected = {key for key in {**keys_of(a), **keys_of(b)} if keys_of(a).get(key) != keys_of(b).get(key)}
+            found = key_differences(here, there)
+            assert {d.key for d in found} == expected
+            assert not any(d.decides for d in found)
+
+
+def test_sizes_are_said_as_files_have_them() -> None:
+    texts = {1040: "1040B", 2048: "2KiB", 3 << 20: "3MiB", (1 << 20) + 1024: "1025KiB"}
+    assert {size: value_text("sram.wgt", size) for size in texts} == texts
+    assert value_text("memory.bus_bits", 1024) == "1024"
 
 
 def test_bursts_count_by_the_alignment_only() -> None:
@@ -187,7 +206,7 @@ def test_a_saved_module_runs_there(tmp_path: Any) -> None:
 
 def test_a_refusal_names_the_keys() -> None:
     larger = TINY.varied(name="larger", sram={"wgt": 4096})
-    words = "design larger: the {} was built for another design, tiny: sram.wgt: 4096 here, 2048 there; try: compile it"
+    words = "design larger: the {0} was built for another design, tiny: sram.wgt: 2KiB in the {0}, 4KiB in the design; try: "
     for what, meet in (
         ("program", lambda: require_design(digits().programs[0], larger)),
         ("program", lambda: Simulator(larger).timing_only(digits().programs[0])),

@@ -35,6 +35,8 @@ CASES: list[tuple[str, str, dict[str, Any], Arrays, Arrays]] = [
     ("FusedGemm", "x k c", {"activation": "Tanh", "transB": 1}, {"k": K.T.copy(), "c": random(5)}, MATRIX),
     ("FusedMatMul", "x k", {"transB": 1, "alpha": 0.5}, {"k": K.T.copy()}, MATRIX),
     ("MatMulIntegerToFloat", "x b as bs az bz bias", {}, INTEGER, BYTES),
+    ("DynamicQuantizeMatMul", "x b bs bz bias", {}, {k: INTEGER[k] for k in ("b", "bs", "bz", "bias")}, MATRIX),
+    ("DynamicQuantizeMatMul", "x b bs", {}, {k: INTEGER[k] for k in ("b", "bs")}, MATRIX),
     ("MatMulIntegerToFloat", "x b as bs az", {}, {k: INTEGER[k] for k in ("b", "as", "bs", "az")}, BYTES),
 ]
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.graph import Graph
-from vdla.compiler.graph.pipeline import optimise
+from vdla.compiler.graph.pipeline import for_programs, optimise
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.verify import verify_graph
 from vdla.compiler.quantise.qdq import from_qdq
@@ -81,7 +81,7 @@ def onnxruntime_outputs(model: onnx.ModelProto, x: np.ndarray, optimised: bool =
 
 def imported(model: onnx.ModelProto, optimised: bool = True) -> Graph:
     graph = import_onnx(model)
-    graph = from_qdq(optimise(graph) if optimised else graph)
+    graph = from_qdq(for_programs(optimise(graph)) if optimised else graph)
     verify_graph(graph, "from_qdq")
     return graph
 

@@ -19,7 +19,7 @@ from qdq_models import OnnxBuilder, compare, imported, onnxruntime_outputs, ops
 from vdla.compiler.frontend.onnx_import import import_onnx
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.graph.reference import run_reference
-from vdla.compiler.quantise.qdq import from_qdq_with_levels, has_qdq
+from vdla.compiler.quantise.qdq import from_qdq_with_levels, has_qdq, with_real_weights
 
 CONVS = [
     ((1, 8, 12, 12), (16, 8, 3, 3), {"pads": [1, 1, 1, 1]}),
@@ -219,3 +219,14 @@ def test_has_qdq() -> None:
     assert not has_qdq(import_onnx(model))
     b = OnnxBuilder(0)
     assert has_qdq(import_onnx(b.model((1, 4), b.requantised("x", 0.1, 3))))
+
+
+def test_weights_in_bytes_alone_leave_a_float_model() -> None:
+    b = OnnxBuilder(1)
+    y = b.node("Conv", ["x", b.weights((8, 16, 1, 1), 0)])
+    graph = optimise(import_onnx(b.model((1, 16, 4, 4), y)))
+    assert not has_qdq(graph)
+    real = with_real_weights(graph)
+    assert ops(real) == ["conv2d"]
+    x = b.generator.standard_normal((1, 16, 4, 4), np.float32)
+    assert np.array_equal(run_reference(real, {"x": x})[y], run_reference(graph, {"x": x})[y])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,10 @@ import typer
 from vdla.cli.console import help_when_bare, print_json, say, table
 
 if TYPE_CHECKING:
-    from vdla.design import Design
+    from vdla.design import Design, KeyDifference
     from vdla.errors import VdlaError
 
-app = typer.Typer(rich_markup_mode=None, help="Accelerator designs: list, show, check.")
+app = typer.Typer(rich_markup_mode=None, help="Accelerator designs: list, show, check, diff.")
 app.callback(invoke_without_command=True)(help_when_bare)
 Json = typer.Option(False, "--json", help="One JSON document on stdout.")
 
@@ -77,6 +78,42 @@ def check(designs: list[str] = typer.Argument(help="YAML files or names."), json
             say(f"{d.name}: ok, {d.peak_gops:,.1f} GOPS peak, {bandwidth:,.2f} GB/s, hash {d.hash_hex}")
     if refused:
         raise ProblemList("refused", list(refused.values())) if len(refused) > 1 else next(iter(refused.values()))
+
+
+@app.command("diff", short_help="The keys in which two designs differ.")
+def diff(
+    a: str = typer.Argument(help="A YAML file or a name."), b: str = typer.Argument(help="Another."), json: bool = Json
+) -> int:
+    """Compare two designs key by key. Exit code 1 when a key but name and about differs.
+
+    \b
+    Examples:
+      vdla design diff pynq_z1 zynq_4port
+      vdla design diff pynq_z1 my_design.yaml --json
+    """
+    from vdla.design import key_differences
+    from vdla.design_file import load_design
+
+    here, there = load_design(a), load_design(b)
+    found = key_differences(here, there)
+    if json:
+        compatible = here.hash_hex == there.hash_hex
+        print_json({"a": a, "b": b, "programs_compatible": compatible, "differences": [asdict(d) for d in found]})
+    else:
+        say(difference_text(a, b, found))
+    return int(any(d.key not in ("name", "about") for d in found))
+
+
+def difference_text(a: str, b: str, found: Sequence[KeyDifference]) -> str:
+    """A row for each key, and what follows for programs."""
+    told = [d for d in found if d.key not in ("name", "about")]
+    if not told:
+        return f"{a} and {b} are the same machine" + (", told apart by name or about alone" if found else "")
+    columns = [("key", "left"), (a, "left"), (b, "left")]
+    rows = [[d.key + (" *" if d.decides else ""), d.here or "none", d.there or "none"] for d in told]
+    decided = any(d.decides for d in told)
+    end = "* programs of one do not run on the other" if decided else "programs of one run on the other, in its own time"
+    return f"{table(columns, rows)}\n\n{end}"
 
 
 def problems_of(error: VdlaError) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import typer
 from vdla.cli.console import help_when_bare, print_json, say, table
 
 if TYPE_CHECKING:
+    from vdla.design import Design
     from vdla.isa.program import Program
 
 app = typer.Typer(rich_markup_mode=None, help="The instruction set: print, assemble, disassemble, check.")
@@ -163,4 +165,21 @@ def read_assembly(path: Path, design: str | None) -> Program:
     except (OSError, UnicodeDecodeError) as error:
         what = getattr(error, "strerror", None) or "it is not text"
         raise IsaError(f"cannot read the assembly ({what})", where=str(path), expected="a text file") from None
+    if not callable(loaded):
+        refuse_other_shipped(text, loaded)
     return assemble_program(text, loaded, f"{path}:")
+
+
+def refuse_other_shipped(text: str, design: Design) -> None:
+    """Assembly says by name and hash what it is for; where that is a design which ships, the keys that differ are known.
+
+    Raises `RunError` naming them.
+    """
+    from vdla.design_file import load_design, shipped_designs
+    from vdla.isa.binding import refuse_other_design
+
+    named = re.search(r"^\s*\.design\s+(\S+)\s+(\w+)", text, re.MULTILINE)
+    if named and named[1] in shipped_designs():
+        other = load_design(named[1])
+        if other.hash_hex == named[2]:
+            refuse_other_design("the program", other, design)

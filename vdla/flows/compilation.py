@@ -10,13 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from vdla.compiler.driver import build_model
+from vdla.compiler.frontend.importers import importer_of
 from vdla.compiler.frontend.onnx_import import import_onnx
+from vdla.compiler.frontend.reader import Find
+from vdla.compiler.frontend.static import StaticImporters
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import for_programs, optimise
+from vdla.compiler.graph.share_constants import share_constants
 from vdla.compiler.model import CompiledModel
 from vdla.compiler.ops.configuration import Configs
 from vdla.compiler.quantise.affine import Levels
-from vdla.compiler.quantise.qdq import from_qdq_with_levels, has_qdq
+from vdla.compiler.quantise.qdq import from_qdq_with_levels, has_qdq, with_real_weights
 from vdla.compiler.quantise.quantise import quantise_with_report
 from vdla.compiler.targets import BuildOptions, have_programs
 from vdla.compiler.targets.wishes import Wish
@@ -71,8 +75,8 @@ def model_name(model: object) -> str:
     return str(getattr(getattr(model, "graph", None), "name", "") or "model")
 
 
-def import_model(model: object, options: CompileOptions) -> Graph:
-    """A zoo name, a path to an .onnx file, or a ModelProto → the float graph as imported.
+def import_model(model: object, options: CompileOptions, find: Find = importer_of) -> Graph:
+    """A zoo name, a path to an .onnx file, or a ModelProto → the float graph as imported. find: as in `import_onnx`.
 
     Raises `ModelError` when it cannot be read or holds what no backend supports.
     """
@@ -81,7 +85,7 @@ def import_model(model: object, options: CompileOptions) -> Graph:
     if isinstance(model, str | Path):
         require_model(str(model), zoo_models())
     shapes = dict(options.input_shapes) or None
-    return import_onnx(model, shapes, dims=options.dims, bind=options.bind)  # type: ignore[arg-type]
+    return import_onnx(model, shapes, dims=options.dims, bind=options.bind, find=find)  # type: ignore[arg-type]
 
 
 def calibration_inputs(model: object, graph: Graph, options: CompileOptions) -> Sequence[Inputs]:
@@ -101,7 +105,7 @@ class Prepared:
 
     model: as given. float_graph: for the error against float. quantised: what is compiled; the float graph itself where no
     target has programs. seconds: what it took. levels: see `CompiledModel`. reasons: by node that stayed
-    in float, why.
+    in float, why. notes: what else its user should know.
     """
 
     model: object
@@ -110,6 +114,15 @@ class Prepared:
     seconds: float
     levels: Levels = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def notes_of(dynamic: Sequence[str]) -> tuple[str, ...]:
+    """What was made of nodes that quantise while they run, for whoever asked for a model as it is."""
+    if not dynamic:
+        return ()
+    which = ", ".join(dynamic[:3]) + (f" and {len(dynamic) - 3} more" if len(dynamic) > 3 else "")
+    return (f"{which}: quantised while the model runs; here by static scales from calibration",)
 
 
 def prepare(
@@ -129,19 +142,22 @@ def prepare(
     begun = time.perf_counter()
     on_stage("importing the model")
     for_design = options.for_design
-    float_graph = optimise(import_model(model, options), dump=dump)
+    importers = StaticImporters()
+    float_graph = optimise(import_model(model, options, importers.find if for_design else importer_of), dump=dump)
     if not for_design:
         return Prepared(model, float_graph, float_graph, time.perf_counter() - begun)
     on_stage("quantising")
-    suited = for_programs(float_graph, dump)
-    if has_qdq(suited):
+    came_quantised = has_qdq(float_graph)
+    suited = for_programs(float_graph if came_quantised else with_real_weights(float_graph), dump)
+    if came_quantised:
         came = from_qdq_with_levels(suited)
         quantised, levels, reasons = came.graph, came.levels, came.reasons
     else:
         found = quantise_with_report(suited, calibration_inputs(model, float_graph, options))
         quantised, levels, reasons = found.graph, found.int8, found.reasons
+    quantised = share_constants(quantised)
     dump("quantised", quantised)
-    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons)
+    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons, notes_of(importers.met))
 
 
 def compile_to_model(

@@ -19,7 +19,7 @@ from vdla.compiler.backends.llvm import Target
 from vdla.compiler.backends.llvm.intrinsics import BYTES_DOT, LANES, bytes_dot
 from vdla.compiler.ir.nodes import Const, Expr
 from vdla.compiler.operators.definition import Attributes, Definition, Types, joined, padded_image, placeholders, required
-from vdla.compiler.operators.products import Geometry, geometry, requantised
+from vdla.compiler.operators.products import QCONV2D_INPUTS, Geometry, geometry, requantised
 from vdla.compiler.ops.cpu import schedules
 from vdla.compiler.ops.cpu.register_block import block_refusal, divisors
 from vdla.compiler.schedule import Schedule
@@ -67,8 +67,7 @@ def weight_words(weight: te.Tensor) -> te.Tensor:
 
 
 def qconv2d(types: Types, a: Attributes) -> Definition:
-    names = ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale")
-    x, w4, *parameters = required(*placeholders(types, *names))
+    x, w4, *parameters = required(*placeholders(types, *QCONV2D_INPUTS))
     g = geometry(types, a)
     w = te.placeholder((w4.shape[0], prod(w4.shape[1:])), "int8", "w")
     width, vectors = row_width(g.output[1]), vector_count(g)

@@ -6,13 +6,16 @@ Parameters come in the order their builders name them, inputs first, the int8 re
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from vdla.compiler import ir, te
 from vdla.compiler.backends.vdla.intrinsics import level_index, table_place
+from vdla.compiler.ir.traverse import map_stmt
 from vdla.compiler.ops.vdla.workload import (
     PAIRS,
     RESCALED_PAIRS,
     ConvWorkload,
+    CopyWorkload,
     ElementwiseWorkload,
     Operand,
     PoolWorkload,
@@ -213,6 +216,58 @@ def max_pool2d(w: PoolWorkload, design: Design) -> ir.Function:
     for k in range(1, w.kernel[1]):
         acc = te.compute(out_shape, _greater(acc, down, 3, sx, k), f"across_{k}", axes=[f"i{d}" for d in range(6)])
     return te.create_function("max_pool2d", [x, identity], [te.compute(out_shape, lambda *at: te.cast(acc[at], "int8"), "y")])
+
+
+def copy(w: CopyWorkload, design: Design) -> ir.Function:
+    """x, identity → y, whose memory is the whole of each of w.axes. Loads are in the order of x; the GEMM core puts tiles in
+    that of y, at a micro-op each, so that both loads and stores are long runs."""
+    tile = activation_tile(design)
+    x = te.placeholder((*w.source, *tile), "int8", "x")
+    identity = te.placeholder((1, design.gemm.block_out, design.gemm.block_in), "int8", "identity")
+    along = {axis.source: axis for axis in w.axes if axis.source is not None}
+    extents = tuple(along[m].extent if m in along else 1 for m in range(len(w.source)))
+
+    def loaded(*at: ir.Var) -> ir.Expr:
+        conditions: list[ir.Expr] = []
+        place: list[ir.Scalar] = []
+        for m, size in enumerate(w.source):
+            axis = along.get(m)
+            index = at[m] * axis.step + axis.start if axis else ir.Const(0)
+            if axis:
+                ends = (axis.start, axis.start + (axis.extent - 1) * axis.step)
+                conditions += [index >= 0] if min(ends) < 0 else []
+                conditions += [index < size] if max(ends) >= size else []
+            place.append(index)
+        element = x[(*place, *at[len(w.source) :])]
+        return te.select(te.logical_and(*conditions), element, w.pad_value) if conditions else element
+
+    names = [f"i{d}" for d in range(len(extents) + 2)]
+    narrow = te.compute((*extents, *tile), loaded, "narrow", axes=names)
+    places = {axis.source: r for r, axis in enumerate(w.axes) if axis.source is not None}
+
+    def source(*at: ir.Scalar) -> tuple[ir.Scalar, ...]:
+        return (*(at[places[m]] if m in places else 0 for m in range(len(w.source))), *at[len(w.axes) :])
+
+    shape = (*(axis.extent for axis in w.axes), *tile)
+    wide = widened(narrow, identity, shape, source, "wide")
+    y = te.compute(shape, lambda *at: te.cast(wide[at], "int8"), "y", axes=[f"i{d}" for d in range(len(shape))])
+    return within(te.create_function("copy", [x, identity], [y]), [(axis.offset, axis.whole) for axis in w.axes])
+
+
+def within(func: ir.Function, places: list[tuple[int, int]]) -> ir.Function:
+    """The function writing its output into a part of a larger one. places: for each leading axis the first index, and the
+    extent of the larger one."""
+    *inputs, y = func.params
+    whole = ir.Buffer(y.name, (*(size for _, size in places), *y.shape[len(places) :]), y.dtype, y.scope)
+
+    def moved(statement: ir.Stmt) -> ir.Stmt:
+        if not isinstance(statement, ir.Store) or statement.buffer is not y:
+            return statement
+        starts = [first for first, _ in places] + [0] * (len(y.shape) - len(places))
+        indices = tuple(i + start if start else i for i, start in zip(statement.indices, starts, strict=True))
+        return ir.Store(whole, indices, statement.value)
+
+    return replace(func, params=(*inputs, whole), body=map_stmt(func.body, moved))
 
 
 def _greater(so_far: te.Tensor, other: te.Tensor, axis: int, stride: int, offset: int) -> Callable[..., ir.Expr]:

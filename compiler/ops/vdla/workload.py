@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from vdla.compiler.operators.shapes import window_output
 from vdla.design import Design
@@ -176,4 +177,42 @@ class PoolWorkload:
         return self.pads[1], (self.out_width - 1) * self.strides[1] + self.kernel[1] - self.width - self.pads[1]
 
 
-Workload = ConvWorkload | ElementwiseWorkload | TableWorkload | PoolWorkload
+@dataclass(frozen=True, slots=True)
+class CopyAxis:
+    """An axis of what a copy writes: `extent` places, from `offset` on of the `whole` that lie in memory.
+
+    source: the axis of the tensor read along which they go, from `start` by `step`, where beside it padding is read; None when
+    all places have the same element.
+    """
+
+    extent: int
+    source: int | None
+    start: int = 0
+    step: int = 1
+    offset: int = 0
+    whole: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "whole", self.whole or self.extent)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyWorkload:
+    """Tiles in another order: y[axes …] = x[…], in whole tiles. source: the extents of x, in the order of memory; an axis of it
+    that no axis of y goes along has extent 1."""
+
+    source: tuple[int, ...]
+    axes: tuple[CopyAxis, ...]
+    pad_value: int = 0
+
+    @property
+    def out_tiles(self) -> int:
+        return prod(axis.extent for axis in self.axes)
+
+    @property
+    def gemm_uops(self) -> int:
+        """One for each tile, which puts it in its place."""
+        return self.out_tiles
+
+
+Workload = ConvWorkload | ElementwiseWorkload | TableWorkload | PoolWorkload | CopyWorkload

@@ -9,6 +9,7 @@ import numpy as np
 
 from vdla.compiler.graph.flatten import flatten_to_convolution
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.graph.in_parts import in_parts
 from vdla.compiler.graph.product_images import products_as_images
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
 from vdla.compiler.ops.vdla.packing import packed_shape, unpack_activation
@@ -36,13 +37,15 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, products as those of images, and first layers of few channels folded."""
+    """Dense layers behind a flatten as convolutions, products as those of images, what runs better in parts in parts, and first
+    layers of few channels folded."""
 
     def accepts(node: Node, around: Graph) -> bool:
         return not refusal(node, around, design)
 
-    with_products = products_as_images(flatten_to_convolution(graph, accepts), needed(design).channel_block, accepts)
-    return fold_first_layers(with_products, needed(design))
+    block = needed(design).channel_block
+    with_products = products_as_images(flatten_to_convolution(graph, accepts), block, accepts)
+    return fold_first_layers(in_parts(with_products, block, accepts), needed(design))
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:

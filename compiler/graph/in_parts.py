@@ -90,7 +90,11 @@ def whole_groups(block: int, context: Context, node: Node) -> Change:
     """Those groups apart that fill whole blocks of channels, which run block-diagonally, where all together would be dense."""
     a, x, w = context.attributes(node), node.inputs[0], node.inputs[1]
     groups = a["groups"]
-    if groups == 1 or any(name not in context.constants for name in (*node.inputs[1:4], *node.inputs[5:]) if name):
+    if (
+        groups == 1
+        or len(node.inputs) > 7
+        or any(name not in context.constants for name in (*node.inputs[1:4], *node.inputs[5:]) if name)
+    ):
         return None
     outs, inputs = context.shape(w)[0] // groups, context.shape(w)[1]
     fused = lcm(block // gcd(block, inputs), block // gcd(block, outs))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.flatten import flatten_to_convolution
+from vdla.compiler.graph.fold_tables import tables_into_convolutions
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.graph.in_parts import in_parts
 from vdla.compiler.graph.product_images import products_as_images
@@ -37,15 +38,19 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, products as those of images, what runs better in parts in parts, and first
-    layers of few channels folded."""
+    """Dense layers behind a flatten as convolutions, products as those of images, what runs better in parts in parts,
+    rearrangements in whole tiles, first layers of few channels folded, tables as ends of convolutions."""
+    from vdla.compiler.ops.vdla.rearranging import rearrange_in_tiles
+
+    design = needed(design)
 
     def accepts(node: Node, around: Graph) -> bool:
         return not refusal(node, around, design)
 
-    block = needed(design).channel_block
+    block = design.channel_block
     with_products = products_as_images(flatten_to_convolution(graph, accepts), block, accepts)
-    return fold_first_layers(in_parts(with_products, block, accepts), needed(design))
+    rearranged = rearrange_in_tiles(in_parts(with_products, block, accepts), design, accepts)
+    return tables_into_convolutions(fold_first_layers(rearranged, design), accepts)
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:

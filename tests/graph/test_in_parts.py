@@ -66,7 +66,7 @@ def test_groups_that_leave_part_of_a_tile_over_run_apart(groups: int, inputs: in
     for name in ("", *(["residual_"] if residual else [])):
         constants |= {
             f"{name}bias": rng.integers(-99, 99, o).astype(np.int32),
-            f"{name}scale": pack_scale(np.full(o, 1 << 16), np.full(o, 22), np.zeros(o)),
+            f"{name}scale": pack_scale(np.full(o, 1 << 18), np.full(o, 24), np.zeros(o)),
         }
     shapes = {"x": (1, groups * inputs, 4, 4), **({"residual": (1, o, 3, 3)} if residual else {})}
     graph = layer("qconv2d", shapes, constants, groups=groups)

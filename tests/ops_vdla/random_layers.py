@@ -86,6 +86,8 @@ def _convolution(rng: np.random.Generator, n: int, size: tuple[int, ...], bounds
         types = (TensorType(activations["x"], "int8"), *(TensorType(v.shape, str(v.dtype)) for v in constants.values()))
         activations["residual"] = infer_type("qconv2d", types, with_defaults("qconv2d", attributes)).shape
         constants |= _parameters(rng, o, "residual_", shift=9)
+    if rng.random() < 0.3:
+        constants["table"] = _int8(rng, (256,))
     return _graph(rng, "qconv2d", activations, constants, attributes)
 
 
@@ -111,7 +113,7 @@ def _pair(rng: np.random.Generator, op: str, shape: tuple[int, ...], bounds: dic
 
 
 ROLES = {
-    "qconv2d": ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale"),
+    "qconv2d": ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale", "table"),
     "qdense": ("x", "w", "bias", "scale"),
     "qmatmul2d": ("a", "b", "bias", "scale"),
     "qavg_pool2d": ("x", "bias", "scale"),
@@ -133,8 +135,10 @@ def _graph(
 ) -> tuple[Node, Graph, Arrays]:
     tensors = {name: TensorType(shape, "int8") for name, shape in activations.items()}
     tensors |= {name: TensorType(value.shape, str(value.dtype)) for name, value in constants.items()}
-    node = Node("layer", op, tuple(name for name in ROLES[op] if name in tensors), ("y",), attributes)
-    tensors["y"] = infer_type(op, tuple(tensors[name] for name in node.inputs), with_defaults(op, attributes))
+    last = max(k for k, name in enumerate(ROLES[op]) if name in tensors)
+    inputs = tuple(name if name in tensors else "" for name in ROLES[op][: last + 1])
+    node = Node("layer", op, inputs, ("y",), attributes)
+    tensors["y"] = infer_type(op, tuple(tensors.get(name) for name in inputs), with_defaults(op, attributes))
     graph = Graph("random", tuple(activations), ("y",), (node,), tensors, constants)
     return node, graph, {name: _int8(rng, shape) for name, shape in activations.items()}
 
@@ -144,7 +148,6 @@ def _int8(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _parameters(rng: np.random.Generator, channels: int, name: str = "", shift: int = 24) -> Arrays:
-    words = pack_scale(
-        rng.integers(1 << 14, 1 << 17, channels), rng.integers(shift - 3, shift + 3, channels), rng.integers(-20, 20, channels)
-    )
+    multiplier = np.where(rng.random(channels) < 0.5, 1 << 18, rng.integers(1 << 18, 1 << 19, channels))  # half with ties
+    words = pack_scale(multiplier, rng.integers(shift, shift + 6, channels), rng.integers(-20, 20, channels))
     return {f"{name}bias": rng.integers(-1000, 1000, channels).astype(np.int32), f"{name}scale": words}

@@ -67,7 +67,7 @@ def tile_work(w: ConvWorkload, t: ConvTiling, design: Design, blocks: Any) -> Ti
     parameter_loads = np.where(t.weights_outer, tiles_g * tiles_o, tiles) / tiles * (2 if w.residual else 1)
     return TileWork(
         gemm=w.gemm_uops / tiles * share,
-        alu=out * (5 if w.residual else 1) + 3 * INSTRUCTION_OVERHEAD,
+        alu=out * ((5 if w.residual else 1) + (w.table_tiles > 0)) + 3 * INSTRUCTION_OVERHEAD,
         compute_dma=parameter_loads * (groups * blocks * 2 * design.acc_tile_bytes / bus + latency),
         input=image,
         weight=weight_tiles * design.wgt_tile_bytes / bus + weight_dmas * latency,

@@ -72,7 +72,7 @@ def footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
     inp, wgt, acc = t.inp_buffers * image, t.wgt_buffers * weights, t.acc_buffers * out + parameters
     if w.residual:  # its tiles, narrow and wide, the identity tile, its parameters
         inp, wgt, acc = inp + out, wgt + 1, acc + out + parameters
-    return Footprint(inp, wgt, acc)
+    return Footprint(inp, wgt, np.maximum(acc, w.table_tiles))  # the table is taken from acc before the first tile needs it
 
 
 def least_footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
@@ -80,7 +80,7 @@ def least_footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
     image, weights, out = operand_tiles(w, t)
     inp = np.maximum(t.inp_buffers * image, out) if w.residual else t.inp_buffers * image
     acc = t.acc_buffers * out + (out if w.residual else t.groups * t.out_blocks * 2)
-    return Footprint(inp, weights if w.uniform_weight else t.wgt_buffers * weights, acc)
+    return Footprint(inp, weights if w.uniform_weight else t.wgt_buffers * weights, np.maximum(acc, w.table_tiles))
 
 
 def smallest(w: ConvWorkload, design: Design) -> ConvTiling:

@@ -15,10 +15,11 @@ from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.operators.registry import with_defaults
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters
-from vdla.compiler.ops.vdla.packing import pack_conv_weights
+from vdla.compiler.ops.vdla.packing import pack_conv_weights, pack_table
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.design import Design
 from vdla.errors import CompileError
+from vdla.isa.definition import table_tiles
 
 
 def workload(node: Node, graph: Graph, design: Design) -> ConvWorkload:
@@ -35,11 +36,12 @@ def workload(node: Node, graph: Graph, design: Design) -> ConvWorkload:
         out_blocks=ceil_div(o // a["groups"] * fused, design.gemm.block_out),
         height=h, width=width, kernel=(kh, kw), strides=tuple(a["strides"]), pads=tuple(a["pads"]),
         dilations=tuple(a["dilations"]), residual=residual, pad_value=a["pad_value"], low=a["low"], high=a["high"],
+        table_tiles=table_tiles(design) if _table(node) else 0,
     )  # fmt: skip
 
 
 def constants(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarray]:
-    """Of a qconv2d or a qdense: weight, parameters, and with a residual its parameters and the identity tile."""
+    """Of a qconv2d or a qdense: weight, parameters, with a residual its parameters and the identity tile, and its table."""
     fused, groups = _groups(node, graph, design)
     w = graph.constants[node.inputs[1]].reshape(_weight_shape(node, graph))
     packed = {
@@ -49,7 +51,14 @@ def constants(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarray]
     if len(node.inputs) > 4 and node.inputs[4]:
         packed["residual_parameters"] = packed_parameters(node, graph, design, bias=5, groups=groups)
         packed["identity"] = identity_tile(design)
+    if table := _table(node):
+        packed["table"] = pack_table(graph.constants[table], design)
     return packed
+
+
+def _table(node: Node) -> str:
+    """The table that its levels are looked up in; empty without one."""
+    return node.inputs[7] if len(node.inputs) > 7 else ""
 
 
 def _attributes(node: Node) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def activation_tile(design: Design) -> tuple[int, int]:
 
 
 def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple[int, int] | None = None) -> ir.Function:
-    """x, weight, parameters[, residual, residual_parameters, identity] → y; shapes as `ConvWorkload` says.
+    """x, weight, parameters[, residual, residual_parameters, identity][, table] → y; shapes as `ConvWorkload` says.
 
     cover: rows and columns of the padded input, at least those the windows touch. apart: kernel and output rows, at least
     those there are, where the image is gathered row by row for each kernel row, without those between.
@@ -85,7 +85,11 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
         wide = widened(residual, identity, out_shape, lambda *at: at, "residual_wide")
         rescaled = rescale_stage(wide, residual_parameters, "residual_rescaled")
         total = te.compute(out_shape, lambda *at: acc[at] + rescaled[at], "sum")
-    return te.create_function("conv2d", inputs, [requantised(total, parameters, w.low, w.high)])
+    levels = None
+    if w.table_tiles:
+        inputs.append(te.placeholder((w.table_tiles, *tile), "int8", "table"))
+        levels = table_levels(inputs[-1], design)
+    return te.create_function("conv2d", inputs, [requantised(total, parameters, w.low, w.high, levels)])
 
 
 def widened(
@@ -302,8 +306,8 @@ def rescale_stage(x: te.Tensor, parameters: te.Tensor, name: str) -> te.Tensor:
     )
 
 
-def requantised(x: te.Tensor, parameters: te.Tensor, low: int, high: int) -> te.Tensor:
-    """Per-channel requantisation of [n][g][o][h][w] tiles, then the narrow result `y`."""
+def requantised(x: te.Tensor, parameters: te.Tensor, low: int, high: int, levels: te.Tensor | None = None) -> te.Tensor:
+    """Per-channel requantisation of [n][g][o][h][w] tiles, what a table has there, then the narrow result `y`."""
     narrowed = te.compute(
         x.shape,
         lambda n, g, o, h, v, b, k: te.requantise(
@@ -311,4 +315,5 @@ def requantised(x: te.Tensor, parameters: te.Tensor, low: int, high: int) -> te.
         ),
         "requantised",
     )
-    return te.compute(x.shape, lambda *at: te.cast(narrowed[at], "int8"), "y")
+    result = narrowed if levels is None else looked_up(narrowed, levels)
+    return te.compute(x.shape, lambda *at: te.cast(result[at], "int8"), "y")

@@ -21,6 +21,7 @@ class ConvWorkload:
     uniform_weight: one weight tile serves every group, block and kernel element (pooling).
     own_weights: the weights of a 1×1 window are an activation, [batch][in_blocks][out_blocks] tiles, each of one block of
     channels at block_out positions (a product of two activations).
+    table_tiles: from how many tiles a table is taken that the levels of y are looked up in; 0 without one.
     """
 
     batch: int
@@ -39,6 +40,7 @@ class ConvWorkload:
     pad_value: int = 0
     low: int = -128
     high: int = 127
+    table_tiles: int = 0
 
     @property
     def padded_height(self) -> int:

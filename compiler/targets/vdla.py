@@ -10,6 +10,7 @@ import numpy as np
 from vdla.compiler.graph.flatten import flatten_to_convolution
 from vdla.compiler.graph.fold_tables import tables_into_convolutions
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.graph.in_parts import in_parts
 from vdla.compiler.graph.product_images import products_as_images
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
 from vdla.compiler.ops.vdla.packing import packed_shape, unpack_activation
@@ -37,8 +38,8 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, products as those of images, rearrangements in whole tiles, first layers
-    of few channels folded, tables as ends of convolutions."""
+    """Dense layers behind a flatten as convolutions, products as those of images, what runs better in parts in parts,
+    rearrangements in whole tiles, first layers of few channels folded, tables as ends of convolutions."""
     from vdla.compiler.ops.vdla.rearranging import rearrange_in_tiles
 
     design = needed(design)
@@ -46,8 +47,9 @@ def rewrite(graph: Graph, design: Design | None) -> Graph:
     def accepts(node: Node, around: Graph) -> bool:
         return not refusal(node, around, design)
 
-    with_products = products_as_images(flatten_to_convolution(graph, accepts), design.channel_block, accepts)
-    rearranged = rearrange_in_tiles(with_products, design, accepts)
+    block = design.channel_block
+    with_products = products_as_images(flatten_to_convolution(graph, accepts), block, accepts)
+    rearranged = rearrange_in_tiles(in_parts(with_products, block, accepts), design, accepts)
     return tables_into_convolutions(fold_first_layers(rearranged, design), accepts)
 
 

@@ -21,7 +21,7 @@ class Builder:
     def __init__(self, **inputs: tuple[int, ...]) -> None:
         self.inputs, self.nodes = tuple(inputs), []
         self.tensors = {name: TensorType(shape, "int8") for name, shape in inputs.items()}
-        self.constants = {"bias": np.array([3], np.int32), "scale": pack_scale([1 << 16], [26], [2])}
+        self.constants = {"bias": np.array([3], np.int32), "scale": pack_scale([1 << 18], [28], [2])}
         self.tensors |= {name: TensorType((1,), "int32") for name in self.constants}
 
     def op(self, op: str, *inputs: str, **attributes: object) -> str:

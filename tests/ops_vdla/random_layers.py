@@ -56,7 +56,7 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
         case "qavg_pool2d" | "qmax_pool2d":
             kernel, strides = (tuple(int(e) for e in rng.integers(1, 4, 2)) for _ in range(2))
             pads = tuple(int(rng.integers(0, extent)) for extent in kernel * 2)
-            attributes = {"kernel": kernel, "strides": strides, "pads": pads}
+            attributes = {"kernel": kernel, "strides": strides, "pads": pads, "ceil": bool(rng.integers(2))}
             if op == "qmax_pool2d":
                 return _graph(rng, op, {"x": (n, c, *size)}, {}, attributes)
             return _graph(rng, op, {"x": (n, c, *size)}, _parameters(rng, 1, shift=10), attributes | bounds)

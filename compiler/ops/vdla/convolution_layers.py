@@ -23,14 +23,14 @@ from vdla.isa.definition import table_tiles
 
 
 def workload(node: Node, graph: Graph, design: Design) -> ConvWorkload:
-    """Of a qconv2d or a qdense. Raises `CompileError` for groups whose tiles would be nearly all zeros."""
+    """Of a qconv2d or a qdense."""
     a = _attributes(node)
     n, _, h, width = image_of(graph, node.inputs[0])
-    _, o, out_height, out_width = image_of(graph, node.outputs[0])
+    o = image_of(graph, node.outputs[0])[1]
     _, c_group, kh, kw = _weight_shape(node, graph)
     fused, groups = _groups(node, graph, design)
     residual = len(node.inputs) > 4 and bool(node.inputs[4])
-    workload = ConvWorkload(
+    return ConvWorkload(
         batch=ceil_div(n, design.gemm.batch), groups=groups,
         in_blocks=ceil_div(c_group * fused, design.gemm.block_in),
         out_blocks=ceil_div(o // a["groups"] * fused, design.gemm.block_out),
@@ -38,14 +38,6 @@ def workload(node: Node, graph: Graph, design: Design) -> ConvWorkload:
         dilations=tuple(a["dilations"]), residual=residual, pad_value=a["pad_value"], low=a["low"], high=a["high"],
         table_tiles=table_tiles(design) if _table(node) else 0,
     )  # fmt: skip
-    macs = n * o * out_height * out_width * c_group * kh * kw
-    if a["groups"] > 1 and workload.gemm_uops > macs:
-        raise CompileError(
-            "groups whose tiles would be nearly all zeros", where=node.name,
-            found=f"{workload.gemm_uops} tiles to multiply for {macs} products",
-            expected=f"channels of a group that fill or divide blocks of {design.channel_block}",
-        )  # fmt: skip
-    return workload
 
 
 def constants(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarray]:
@@ -103,12 +95,14 @@ def fused_groups(groups: int, inputs: int, outputs: int, design: Design) -> int:
 def average_workload(node: Node, graph: Graph, design: Design) -> ConvWorkload:
     """A depthwise convolution whose weights are all one identity tile; the division is in the scale words."""
     a = with_defaults(node.op, node.attributes)
-    if a["ceil"]:
-        raise CompileError("average pooling in ceil mode has windows of unequal size", where=node.name)
     n, c, h, w = image_of(graph, node.inputs[0])
+    out = image_of(graph, node.outputs[0])[2:]
+    top, left, bottom, right = a["pads"]
+    reach = [(size - 1) * stride + kernel for size, stride, kernel in zip(out, a["strides"], a["kernel"], strict=True)]
+    pads = (top, left, max(bottom, reach[0] - h - top), max(right, reach[1] - w - left))  # in ceil mode further than given
     return ConvWorkload(
         batch=ceil_div(n, design.gemm.batch), groups=ceil_div(c, design.channel_block), in_blocks=1, out_blocks=1,
-        height=h, width=w, kernel=tuple(a["kernel"]), strides=tuple(a["strides"]), pads=tuple(a["pads"]), uniform_weight=True,
+        height=h, width=w, kernel=tuple(a["kernel"]), strides=tuple(a["strides"]), pads=pads, uniform_weight=True,
         pad_value=a["pad_value"], low=a["low"], high=a["high"],
     )  # fmt: skip
 

@@ -122,8 +122,8 @@ def test_every_pass_leaves_a_legal_program(op, shapes, attributes):
 
 
 def scales(rng, channels):
-    multiplier = rng.integers(-(1 << 17), 1 << 17, channels)
-    return pack_scale(multiplier, rng.integers(8, 30, channels), rng.integers(-128, 128, channels))
+    multiplier = np.where(rng.random(channels) < 0.5, 1 << 18, rng.integers(1 << 18, 1 << 19, channels))  # half with ties
+    return pack_scale(multiplier, rng.integers(10, 32, channels), rng.integers(-128, 128, channels))
 
 
 def parameters(rng, channels):

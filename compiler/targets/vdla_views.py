@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vdla.compiler.graph.graph import Graph, Node
-from vdla.compiler.ops.vdla.moves import MOVING, Move, moves_of, read_as_run, written_as_run
+from vdla.compiler.ops.vdla.moves import MOVING, Move, moves_of
 from vdla.compiler.ops.vdla.packing import packed_shape
+from vdla.compiler.ops.vdla.tile_copies import read_as_run, written_as_run
 from vdla.compiler.ops.vdla.workload import Workload
 from vdla.compiler.targets.backend import Judge, Verdict
 from vdla.compiler.targets.placement import IDLE

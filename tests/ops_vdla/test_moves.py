@@ -14,8 +14,9 @@ from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.operators.registry import infer_types, with_defaults
 from vdla.compiler.ops.vdla.kernels import template_of
 from vdla.compiler.ops.vdla.layers import refusal
-from vdla.compiler.ops.vdla.moves import Along, moves_of, regular
+from vdla.compiler.ops.vdla.moves import moves_of
 from vdla.compiler.ops.vdla.packing import pack_activation, unpack_activation
+from vdla.compiler.ops.vdla.tile_copies import Along, regular
 from vdla.compiler.ops.vdla.workload import ConvWorkload, CopyAxis, CopyWorkload, Workload
 from vdla.compiler.program import build_program
 from vdla.compiler.targets.vdla_layout import quantised_name

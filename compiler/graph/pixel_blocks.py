@@ -14,7 +14,7 @@ import numpy as np
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.moves import Move, composed, move
 from vdla.compiler.graph.rewrite import Change, Context, named_apart, rewrite
-from vdla.compiler.graph.sink_moves import chain, move_of, of_channels
+from vdla.compiler.graph.sink_moves import chain, from_layer, move_of, of_channels
 from vdla.compiler.graph.weights import read_weights, write_weights
 from vdla.compiler.operators.registry import OPERATORS
 
@@ -28,7 +28,7 @@ def as_depth_to_space(context: Context, node: Node) -> Change:
     """See above."""
     root, whole, _ = chain(context, node.inputs[0])
     m = composed(whole, move_of(context, node)) if context.type_of(node.outputs[0]).elements else None
-    if m is None or m.is_reshape or len(m.source) != 4 or len(m.result) != 4:
+    if m is None or m.is_reshape or len(m.source) != 4 or len(m.result) != 4 or not from_layer(context, root):
         return None
     blocks = (m.result[2] // m.source[2], m.result[3] // m.source[3])
     made: list[Node] = []

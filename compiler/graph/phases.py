@@ -25,6 +25,8 @@ Ends = tuple[int, int]
 """Where a window begins and ends, from the place of its output on."""
 TOGETHER = 1.125
 """One convolution of all phases is worth this many times the products: it reads x once."""
+LANES = 16
+"""Outputs that a matrix unit computes at once, at least: fewer take as long, as the three colours of each phase would."""
 
 
 def phases(graph: Graph) -> Graph:
@@ -115,10 +117,11 @@ class Plan:
         """One convolution over the window that holds every phase's, where that costs few products more."""
         ends = reach(rows), reach(columns)
         window = [last - first + 1 for first, last in ends]
-        needed = sum(max(len(r.kernel), 1) for r in rows) * sum(max(len(c.kernel), 1) for c in columns)
-        if len(rows) * len(columns) == 1 or prod(window) * len(rows) * len(columns) > TOGETHER * needed:
-            return None
         count = len(rows) * len(columns)
+        needed = sum(max(len(r.kernel), 1) for r in rows) * sum(max(len(c.kernel), 1) for c in columns)
+        outputs = len(self.weights.values)
+        if count == 1 or prod(window) * ceil_div(count * outputs, LANES) > TOGETHER * needed * ceil_div(outputs, LANES):
+            return None
         parts = [self.window(r.placed(*ends[0]), c.placed(*ends[1])) for r, c in product(rows, columns)]
         repeat = lambda values: np.tile(values, count)  # noqa: E731
         weights = self.weights.rearranged(np.concatenate(parts), 0, repeat)

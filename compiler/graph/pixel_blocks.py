@@ -4,7 +4,8 @@
     after    depth_to_space
 
 PyTorch's pixel shuffle has the pixels of a block innermost, [N, C, b, b, H, W]: then the convolution in front computes its
-channels in the other order.
+channels in the other order. So does a dense layer whose numbers become an image, [N, C·H·W] → [N, C, H, W], of which each is
+one block.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import numpy as np
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.moves import Move, composed, move
 from vdla.compiler.graph.rewrite import Change, Context, named_apart, rewrite
-from vdla.compiler.graph.sink_moves import chain, move_of, of_channels
+from vdla.compiler.graph.sink_moves import chain, from_layer, move_of, of_channels
 from vdla.compiler.graph.weights import read_weights, write_weights
 from vdla.compiler.operators.registry import OPERATORS
+
+LAYERS = ("conv2d", "dense")
 
 
 def pixel_blocks(graph: Graph) -> Graph:
@@ -28,7 +31,11 @@ def as_depth_to_space(context: Context, node: Node) -> Change:
     """See above."""
     root, whole, _ = chain(context, node.inputs[0])
     m = composed(whole, move_of(context, node)) if context.type_of(node.outputs[0]).elements else None
-    if m is None or m.is_reshape or len(m.source) != 4 or len(m.result) != 4:
+    if m is None or len(m.result) != 4:
+        return None
+    if m.is_reshape:
+        return image_of_numbers(context, node, root, m)
+    if len(m.source) != 4 or not from_layer(context, root):
         return None
     blocks = (m.result[2] // m.source[2], m.result[3] // m.source[3])
     made: list[Node] = []
@@ -45,6 +52,20 @@ def as_depth_to_space(context: Context, node: Node) -> Change:
     return [*made, context.make("depth_to_space", [found], y, {"blocks": blocks}, name=node.name, source=node.source)]
 
 
+def image_of_numbers(context: Context, node: Node, root: str, m: Move) -> Change:
+    """reshape(dense(x)[N, C·H·W]) → depth_to_space(reshape(dense'(x)) [N, H·W·C, 1, 1])"""
+    n, channels, height, width = m.result
+    numbers = (n, channels * height * width)
+    reordered = reordered_layer(context, root, height * width) if m.source == numbers and height * width > 1 else None
+    if reordered is None:
+        return None
+    tensor, made = reordered
+    pixel, y = context.fresh(f"{node.outputs[0]}.pixel"), node.outputs[0]
+    made.append(context.make("reshape", [tensor], pixel, {"shape": (*numbers, 1, 1)}, name=pixel, source=node.source))
+    blocks = {"blocks": (height, width)}
+    return [*made, context.make("depth_to_space", [pixel], y, blocks, name=node.name, source=node.source)]
+
+
 def blocks_outermost(m: Move, blocks: tuple[int, int], innermost: bool) -> Move | None:
     """What depth_to_space does to m's source, or (innermost) the same with a block's pixels innermost in the channels."""
     (n, channels, height, width), (rows, columns) = m.source, blocks
@@ -57,16 +78,18 @@ def blocks_outermost(m: Move, blocks: tuple[int, int], innermost: bool) -> Move 
 
 
 def reordered_layer(context: Context, tensor: str, block: int) -> tuple[str, list[Node]] | None:
-    """The tensor with channels [C, block] as [block, C], where a convolution computed it that may do so."""
+    """The tensor with channels [C, block] as [block, C], where a layer computed it that may do so."""
     between: list[Node] = []
-    while (node := context.producer.get(tensor)) is not None and context.only_use(tensor) and node.op != "conv2d":
+    while (node := context.producer.get(tensor)) is not None and context.only_use(tensor) and node.op not in LAYERS:
         varying = [name for name in node.inputs if context.constant(name) is None]
         single = all(context.type_of(name).elements == 1 for name in node.inputs if name not in varying)
         if not OPERATORS[node.op].is_elementwise or len(varying) != 1 or not single or of_channels(context.attributes(node)):
             return None
         between.append(node)
         tensor = varying[0]
-    if node is None or node.op != "conv2d" or not context.only_use(tensor) or context.attributes(node)["groups"] != 1:
+    if node is None or node.op not in LAYERS or not context.only_use(tensor):
+        return None
+    if context.attributes(node).get("groups", 1) != 1:
         return None
     weights = read_weights(context, node.inputs[1])
     bias = context.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else np.zeros(0)

@@ -43,11 +43,18 @@ def test_a_kernel_as_large_as_its_stride_is_one_convolution() -> None:
 
 def test_overlapping_windows_are_a_convolution_for_each_phase() -> None:
     """DCGAN's layers: no product is by a zero of the weights."""
-    graph = transposed(Net(), (1, 8, 4, 4), (4, 4), 6, strides=(2, 2), before=(1, 1), output=(8, 8))
+    graph = transposed(Net(), (1, 8, 4, 4), (4, 4), 16, strides=(2, 2), before=(1, 1), output=(8, 8))
     after = check_pass(phases, graph)
     assert operators(after) == ["conv2d"] * 4 + ["concat", "depth_to_space", "relu"]
-    assert macs(after) == {"conv2d": 8 * 6 * 4 * 4 * 16}
+    assert macs(after) == {"conv2d": 8 * 16 * 4 * 4 * 16}
     assert [node.attributes["pads"] for node in after.nodes[:4]] == [(1, 1, 0, 0), (1, 0, 0, 1), (0, 1, 1, 0), (0, 0, 1, 1)]
+
+
+def test_few_outputs_of_all_phases_are_computed_together() -> None:
+    """Colours: of 16 outputs at once, three would leave most idle four times."""
+    after = check_pass(phases, transposed(Net(), (1, 8, 4, 4), (4, 4), 3, strides=(2, 2), before=(1, 1), output=(8, 8)))
+    assert operators(after) == ["conv2d", "depth_to_space", "relu"]
+    assert after.tensors[after.nodes[0].outputs[0]].shape == (1, 12, 4, 4)
 
 
 def test_without_a_stride_it_is_one_convolution() -> None:
@@ -56,7 +63,7 @@ def test_without_a_stride_it_is_one_convolution() -> None:
 
 
 def test_a_line_is_an_image_of_one_row() -> None:
-    after = check_pass(phases, transposed(Net(), (1, 4, 9), (4,), 8, strides=(2,), before=(1,), output=(18,)))
+    after = check_pass(phases, transposed(Net(), (1, 4, 9), (4,), 16, strides=(2,), before=(1,), output=(18,)))
     assert operators(after) == ["reshape", "conv2d", "conv2d", "concat", "depth_to_space", "reshape", "relu"]
 
 

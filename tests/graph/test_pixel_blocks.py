@@ -45,3 +45,23 @@ def test_what_a_convolution_cannot_reorder() -> None:
 def test_back_to_channels_stays() -> None:
     nodes = [node("Conv", "x w b", "c", pads=[1, 1, 1, 2]), node("SpaceToDepth", "c", blocksize=2)]
     check(nodes, ["conv2d", "reshape", "transpose", "reshape"])
+
+
+@pytest.mark.parametrize("weights", ["g", "gt"])
+def test_a_dense_layer_that_makes_an_image(weights: str) -> None:
+    """As generators begin: its numbers come pixel by pixel, and what is done to each channel is done to them."""
+    rows = {"x": random(2, 7)}
+    constants = {
+        "g": random(24, 7), "gt": random(7, 24), "b": random(24, seed=1), "shape": np.array([2, 4, 3, 2]), "m": random(4),
+        "v": random(4, low=0.2),
+    }  # fmt: skip
+    nodes = [
+        node("Gemm", f"x {weights} b", "d", transB=int(weights == "g")),
+        node("Reshape", "d shape", "i"),
+        node("BatchNormalization", "i m m m v", "n"),
+        node("Relu", "n"),
+    ]
+    model = model_of(nodes, rows, ["y"], constants)
+    graph = for_programs(optimise(import_onnx(model)))
+    np.testing.assert_allclose(run_reference(graph, rows)["y"], run_onnxruntime(model, rows)["y"], rtol=1e-5, atol=1e-5)
+    assert operators(graph) == ["dense", "relu", "reshape", "depth_to_space"]

@@ -101,7 +101,7 @@ def require_types(c: Writer, op: str, a: Operand, b: Operand) -> None:
 
 
 def operand_of(c: Writer, name: str, spec: NodeSpec, exact: bool) -> Operand:
-    """Levels, or a constant as levels of its own: those it had, or such that rounding stays below half a level of the output."""
+    """Levels, or a constant as levels of its own: those it had, or such as round to within half a level of the output."""
     operand = c.levels.get(name)
     if operand is not None:
         return operand

@@ -28,6 +28,7 @@ from vdla.compiler.quantise.qdq_weights import NoIntegerForm
 from vdla.compiler.quantise.qdq_writer import Writer
 from vdla.compiler.quantise.scales import affine_from_range
 from vdla.compiler.quantise.tables import without_gaps
+from vdla.compiler.quantise.written_out import on_grid
 from vdla.errors import ModelError
 
 Array = np.ndarray
@@ -100,17 +101,29 @@ def require_types(c: Writer, op: str, a: Operand, b: Operand) -> None:
 
 
 def operand_of(c: Writer, name: str, spec: NodeSpec, exact: bool) -> Operand:
-    """Levels, or a constant of floats as levels of its own where their rounding stays below half a level of the output."""
+    """Levels, or a constant as levels of its own: those it had, or such as round to within half a level of the output."""
     operand = c.levels.get(name)
     if operand is not None:
         return operand
     real = c.reader.real(name)
     if real is None:
         return c.activation(name)
-    affine = affine_from_range(float(real.min(initial=0)), float(real.max(initial=0)))
-    if exact or affine.scale > spec.output.affine.scale:
-        raise NoIntegerForm(f"its constant {name} has a float for each element")
+    affine = grid_of(real)
+    if affine is None:
+        affine = affine_from_range(float(real.min(initial=0)), float(real.max(initial=0)))
+        if exact or affine.scale > spec.output.affine.scale:
+            raise NoIntegerForm(f"its constant {name} has a float for each element")
     return c.new_constant(f"{spec.name}.{name}.levels", affine.to_levels(real), affine)
+
+
+def grid_of(real: Array) -> Affine | None:
+    """What levels a constant has that was dequantised, as it seems from its numbers; None where they are on no grid of int8."""
+    found = on_grid(real.reshape(1, -1))
+    if found is None:
+        return None
+    levels, (step,) = found
+    low, high = int(levels.min(initial=0)), int(levels.max(initial=0))
+    return Affine(float(np.float32(step)), 0 if low >= -128 and high <= 127 else -128 - low) if high - low <= 255 else None
 
 
 def of_rank(c: Writer, x: Operand, rank: int, source: str) -> Operand:

@@ -38,10 +38,14 @@ def narrowed(c: Writer, x: Operand, levels: Array, a: Mapping[str, Any], source:
         return _repeated(c, x, parts, a, source)
     picked = [np.flatnonzero(part.any(axis=tuple(d for d in range(part.ndim) if d != 1))) for part in parts[1:]]
     channels, first = levels.shape[1], parts[0]
+    needed = [part[:, k] for part, k in zip(parts[1:], picked, strict=True)]
+    if channels < BLOCK and c.comes_in(x):
+        slices = [_sliced(c, x, int(k), source) for k in np.concatenate(picked)]
+        joined = c.move("concat", [x, *slices], f"{x.name}.wide", source, axis=1)
+        return joined, np.concatenate([first, *needed], axis=1), a
     if channels % BLOCK:
         everything = np.concatenate([np.arange(channels), *picked])
-        whole = np.concatenate([first, *(part[:, k] for part, k in zip(parts[1:], picked, strict=True))], axis=1)
-        return _picked(c, x, everything, source), whole, a
+        return _picked(c, x, everything, source), np.concatenate([first, *needed], axis=1), a
     pieces, weights = [x], [first]
     for part, k in zip(parts[1:], picked, strict=True):
         if 2 * len(k) < channels:
@@ -64,6 +68,15 @@ def _own(c: Writer, x: Operand, source: str) -> Operand:
     meanings = [name for name, operand in c.levels.items() if operand.name == x.name]
     joins = any(reader.op == "concat" for name in meanings for reader in c.consumers.get(name, ()))
     return _copied(c, x, source) if placed or joins else x
+
+
+def _sliced(c: Writer, x: Operand, channel: int, source: str) -> Operand:
+    """One channel."""
+    shape = c.shape(x.name)
+    starts = tuple(channel if d == 1 else 0 for d in range(len(shape)))
+    sizes = tuple(1 if d == 1 else n for d, n in enumerate(shape))
+    name = f"{x.name}.channel{channel}"
+    return c.move("slice", [x], name, source, starts=starts, steps=(1,) * len(shape), sizes=sizes)
 
 
 def _copied(c: Writer, x: Operand, source: str) -> Operand:

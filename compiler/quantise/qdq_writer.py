@@ -68,6 +68,11 @@ class Writer:
         """Whether an elementwise node joins two tensors of levels."""
         return OPERATORS[node.op].is_elementwise and len(node.inputs) == 2 and all(name in self.levels for name in node.inputs)
 
+    def comes_in(self, x: Operand) -> bool:
+        """Whether levels are an input of the graph, or what one is quantised to: on the host, in front of everything."""
+        node, inputs = self.producer.get(x.name), self.graph.inputs
+        return x.name in inputs or (node is not None and node.op == "quantize" and node.inputs[0] in inputs)
+
     def is_constant(self, operand: Operand) -> bool:
         return operand.name in self.graph.constants or operand.name in self.constants
 

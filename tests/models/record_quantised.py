@@ -241,12 +241,12 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=100)
     parser.add_argument("--docs", type=Path, help="the page to record in")
     options = parser.parse_args()
-    found = []
+    found, stamp = [], where_and_when()  # of what is loaded, whatever is committed meanwhile
     for one in results(options.filter, options.inputs):
         print(" ".join(one.row()), flush=True)
         found.append(one)
     if options.docs:
-        text = f"{where_and_when()} onnxruntime {onnxruntime.__version__}, on `pynq_z1`.\n\n"
+        text = f"{stamp} onnxruntime {onnxruntime.__version__}, on `pynq_z1`.\n\n"
         replace(options.docs, TARGET, text + table(COLUMNS, [one.row() for one in found]))
     return 0 if all(one.good for one in found) else 1
 

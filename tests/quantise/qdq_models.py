@@ -15,6 +15,7 @@ from vdla.compiler.graph.pipeline import for_programs, optimise
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.verify import verify_graph
 from vdla.compiler.quantise.qdq import from_qdq
+from vdla.compiler.quantise.written_out import with_written_out
 
 MAY_DIFFER = 0.01
 
@@ -81,7 +82,7 @@ def onnxruntime_outputs(model: onnx.ModelProto, x: np.ndarray, optimised: bool =
 
 def imported(model: onnx.ModelProto, optimised: bool = True) -> Graph:
     graph = import_onnx(model)
-    graph = from_qdq(for_programs(optimise(graph)) if optimised else graph)
+    graph = from_qdq(for_programs(with_written_out(optimise(graph))) if optimised else graph)
     verify_graph(graph, "from_qdq")
     return graph
 

@@ -22,6 +22,7 @@ from vdla.compiler.ops.configuration import Configs
 from vdla.compiler.quantise.affine import Levels
 from vdla.compiler.quantise.qdq import from_qdq_with_levels, has_qdq, with_real_weights
 from vdla.compiler.quantise.quantise import quantise_with_report
+from vdla.compiler.quantise.written_out import with_written_out
 from vdla.compiler.targets import BuildOptions, have_programs
 from vdla.compiler.targets.wishes import Wish
 from vdla.design import Design
@@ -147,8 +148,9 @@ def prepare(
     if not for_design:
         return Prepared(model, float_graph, float_graph, time.perf_counter() - begun)
     on_stage("quantising")
-    came_quantised = has_qdq(float_graph)
-    suited = for_programs(float_graph if came_quantised else with_real_weights(float_graph), dump)
+    recognised = with_written_out(float_graph)  # before passes move its factors
+    came_quantised = has_qdq(recognised)
+    suited = for_programs(recognised if came_quantised else with_real_weights(recognised), dump)
     if came_quantised:
         came = from_qdq_with_levels(suited)
         quantised, levels, reasons = came.graph, came.levels, came.reasons

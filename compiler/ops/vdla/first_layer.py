@@ -31,6 +31,9 @@ def fold_first_layers(graph: Graph, design: Design) -> Graph:
     """Fold every convolution that reads a model input where that lowers its cycles. Types decide; weights that have values
     (`graph.constants`) are rearranged."""
     model_inputs = set(graph.inputs) | {n.outputs[0] for n in graph.nodes if n.op == "quantize" and n.inputs[0] in graph.inputs}
+    for node in graph.nodes:  # the input and some of its channels again, for weights wider than int8
+        if node.op in ("concat", "slice") and all(name in model_inputs for name in node.inputs):
+            model_inputs |= set(node.outputs)
     computed = set(graph.inputs) | {name for node in graph.nodes for name in node.outputs}
     nodes: list[Node] = []
     tensors: dict[str, TensorType] = {}

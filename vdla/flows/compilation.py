@@ -27,8 +27,9 @@ from vdla.compiler.targets.wishes import Wish
 from vdla.design import Design
 from vdla.design_file import load_design
 from vdla.files import write_file
+from vdla.flows.calibration_data import fitted
 from vdla.flows.dump import Dumper
-from vdla.flows.inputs import CALIBRATION_SAMPLES, Inputs, generated_inputs, require_model, require_samples
+from vdla.flows.inputs import CALIBRATION_SAMPLES, Inputs, generated_inputs, require_model
 from vdla.runtime.module import Module
 from vdla.runtime.program_file import module_to_bytes, read_module
 from vdla.zoo import build, sample_inputs, zoo_models
@@ -91,8 +92,7 @@ def import_model(model: object, options: CompileOptions, find: Find = importer_o
 def calibration_inputs(model: object, graph: Graph, options: CompileOptions) -> Sequence[Inputs]:
     """The user's samples, the zoo's plausible ones, or generated noise; never those that `run` checks with."""
     if options.calibration is not None:
-        require_samples(options.calibration, {name: graph.type_of(name) for name in graph.inputs})
-        return options.calibration
+        return fitted(options.calibration, {name: graph.type_of(name) for name in graph.inputs})
     seeds = range(options.seed + 1, options.seed + 1 + CALIBRATION_SAMPLES)
     if isinstance(model, str) and model in zoo_models():
         return [sample_inputs(model, options.batch, seed) for seed in seeds]

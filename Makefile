@@ -2,7 +2,7 @@
 PYTHON ?= python
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-long cosim-long onnx-conformance fuzz-long package-models torch-exports zoo lint types imports generated files
+.PHONY: help test test-long cosim-long onnx-conformance fuzz-long package-models quantised-models torch-exports zoo lint types imports generated files
 .PHONY: check bench format typing-tree
 
 help:  ## this list
@@ -28,6 +28,9 @@ zoo:  ## every network of the zoo on pynq_z1 and on the CPU, recorded in docs/mo
 
 package-models:  ## trained networks out of PyPI's packages against onnxruntime, recorded in docs/models.md
 	$(PYTHON) tests/models/package_models.py --docs docs/models.md
+
+quantised-models:  ## networks quantised by onnxruntime in every way on the accelerator (an hour), recorded in docs/models.md
+	$(PYTHON) tests/models/record_quantised.py --docs docs/models.md
 
 torch-exports:  ## every family of PyTorch networks at full size through both exporters, recorded in docs/models.md
 	$(PYTHON) tests/models/record_torch.py --docs docs/models.md

@@ -6,8 +6,7 @@ layers ─ workload, configuration ─ kernel (expression, schedule, lower, emit
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -20,10 +19,11 @@ from vdla.compiler.graph.memory_plan import Lifetime, plan_memory
 from vdla.compiler.ops.configuration import Config, Configs
 from vdla.compiler.ops.vdla.kernels import kernel, template_of
 from vdla.compiler.ops.vdla.layers import activations_of, constants_of, macs_of, workload_of
+from vdla.compiler.ops.vdla.moves import Move, move_constants
 from vdla.compiler.ops.vdla.packing import packed_shape
 from vdla.compiler.ops.vdla.workload import Workload
 from vdla.compiler.targets.vdla_layout import PACKED
-from vdla.compiler.targets.vdla_views import is_view
+from vdla.compiler.targets.vdla_views import Places, placed
 from vdla.design import Design
 from vdla.errors import CompileError
 from vdla.isa.program import Program, Segment, Slot
@@ -33,15 +33,18 @@ Dump = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Layer:
-    """A node with its kernel's workload and what its parameters are bound to.
+    """A kernel's workload and what its parameters are bound to; a node has one, or where it moves levels any number.
 
-    activations: kernel parameter → graph tensor (packed in DRAM). constants: kernel parameter → packed array.
+    activations: kernel parameter → graph tensor (packed in DRAM). constants: kernel parameter → packed array. completes: its
+    output is whole when it is done.
     """
 
+    name: str
     node: Node
     workload: Workload
     activations: dict[str, str]
-    constants: dict[str, np.ndarray]
+    constants: Mapping[str, np.ndarray]
+    completes: bool = True
 
 
 def build_program(
@@ -57,9 +60,10 @@ def build_program(
 
     configs: of the workloads to build otherwise than by default. Raises `CompileError` for one that is not in its space.
     """
-    layers = [_layer(node, graph, design) for node in nodes if not is_view(node, graph)]
+    places = placed(nodes, graph, design)
+    layers = [layer for node in nodes for layer in _layers(node, graph, design, places)]
     inputs, outputs = _boundary(nodes, graph)
-    addresses, segments, size = _dram_plan(layers, inputs, outputs, _places(nodes, graph, design), graph, design)
+    addresses, segments, size = _dram_plan(layers, inputs, outputs, places)
 
     def slot(tensor: str) -> Slot:
         return Slot(tensor + PACKED, addresses[tensor], packed_shape(graph.type_of(tensor).shape, design), "int8")
@@ -70,17 +74,35 @@ def build_program(
         config = _config(layer, design, latency_hiding, configs)
         emission = kernel(layer.workload, design, config, dump and _dump_of(f"{k:02}_{node.name}", dump))
         bindings = {p: addresses[t] for p, t in layer.activations.items()}
-        bindings |= {p: addresses[f"{node.name}.{p}"] for p in layer.constants}
-        macs, moved = macs_of(node, graph), _unique_bytes(layer, graph, design)
-        kernels.append(LinkedKernel(emission, bindings, node.name, node.op, (slot(node.outputs[0]),), macs, moved))
+        bindings |= {p: addresses[f"{layer.name}.{p}"] for p in layer.constants}
+        written = (slot(layer.activations["y"]),) if layer.completes else ()
+        macs, moved = macs_of(node, graph), _unique_bytes(layer, places)
+        kernels.append(LinkedKernel(emission, bindings, layer.name, node.op, written, macs, moved))
     return link(
         kernels, design, dram_bytes=size, segments=segments,
         inputs=[slot(t) for t in inputs], outputs=[slot(t) for t in outputs], serial=not latency_hiding,
     )  # fmt: skip
 
 
-def _layer(node: Node, graph: Graph, design: Design) -> Layer:
-    return Layer(node, workload_of(node, graph, design), activations_of(node, graph), constants_of(node, graph, design))
+def _layers(node: Node, graph: Graph, design: Design, places: Places) -> list[Layer]:
+    if node.name not in places.copies:
+        activations, constants = activations_of(node, graph), constants_of(node, graph, design)
+        return [Layer(node.name, node, workload_of(node, graph, design), activations, constants)]
+    moves = places.copies[node.name]
+    last = {move.target: k for k, move in enumerate(moves)}
+    return [
+        Layer(
+            node.name if k == len(moves) - 1 else f"{node.name}.{k}", node, move.workload, _moved(move, graph),
+            move_constants(move, graph, design), completes=last[move.target] == k,
+        )
+        for k, move in enumerate(moves)
+    ]  # fmt: skip
+
+
+def _moved(move: Move, graph: Graph) -> dict[str, str]:
+    """The activations of one of a node's moves."""
+    source = {} if move.source in graph.constants else {"x": move.source}
+    return {**source, "y": move.target, **({"residual": move.target} if move.onto else {})}
 
 
 def _config(layer: Layer, design: Design, latency_hiding: bool, configs: Configs) -> Config:
@@ -102,36 +124,6 @@ def _dump_of(name: str, dump: Dump) -> Dump:
     return lambda stage, text: dump(f"{name}/{stage}", text)
 
 
-Place = tuple[str, int]
-"""A tensor with memory of its own, and a byte offset in it."""
-
-
-def _places(nodes: Sequence[Node], graph: Graph, design: Design) -> Callable[[str], Place]:
-    """Where tensors lie: a reshape's output is its input; a concat's inputs are parts of its output, in a row."""
-    inside: dict[str, Place] = {}
-
-    def place(tensor: str) -> Place:
-        offset = 0
-        while tensor in inside:
-            tensor, further = inside[tensor]
-            offset += further
-        return tensor, offset
-
-    for node in nodes:
-        if node.op == "concat":
-            offset = 0
-            for name in node.inputs:
-                inside[place(name)[0]] = node.outputs[0], offset
-                offset += _packed_bytes(name, graph, design)
-        elif is_view(node, graph):
-            inside[node.outputs[0]] = node.inputs[0], 0
-    return place
-
-
-def _packed_bytes(tensor: str, graph: Graph, design: Design) -> int:
-    return math.prod(packed_shape(graph.type_of(tensor).shape, design))
-
-
 def _boundary(nodes: Sequence[Node], graph: Graph) -> tuple[list[str], list[str]]:
     """Tensors the run reads and does not make, and tensors it makes that are read elsewhere."""
     inside = {node.name for node in nodes}
@@ -151,21 +143,19 @@ def _dram_plan(
     layers: Sequence[Layer],
     inputs: Sequence[str],
     outputs: Sequence[str],
-    place: Callable[[str], Place],
-    graph: Graph,
-    design: Design,
+    places: Places,
 ) -> tuple[dict[str, int], list[Segment], int]:
     """Byte address of every tensor and constant ("node.parameter"), the constants' segments, and the size of it all.
 
     Constants come first and stay; activations share what is left by lifetime, inputs alive from the start, outputs to the end.
     """
-    align = design.dram_alignment
+    align = places.design.dram_alignment
     addresses: dict[str, int] = {}
     segments: list[Segment] = []
     size = 0
     for layer in layers:
         for parameter, value in layer.constants.items():
-            name = f"{layer.node.name}.{parameter}"
+            name = f"{layer.name}.{parameter}"
             addresses[name] = size
             segments.append(Segment(name, size, np.ascontiguousarray(value).view(np.uint8).reshape(-1)))
             size = ceil_div(size + value.nbytes, align) * align
@@ -177,16 +167,16 @@ def _dram_plan(
         used.setdefault(name, []).append(len(layers))
     steps: dict[str, list[int]] = {}  # of each tensor with memory of its own
     for name, when in used.items():
-        steps.setdefault(place(name)[0], []).extend(when)
-    lifetimes = [Lifetime(t, _packed_bytes(t, graph, design), min(when), max(when)) for t, when in steps.items()]
+        steps.setdefault(places.of(name)[0], []).extend(when)
+    lifetimes = [Lifetime(t, places.bytes_of(t), min(when), max(when)) for t, when in steps.items()]
     offsets, activation_bytes = plan_memory(lifetimes, align)
     for name in used:
-        root, offset = place(name)
+        root, offset = places.of(name)
         addresses[name] = size + offsets[root] + offset
     return addresses, segments, size + activation_bytes
 
 
-def _unique_bytes(layer: Layer, graph: Graph, design: Design) -> int:
+def _unique_bytes(layer: Layer, places: Places) -> int:
     """Every tensor the layer touches, once."""
-    activations = sum(_packed_bytes(t, graph, design) for t in layer.activations.values())
+    activations = sum(places.bytes_of(tensor) for tensor in set(layer.activations.values()))
     return activations + sum(value.nbytes for value in layer.constants.values())

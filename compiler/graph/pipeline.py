@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vdla.compiler.graph.canonicalise import canonicalise
+from vdla.compiler.graph.channel_factors import channel_factors
 from vdla.compiler.graph.fold_affine import fold_affine
 from vdla.compiler.graph.fold_constants import fold_constants
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.images import images
+from vdla.compiler.graph.known_operands import known_operands
 from vdla.compiler.graph.phases import phases
+from vdla.compiler.graph.pixel_blocks import pixel_blocks
 from vdla.compiler.graph.rewrite import eliminate_dead
 from vdla.compiler.graph.sink_moves import sink_moves
 from vdla.compiler.graph.unroll import unroll
@@ -27,13 +30,16 @@ PASSES: tuple[Pass, ...] = (
 )
 
 FOR_PROGRAMS: tuple[Pass, ...] = (
+    known_operands,  # what is constant is one, for all that follow
     unroll,
     fold_constants,  # the first step's products with states that are constants
     phases,
+    pixel_blocks,
     images,  # behind unroll, whose inputs are many rows
     sink_moves,  # layers meet what is elementwise behind them
     canonicalise,
     fold_affine,
+    channel_factors,  # what no layer in front of it could take
     canonicalise,
 )
 """Before a graph is quantised for targets with programs: whatever is a convolution in other words becomes one."""

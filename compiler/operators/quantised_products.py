@@ -115,7 +115,7 @@ FAMILY = (
         define=define_qmatmul,
         kernel=qmatmul,
         fusion=Fusion.COMPLEX,
-        host_reason="no VDLA kernel: a product that is not one of images",
+        host_reason="no VDLA kernel: a factor has a zero point, is broadcast or constant, or tiles hold several images",
     ),
     Operator(
         name="qmatmul2d",

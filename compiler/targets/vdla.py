@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from vdla.compiler.graph.flatten import flatten_to_convolution
+from vdla.compiler.graph.fold_tables import tables_into_convolutions
 from vdla.compiler.graph.graph import Graph, Node, TensorType
+from vdla.compiler.graph.product_images import products_as_images
 from vdla.compiler.ops.vdla.first_layer import fold_first_layers
 from vdla.compiler.ops.vdla.packing import packed_shape, unpack_activation
 from vdla.compiler.targets.backend import Backend, Bound, Judge, Observe, Placed, Run, Runner, Step, StepResult, host
 from vdla.compiler.targets.vdla_cost import layer_seconds
 from vdla.compiler.targets.vdla_layout import insert_layout_operators, quantised_name
-from vdla.compiler.targets.vdla_views import judge_with_views, only_views
 from vdla.design import Design
 from vdla.errors import CompileError, RunError
 from vdla.isa.program import LayerSpan, Slot
@@ -36,13 +37,30 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, and first layers of few channels folded."""
-    flattened = flatten_to_convolution(graph, lambda node, around: not refusal(node, around, design))
-    return fold_first_layers(flattened, needed(design))
+    """Dense layers behind a flatten as convolutions, products as those of images, rearrangements in whole tiles, first layers
+    of few channels folded, tables as ends of convolutions."""
+    from vdla.compiler.ops.vdla.rearranging import rearrange_in_tiles
+
+    design = needed(design)
+
+    def accepts(node: Node, around: Graph) -> bool:
+        return not refusal(node, around, design)
+
+    with_products = products_as_images(flatten_to_convolution(graph, accepts), design.channel_block, accepts)
+    rearranged = rearrange_in_tiles(with_products, design, accepts)
+    return tables_into_convolutions(fold_first_layers(rearranged, design), accepts)
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:
-    return judge_with_views(graph, lambda node: refusal(node, graph, design))
+    from vdla.compiler.targets.vdla_views import judge_with_moves  # schedules
+
+    return judge_with_moves(lambda node: refusal(node, graph, design))
+
+
+def idle(nodes: Sequence[Node], graph: Graph) -> bool:
+    from vdla.compiler.targets.vdla_views import moves  # schedules
+
+    return all(moves(node) for node in nodes)
 
 
 def layout(graph: Graph, runs: Sequence[Run], design: Design | None) -> tuple[Graph, list[Run]]:
@@ -124,7 +142,7 @@ BACKEND = Backend(
     runner=runner,
     rewrite=rewrite,
     judge=judge,
-    idle=only_views,
+    idle=idle,
     layout=layout,
     check=check,
     template_of=template_of,

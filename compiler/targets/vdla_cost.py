@@ -6,7 +6,6 @@ import math
 
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.ops.vdla.packing import packed_shape
-from vdla.compiler.targets.vdla_views import is_view
 from vdla.design import Design
 
 OVER_BOUND = 1.1
@@ -19,14 +18,17 @@ ALU_READS = 4
 
 def layer_seconds(node: Node, graph: Graph, design: Design) -> float:
     """Of a node that the accelerator takes: GEMM, ALU or bus, whichever takes longest, and the latency of memory."""
-    if is_view(node, graph):
-        return 0.0
     from vdla.compiler.ops.vdla.layers import workload_of  # schedules
+    from vdla.compiler.targets.vdla_views import copies_of, moves
 
-    workload = workload_of(node, graph, design)
-    tiles = int(getattr(workload, "out_tiles", 0))
-    gemm = int(getattr(workload, "gemm_uops", 0))
-    alu = tiles if gemm else tiles * max(ALU_READS, math.prod(getattr(workload, "kernel", ())))
+    workloads = copies_of(node, graph, design) if moves(node) else [workload_of(node, graph, design)]
+    if not workloads:
+        return 0.0
+    gemm = alu = 0
+    for workload in workloads:
+        tiles, uops = int(getattr(workload, "out_tiles", 0)), int(getattr(workload, "gemm_uops", 0))
+        gemm += uops
+        alu += tiles if uops else tiles * max(ALU_READS, math.prod(getattr(workload, "kernel", ())))
     bus = sum(packed_bytes(name, graph, design) for name in {*node.inputs, *node.outputs} if name) / design.bytes_per_cycle
     latency = INSTRUCTIONS * (design.memory.read_latency + design.memory.write_latency)
     return (max(gemm, alu, bus) * OVER_BOUND + latency) / (design.clock_mhz * 1e6)

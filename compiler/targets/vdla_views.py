@@ -1,67 +1,109 @@
-"""Nodes that cost the accelerator nothing: views, which name memory that others fill.
+"""Where tensors lie that only move: inside others, which costs the accelerator nothing, or copied there by kernels.
 
-A reshape between (N, C, 1, 1) and (N, C) is its input's tiles; a concat of whole blocks of channels is its inputs' tiles one
-after another, when each was put there to begin with.
+A part of a tensor that is a run of its tiles needs no copy, nor does a tensor in another shape of the same tiles; a concat is
+its inputs' tiles one after another, when each was put there to begin with. A tensor has one place: whatever else wants it
+somewhere is copied.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.ops.vdla.moves import MOVING, Move, moves_of, read_as_run, written_as_run
+from vdla.compiler.ops.vdla.packing import packed_shape
+from vdla.compiler.ops.vdla.workload import Workload
 from vdla.compiler.targets.backend import Judge, Verdict
 from vdla.compiler.targets.placement import IDLE
+from vdla.design import Design
 
-VIEW = "a view of packed tiles"
-
-
-def is_packed_view(node: Node, graph: Graph) -> bool:
-    """Whether the node is a reshape that only drops or adds dimensions of extent 1 behind (N, C)."""
-    if node.op != "reshape":
-        return False
-    before, after = graph.type_of(node.inputs[0]).shape, graph.type_of(node.outputs[0]).shape
-    return {len(before), len(after)} <= {2, 4} and (*before, 1, 1)[:4] == (*after, 1, 1)[:4]
+MOVED = "moved in the accelerator's memory"
+Place = tuple[str, int]
+"""A tensor with memory of its own, and a byte offset in it."""
 
 
-def is_view(node: Node, graph: Graph) -> bool:
-    """Whether a node placed on the accelerator runs no instructions."""
-    return node.op == "concat" or is_packed_view(node, graph)
+def moves(node: Node) -> bool:
+    """Whether a node only moves levels."""
+    return node.op in MOVING
 
 
-def only_views(nodes: Sequence[Node], graph: Graph) -> bool:
-    return all(is_view(node, graph) for node in nodes)
+def copies_of(node: Node, graph: Graph, design: Design) -> list[Workload]:
+    """What the kernels of a node that moves levels compute, where every tensor can lie as it would."""
+    found = [move.workload for move in moves_of(node, graph, design)]
+    return [w for w in found if read_as_run(w) is None and written_as_run(w) is None]
 
 
-def judge_with_views(graph: Graph, refusal: Callable[[Node], str]) -> Judge:
-    """Everything with a kernel goes to the accelerator; `refusal` says why a node has none (empty when it has).
-
-    A reshape that is a view stays where its producer is; a concat goes where some of its inputs are.
-    """
-    memory: dict[str, str] = {}  # a tensor → the one it is a reshape of
-    pieces: dict[str, str] = {}  # a tensor that lies inside another → the concat that put it there
+def judge_with_moves(refusal: Callable[[Node], str]) -> Judge:
+    """Everything with a kernel goes to the accelerator; `refusal` says why a node has none (empty when it has). What only moves
+    levels goes where some of its inputs are."""
 
     def judge(node: Node, beside: Sequence[str]) -> Verdict:
-        if is_packed_view(node, graph) and beside:
-            memory[node.outputs[0]] = memory.get(node.inputs[0], node.inputs[0])
-            return Verdict(True, VIEW)
         if why := refusal(node):
             return Verdict(False, why)
-        if node.op != "concat":
+        if not moves(node):
             return Verdict(True, "a VDLA kernel")
-        roots = [memory.get(name, name) for name in node.inputs]
-        if why := _misplaced(roots, pieces, bool(beside)):
-            return Verdict(False, why)
-        pieces.update(dict.fromkeys(roots, node.name))
-        return Verdict(True, VIEW)
+        return Verdict(True, MOVED) if beside else Verdict(False, IDLE)
 
     return judge
 
 
-def _misplaced(roots: list[str], pieces: Mapping[str, str], beside: bool) -> str:
-    """Why the tensors `roots` cannot lie one after another in memory; empty when they can."""
-    if not beside:
-        return IDLE
-    if len(set(roots)) < len(roots):
-        return "concatenates a tensor with itself: a tensor has one place in memory"
-    taken = next((name for name in roots if name in pieces), None)
-    return f"{taken} has its place in memory within {pieces[taken]} already" if taken is not None else ""
+@dataclass
+class Places:
+    """Where the tensors of a program lie. inside: those without memory of their own, in others. copies: node → its kernels."""
+
+    design: Design
+    graph: Graph
+    inside: dict[str, Place] = field(default_factory=dict)
+    copies: dict[str, list[Move]] = field(default_factory=dict)
+
+    def of(self, tensor: str) -> Place:
+        offset = 0
+        while tensor in self.inside:
+            tensor, further = self.inside[tensor]
+            offset += further
+        return tensor, offset
+
+    def bytes_of(self, tensor: str) -> int:
+        return math.prod(packed_shape(self.graph.type_of(tensor).shape, self.design))
+
+    def add(self, node: Node) -> None:
+        """What the node moves: views where tensors can lie so, the rest as copies."""
+        found = moves_of(node, self.graph, self.design)
+        movable = [k for k, move in enumerate(found) if move.source not in self.graph.constants]
+        lying = {k for k in movable if self._lies_in_source(found[k])}
+        lying |= self._lie_in_target({k: found[k] for k in movable if k not in lying})
+        self.copies[node.name] = [move for k, move in enumerate(found) if k not in lying]
+
+    def _lies_in_source(self, move: Move) -> bool:
+        """Whether the target is a run of its source's tiles, which it then names."""
+        start = read_as_run(move.workload)
+        if start is not None:
+            self.inside[move.target] = move.source, start * self.design.inp_tile_bytes
+        return start is not None
+
+    def _lie_in_target(self, moves: Mapping[int, Move]) -> set[int]:
+        """Those whose sources can be where they are wanted: a tensor is put there if all of it is wanted, as a whole or part by
+        part after a split."""
+        wanted: dict[tuple[str, Place], list[int]] = {}
+        for k, move in moves.items():
+            if (start := written_as_run(move.workload)) is not None:
+                root, offset = self.of(move.source)
+                base = start * self.design.inp_tile_bytes - offset
+                wanted.setdefault((root, (move.target, base)), []).append(k)
+        lying: set[int] = set()
+        for (root, place), parts in wanted.items():
+            whole = sum(self.bytes_of(moves[k].source) for k in parts) == self.bytes_of(root)
+            if whole and root not in self.inside and root != self.of(place[0])[0]:
+                self.inside[root] = place
+                lying.update(parts)
+        return lying
+
+
+def placed(nodes: Sequence[Node], graph: Graph, design: Design) -> Places:
+    places = Places(design, graph)
+    for node in nodes:
+        if moves(node):
+            places.add(node)
+    return places

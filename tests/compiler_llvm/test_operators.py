@@ -122,8 +122,8 @@ def test_every_pass_leaves_a_legal_program(op, shapes, attributes):
 
 
 def scales(rng, channels):
-    multiplier = rng.integers(-(1 << 17), 1 << 17, channels)
-    return pack_scale(multiplier, rng.integers(8, 30, channels), rng.integers(-128, 128, channels))
+    multiplier = np.where(rng.random(channels) < 0.5, 1 << 18, rng.integers(1 << 18, 1 << 19, channels))  # half with ties
+    return pack_scale(multiplier, rng.integers(10, 32, channels), rng.integers(-128, 128, channels))
 
 
 def parameters(rng, channels):
@@ -158,6 +158,9 @@ def test_qconv2d(case, residual, per_channel):
         arrays += [None, None, None]
     found, expected = run("qconv2d", arrays, attributes)
     np.testing.assert_array_equal(found, expected, err_msg=f"case {case}")
+    table = operands(case + 2, [(256,)], "int8")[0]
+    found, _ = run("qconv2d", [*arrays, table], attributes)
+    np.testing.assert_array_equal(found, table[expected.astype(int) + 128], err_msg=f"case {case} with a table")
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -225,6 +228,7 @@ def integer_cases():
     yield "reshape", [x], {"shape": (10, 99)}
     yield "transpose", [x], {"permutation": (0, 3, 1, 2)}
     yield "concat", [x, x[:, :2].copy()], {"axis": 1}
+    yield "rearrange", [x], {"parts": (2, 5, 3, 3, 11), "order": (0, 3, 1, 4, 2), "shape": (6, 5, 33)}
 
 
 @pytest.mark.parametrize(("op", "arrays", "attributes"), list(integer_cases()), ids=lambda v: v if isinstance(v, str) else "")

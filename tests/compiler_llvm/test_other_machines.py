@@ -78,6 +78,7 @@ def integers(net: Net) -> None:
     net.op("qconv2d", wide, weight(6, 3, 3, 3), *net.parameters(6), pads=(1, 1, 1, 1), strides=(2, 2), pad_value=-7)
     net.op("qconv2d", x, weight(13, 6, 3, 3), *net.parameters(13), pads=(1, 1, 1, 1))
     net.op("qconv2d", x, weight(6, 1, 3, 3), *net.parameters(6), groups=6)
+    net.op("qconv2d", x, weight(6, 6, 1, 1), *net.parameters(6), "", "", "", weight(256))
     summed = net.op("qconv2d", x, weight(6, 6, 1, 1), *net.parameters(6), x, *net.parameters(6))
     for op in ("qadd", "qsub", "qmax", "qmin"):
         net.op(op, x, summed, *(p for _ in range(3) for p in net.parameters(6)), high=50)

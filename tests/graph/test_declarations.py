@@ -76,6 +76,12 @@ REFUSALS: dict[str, tuple[str, list[Any], dict[str, Any], str]] = {
         {},
         "images that cannot be multiplied; found '(2, 4, 5, 5) and (2, 3, 5, 1)'",
     ),
+    "short table of a convolution": (
+        "qconv2d",
+        [*QCONV, None, None, None, (I8, (255,))],
+        {},
+        "a table of wrong length; found (255,)",
+    ),
     "short table": ("qtable", [(I8, (1, 4)), (I8, (255,))], {}, "a table of wrong length; found (255,); expected (256,), an"),
     "half a residual": ("qconv2d", [*QCONV, (I8, (1, 6, 5, 5)), None, None], {}, "a residual without its bias and scale"),
     "unknown attribute": ("add", [(F, (2,))] * 2, {"alpha": 1.0}, "add has no attribute ['alpha']; expected none"),

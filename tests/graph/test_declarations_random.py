@@ -96,6 +96,7 @@ def random_attributes(rng: np.random.Generator, operator: Operator, types: tuple
 
 F = "float32"
 FITTING: dict[str, tuple[list[tuple[str, tuple[int, ...]]], dict[str, Any]]] = {
+    "qtable": ([("int8", (2, 3)), ("int8", (256,))], {}),
     "rotary_embedding": ([(F, (2, 1, 3, 6)), (F, (2, 3, 2)), (F, (1, 3, 2))], {"rotated": 4}),
     "conv_transpose": (
         [(F, (2, 4, 3, 3)), (F, (4, 1, 2, 3)), (F, (2,))],

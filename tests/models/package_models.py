@@ -81,9 +81,9 @@ class Found:
         return [self.package.replace("==", " "), self.file, *numbers]
 
 
-def wheels(folder: Path) -> Iterator[tuple[str, Path]]:
+def wheels(folder: Path, packages: Sequence[str] = PACKAGES) -> Iterator[tuple[str, Path]]:
     """Each package and its wheel, downloaded when it is not there yet."""
-    for package in PACKAGES:
+    for package in packages:
         name, version = package.split("==")
         pattern = f"{name.replace('-', '_')}-{version}-*.whl"
         if not list(folder.glob(pattern)):

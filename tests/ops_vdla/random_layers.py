@@ -13,7 +13,7 @@ from vdla.design_file import design_from_dict
 from vdla.isa.semantics import pack_scale
 
 Arrays = dict[str, np.ndarray]
-LAYERS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qavg_pool2d", "qmax_pool2d")
+LAYERS = ("qconv2d", "qconv2d", "qconv2d", "qdense", "qmatmul2d", "qavg_pool2d", "qmax_pool2d")
 KINDS = (*LAYERS, "qadd", "qsub", "qmax", "qmin", "qmul", "qtable", "requantize")
 
 
@@ -48,6 +48,11 @@ def random_layer(rng: np.random.Generator, op: str) -> tuple[Node, Graph, Arrays
             o = int(rng.integers(1, 20))
             constants = {"w": _int8(rng, (o, c)), **_parameters(rng, o)}
             return _graph(rng, op, {"x": (n, c)}, constants, bounds)
+        case "qmatmul2d":  # of every extent that divides by the blocks of `random_design`; zero points are for the host
+            n, channels, positions = (int(e) for e in rng.integers(1, 4, 3))
+            zero = {} if rng.random() < 0.9 else {"b_zero_point": 1}
+            activations = {"a": (n, 8 * channels, *size), "b": (n, 8 * channels, 8 * positions, 1)}
+            return _graph(rng, op, activations, _parameters(rng, 1), bounds | zero)
         case "qavg_pool2d" | "qmax_pool2d":
             kernel, strides = (tuple(int(e) for e in rng.integers(1, 4, 2)) for _ in range(2))
             pads = tuple(int(rng.integers(0, extent)) for extent in kernel * 2)
@@ -81,6 +86,8 @@ def _convolution(rng: np.random.Generator, n: int, size: tuple[int, ...], bounds
         types = (TensorType(activations["x"], "int8"), *(TensorType(v.shape, str(v.dtype)) for v in constants.values()))
         activations["residual"] = infer_type("qconv2d", types, with_defaults("qconv2d", attributes)).shape
         constants |= _parameters(rng, o, "residual_", shift=9)
+    if rng.random() < 0.3:
+        constants["table"] = _int8(rng, (256,))
     return _graph(rng, "qconv2d", activations, constants, attributes)
 
 
@@ -106,8 +113,9 @@ def _pair(rng: np.random.Generator, op: str, shape: tuple[int, ...], bounds: dic
 
 
 ROLES = {
-    "qconv2d": ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale"),
+    "qconv2d": ("x", "w", "bias", "scale", "residual", "residual_bias", "residual_scale", "table"),
     "qdense": ("x", "w", "bias", "scale"),
+    "qmatmul2d": ("a", "b", "bias", "scale"),
     "qavg_pool2d": ("x", "bias", "scale"),
     "qmax_pool2d": ("x",),
     "qmul": ("a", "b", "bias", "scale"),
@@ -127,8 +135,10 @@ def _graph(
 ) -> tuple[Node, Graph, Arrays]:
     tensors = {name: TensorType(shape, "int8") for name, shape in activations.items()}
     tensors |= {name: TensorType(value.shape, str(value.dtype)) for name, value in constants.items()}
-    node = Node("layer", op, tuple(name for name in ROLES[op] if name in tensors), ("y",), attributes)
-    tensors["y"] = infer_type(op, tuple(tensors[name] for name in node.inputs), with_defaults(op, attributes))
+    last = max(k for k, name in enumerate(ROLES[op]) if name in tensors)
+    inputs = tuple(name if name in tensors else "" for name in ROLES[op][: last + 1])
+    node = Node("layer", op, inputs, ("y",), attributes)
+    tensors["y"] = infer_type(op, tuple(tensors.get(name) for name in inputs), with_defaults(op, attributes))
     graph = Graph("random", tuple(activations), ("y",), (node,), tensors, constants)
     return node, graph, {name: _int8(rng, shape) for name, shape in activations.items()}
 
@@ -138,7 +148,6 @@ def _int8(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _parameters(rng: np.random.Generator, channels: int, name: str = "", shift: int = 24) -> Arrays:
-    words = pack_scale(
-        rng.integers(1 << 14, 1 << 17, channels), rng.integers(shift - 3, shift + 3, channels), rng.integers(-20, 20, channels)
-    )
+    multiplier = np.where(rng.random(channels) < 0.5, 1 << 18, rng.integers(1 << 18, 1 << 19, channels))  # half with ties
+    words = pack_scale(multiplier, rng.integers(shift, shift + 6, channels), rng.integers(-20, 20, channels))
     return {f"{name}bias": rng.integers(-1000, 1000, channels).astype(np.int32), f"{name}scale": words}

@@ -143,7 +143,7 @@ def test_batch_norm_in_front_of_a_convolution(relu: bool) -> None:
     y = b.node("BatchNormalization", [b.requantised("x", 0.031, 120), *map(b.constant, parameters)])
     y = b.requantised(b.node("Relu", [y]) if relu else y, 0.04, 0 if relu else 128)
     y = b.node("Conv", [y, b.weights((8, 16, 3, 3), 0)], pads=[1, 1, 1, 1])
-    assert inside(compared(b, y, 0.1, may_differ=0.1)) == ["qconv2d", "qconv2d"]
+    assert inside(compared(b, y, 0.1, may_differ=0.12)) == ["qconv2d", "qconv2d"]
 
 
 @pytest.mark.parametrize("shape", [(4, 16), (2, 16, 9), (1, 16, 3, 4, 5)])
@@ -202,9 +202,8 @@ def test_products_of_any_rank(shape: tuple[int, ...]) -> None:
 def test_convolutions_of_lines_and_transposed_ones(op: str) -> None:
     b = OnnxBuilder(20)
     shape, kernel = ((2, 16, 20), (16, 16, 3)) if op == "Conv" else ((2, 16, 6, 6), (16, 16, 2, 2))
-    y = b.node(
-        op, [b.requantised("x", 0.03, 121), b.weights(kernel, 0 if op == "Conv" else None)], strides=[2] * (len(shape) - 2)
-    )
+    w = b.weights(kernel, 0 if op == "Conv" else None)
+    y = b.node(op, [b.requantised("x", 0.03, 121), w], strides=[2] * (len(shape) - 2))
     found = inside(compared(b, y, 0.111, shape=shape))
     assert [op for op in found if op not in ("reshape", "depth_to_space")] == ["qconv2d"]
 

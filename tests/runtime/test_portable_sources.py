@@ -15,12 +15,12 @@ PYTHON = "3.10"
 NUMPY = """
 abs add any arange arccos arccosh arcsin arcsinh arctan arctanh argmax argmin argsort array array_equal asarray
 ascontiguousarray bitwise_and bitwise_or bitwise_xor bool_ broadcast_arrays broadcast_shapes broadcast_to ceil clip concatenate
-cos cosh cumsum divide dtype einsum empty empty_like equal errstate exp expand_dims expm1 flatnonzero flip float32 float64
-floor fmod frexp frombuffer frompyfunc full full_like greater greater_equal iinfo indices inf int32 int64 int8 integer invert
-isin isinf isnan isneginf isposinf left_shift less less_equal linalg load log log1p logaddexp logical_and logical_not
-logical_or logical_xor matmul max maximum meshgrid minimum mod moveaxis multiply nan nan_to_num ndarray ndindex negative
-not_equal ogrid ones ones_like pad pi power prod ravel_multi_index repeat right_shift rint save searchsorted select shape sign
-sin sinh sort split sqrt square stack take take_along_axis tan tanh tensordot tile tril triu trunc ufunc uint32 uint64 uint8
+cos cosh cumsum divide dtype einsum empty empty_like equal errstate exp expand_dims expm1 flatnonzero flip float32 float64 floor
+fmod frexp frombuffer frompyfunc full full_like greater greater_equal iinfo indices inf int32 int64 int8 integer invert isin
+isinf isnan isneginf isposinf left_shift less less_equal linalg load log log1p logaddexp logical_and logical_not logical_or
+logical_xor matmul max maximum meshgrid minimum mod moveaxis multiply nan nan_to_num ndarray ndindex negative not_equal ogrid
+ones ones_like pad pi power prod ravel_multi_index repeat right_shift rint roll save searchsorted select shape sign sin sinh
+sort split sqrt square stack subtract take take_along_axis tan tanh tensordot tile tril triu trunc ufunc uint32 uint64 uint8
 void where zeros zeros_like
 """
 """Names of NumPy that these sources may use. Each is in the reference of NumPy 1.21 (`dir(numpy)` of 1.21.6 has them all); look

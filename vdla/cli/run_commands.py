@@ -58,6 +58,9 @@ def run(
         None, "--report", metavar="DIR", help="Write a self-contained HTML report and, of a design, a Perfetto trace."
     ),
     trace: Path = TraceOption,
+    annotate: Path = typer.Option(
+        None, "--annotate", metavar="FILE.onnx", help="Write the model with placement, scales, cycles and reasons on its nodes."
+    ),
     dump_ir: Path = DumpOption,
     save_tensors: Path = typer.Option(
         None, "--save-tensors", metavar="FILE", help="Write every tensor by its ONNX name (.npz); see compare-tensors."
@@ -85,19 +88,23 @@ def run(
       vdla run model.onnx --design my_design.yaml --report report
       vdla run mobilenet --design zynq_4port --json
       vdla run model.onnx --input-shape image=1,3,224,224 --calibration samples.npz
+      vdla run model.onnx --place 'head.*=cpu' --annotate annotated.onnx
       vdla run model.onnx --target cpu --dim batch=1 --bind sr=16000
       vdla run model.onnx --save-tensors rtl.npz --tensors-from rtl
     """
     from vdla.files import require_writable_file, require_writable_folder
-    from vdla.flows import run_model, run_on_cpu
+    from vdla.flows import Run, run_model, run_on_cpu
+    from vdla.flows.annotate import refuse_to_overwrite, write_annotated
     from vdla.flows.inputs import load_inputs
 
     for folder in (report, dump_ir):
         if folder is not None:
             require_writable_folder(folder)
-    for file in (trace, save_tensors):
+    for file in (trace, save_tensors, annotate):
         if file is not None:
             require_writable_file(file)
+    if annotate is not None:
+        refuse_to_overwrite(annotate, model)
     options = compile_options(
         model, target=target, batch=batch, input_shape=input_shape, dim=dim, bind=bind, calibration=calibration, seed=seed,
         latency_hiding=latency_hiding, fuse=fuse, place=place, dump_ir=dump_ir,
@@ -109,7 +116,7 @@ def run(
         refuse_for_cpu(
             {
                 "--design": design, "--calibration": calibration, "--no-latency-hiding": hiding, "--trace": trace,
-                "--place": place or None,
+                "--place": place or None, "--annotate": annotate,
             }
         )  # fmt: skip
     with progress(quiet=json) as stage:
@@ -119,11 +126,16 @@ def run(
         else:
             done = run_on_cpu(model, options, inputs=given, on_stage=stage)
         saved = write_files(done, model, options, stage, report, trace, save_tensors, source)
+        if annotate is not None and isinstance(done, Run):
+            stage("writing the annotated model")
+            write_annotated(annotate, model, options, done)
     if json:
         print_json(done.report.json())
     else:
         say(report_text(done, verbose))
-        for path, what in ((report and report / "index.html", "report"), (trace, "trace"), (dump_ir, "IR")):
+        page = report and report / "index.html"
+        written = ((page, "report"), (trace, "trace"), (annotate, "annotated model"), (dump_ir, "IR"))
+        for path, what in written:
             if path:
                 say(f"{what}: {path}")
         if saved:

@@ -67,7 +67,7 @@ def tile_work(w: ConvWorkload, t: ConvTiling, design: Design, blocks: Any) -> Ti
     parameter_loads = np.where(t.weights_outer, tiles_g * tiles_o, tiles) / tiles * (2 if w.residual else 1)
     return TileWork(
         gemm=w.gemm_uops / tiles * share,
-        alu=out * (5 if w.residual else 1) + 3 * INSTRUCTION_OVERHEAD,
+        alu=out * ((5 if w.residual else 1) + (w.table_tiles > 0)) + 3 * INSTRUCTION_OVERHEAD,
         compute_dma=parameter_loads * (groups * blocks * 2 * design.acc_tile_bytes / bus + latency),
         input=image,
         weight=weight_tiles * design.wgt_tile_bytes / bus + weight_dmas * latency,
@@ -133,7 +133,8 @@ def tile_loads(w: ConvWorkload, t: ConvTiling, tiles: Any, chunks: Any) -> TileL
     """Loads happen at the outermost loop that leaves the operand's tile the same inside (see conv_schedule.py)."""
     tiles_g, tiles_o = ceil_div(w.groups, t.groups), ceil_div(w.out_blocks, t.out_blocks)
     inputs = np.where(t.weights_outer | (tiles_g > 1), tiles, tiles // tiles_o)
-    weights = np.where(t.weights_outer, tiles_g * tiles_o, np.where(tiles_g * tiles_o > 1, tiles, 1))
+    images = w.batch if w.own_weights else 1
+    weights = np.where(t.weights_outer, images * tiles_g * tiles_o, tiles)
     if w.uniform_weight:
         return TileLoads(np.where(chunks > 1, tiles * chunks, inputs), np.ones_like(tiles))
     return TileLoads(np.where(chunks > 1, tiles * chunks, inputs), np.where(chunks > 1, tiles * chunks, weights))

@@ -2,7 +2,8 @@
 
 With several reduction chunks it becomes (double-buffered stages marked ²):
 
-    for each output tile (weights outer: g, o, n, h, w; else n, h, w, g, o):
+    [take up the table]
+    for each output tile (weights outer: g, o, n, h, w, or n, g, o, h, w where they are each image's own; else n, h, w, g, o):
         load parameters                        at the o loop
         reset acc²
         for each chunk of input blocks, kernel rows and kernel columns:
@@ -10,7 +11,7 @@ With several reduction chunks it becomes (double-buffered stages marked ²):
             load weight²
             gemm acc += padded · weight        c, kh, kw, h, w micro-ops
         [load residual; rescale; add]
-        requantise acc in place
+        requantise acc in place; [look it up]
         store y
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from vdla.compiler.ir.nodes import Function, Var
 from vdla.compiler.ops.vdla.conv_tiling import ConvTiling, chunk_counts, covered_input
-from vdla.compiler.ops.vdla.schedule_steps import Intrinsics, cache_parameters, load, tensorized, widen
+from vdla.compiler.ops.vdla.schedule_steps import Intrinsics, cache_parameters, load, take_up_table, tensorized, widen
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.compiler.schedule.schedule import Schedule
 
@@ -29,18 +30,23 @@ def schedule_conv2d(func: Function, w: ConvWorkload, t: ConvTiling, intrinsics: 
     n, g, o, h, v, *_ = s.loops("y")
     (no, ni), (go, gi), (oo, oi) = s.split(n, [None, t.images]), s.split(g, [None, t.groups]), s.split(o, [None, t.out_blocks])
     (ho, hi), (vo, vi) = s.split(h, [None, t.rows]), s.split(v, [None, t.columns])
-    outer = [go, oo, no, ho, vo] if t.weights_outer else [no, ho, vo, go, oo]
+    with_weights = [no, go, oo, ho, vo] if w.own_weights else [go, oo, no, ho, vo]
+    outer = with_weights if t.weights_outer else [no, ho, vo, go, oo]
     s.reorder(*outer, ni, gi, oi, hi, vi)
     tile, channel_loop = outer[-1], oo
 
     stages = ["requantised", "acc"]
     if w.residual:
         stages = ["requantised", "sum", "residual_rescaled", "residual_wide", "acc"]
+    if w.table_tiles:
+        stages = ["looked_up", *stages]
     for stage in stages:
         s.compute_at(stage, tile)
         s.set_scope(stage, "vdla.acc")
     padding = covered_input(w, t) != (w.height, w.width)
     operations = {"padded": load("inp", padding), "acc": "gemm", "requantised": "requantise", "y": "store"}
+    if w.table_tiles:
+        operations |= {"looked_up": "lookup"} | take_up_table(s)
     if w.residual:
         operations |= {"residual_rescaled": "rescale", "sum": "add"} | widen(s, "residual_wide", outer[0])
         residual = s.cache_read("residual_wide", "residual", "vdla.inp")
@@ -57,7 +63,7 @@ def schedule_conv2d(func: Function, w: ConvWorkload, t: ConvTiling, intrinsics: 
     s.compute_at("padded", (vo if not t.weights_outer and t.groups >= w.groups else tile) if whole else chunk)
     s.compute_at(weight, outer[0] if w.uniform_weight else channel_loop if whole else chunk)
     # What is computed in place shares its storage, so all of it alternates together.
-    in_place = [stage for stage in ("acc", "sum", "requantised") if stage in stages]
+    in_place = [stage for stage in ("acc", "sum", "requantised", "looked_up") if stage in stages]
     for buffer, buffers in (
         ("padded", t.inp_buffers),
         (weight, t.wgt_buffers),

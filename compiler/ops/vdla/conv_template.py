@@ -43,7 +43,7 @@ def space(w: ConvWorkload, design: Design) -> Space:
     when not even one output element fits."""
     one_or_two = (1, 2)
     knobs = (
-        Knob("images", balanced_tiles(w.batch)),
+        Knob("images", (1,) if w.own_weights else balanced_tiles(w.batch)),
         Knob("groups", balanced_tiles(w.groups)),
         Knob("out_blocks", balanced_tiles(w.out_blocks)),
         Knob("in_blocks", balanced_tiles(w.in_blocks)),
@@ -72,7 +72,7 @@ def footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
     inp, wgt, acc = t.inp_buffers * image, t.wgt_buffers * weights, t.acc_buffers * out + parameters
     if w.residual:  # its tiles, narrow and wide, the identity tile, its parameters
         inp, wgt, acc = inp + out, wgt + 1, acc + out + parameters
-    return Footprint(inp, wgt, acc)
+    return Footprint(inp, wgt, np.maximum(acc, w.table_tiles))  # the table is taken from acc before the first tile needs it
 
 
 def least_footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
@@ -80,7 +80,7 @@ def least_footprint(w: ConvWorkload, t: ConvTiling) -> Footprint:
     image, weights, out = operand_tiles(w, t)
     inp = np.maximum(t.inp_buffers * image, out) if w.residual else t.inp_buffers * image
     acc = t.acc_buffers * out + (out if w.residual else t.groups * t.out_blocks * 2)
-    return Footprint(inp, weights if w.uniform_weight else t.wgt_buffers * weights, acc)
+    return Footprint(inp, weights if w.uniform_weight else t.wgt_buffers * weights, np.maximum(acc, w.table_tiles))
 
 
 def smallest(w: ConvWorkload, design: Design) -> ConvTiling:
@@ -160,7 +160,7 @@ def every_kernel(w: ConvWorkload) -> Kernels:
 
 def candidate_images(w: ConvWorkload) -> tuple[int, ...]:
     """One image at a time unless it is a single position, as a row of a dense layer is."""
-    return balanced_tiles(w.batch) if w.out_height * w.out_width == 1 else (1,)
+    return balanced_tiles(w.batch) if w.out_height * w.out_width == 1 and not w.own_weights else (1,)
 
 
 def candidate_columns(w: ConvWorkload) -> tuple[int, ...]:

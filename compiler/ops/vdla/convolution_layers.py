@@ -1,6 +1,7 @@
-"""What runs as a convolution: qconv2d with any groups, qdense (1×1), and qavg_pool2d (depthwise, one identity tile).
+"""What runs as a convolution: qconv2d with any groups, qdense (1×1), qavg_pool2d (depthwise, one identity tile), and qmatmul2d
+(1×1, whose weights are an activation).
 
-`workload` and `average_workload` need types and attributes only; `constants` and `average_constants` pack.
+`workload` and its like need types and attributes only; `constants` and its like pack.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.operators.registry import with_defaults
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters
-from vdla.compiler.ops.vdla.packing import pack_conv_weights
+from vdla.compiler.ops.vdla.packing import pack_conv_weights, pack_table
 from vdla.compiler.ops.vdla.workload import ConvWorkload
 from vdla.design import Design
 from vdla.errors import CompileError
+from vdla.isa.definition import table_tiles
 
 
 def workload(node: Node, graph: Graph, design: Design) -> ConvWorkload:
@@ -34,6 +36,7 @@ def workload(node: Node, graph: Graph, design: Design) -> ConvWorkload:
         out_blocks=ceil_div(o // a["groups"] * fused, design.gemm.block_out),
         height=h, width=width, kernel=(kh, kw), strides=tuple(a["strides"]), pads=tuple(a["pads"]),
         dilations=tuple(a["dilations"]), residual=residual, pad_value=a["pad_value"], low=a["low"], high=a["high"],
+        table_tiles=table_tiles(design) if _table(node) else 0,
     )  # fmt: skip
     macs = n * o * out_height * out_width * c_group * kh * kw
     if a["groups"] > 1 and workload.gemm_uops > macs:
@@ -46,7 +49,7 @@ def workload(node: Node, graph: Graph, design: Design) -> ConvWorkload:
 
 
 def constants(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarray]:
-    """Of a qconv2d or a qdense: weight, parameters, and with a residual its parameters and the identity tile."""
+    """Of a qconv2d or a qdense: weight, parameters, with a residual its parameters and the identity tile, and its table."""
     fused, groups = _groups(node, graph, design)
     w = graph.constants[node.inputs[1]].reshape(_weight_shape(node, graph))
     packed = {
@@ -56,7 +59,14 @@ def constants(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarray]
     if len(node.inputs) > 4 and node.inputs[4]:
         packed["residual_parameters"] = packed_parameters(node, graph, design, bias=5, groups=groups)
         packed["identity"] = identity_tile(design)
+    if table := _table(node):
+        packed["table"] = pack_table(graph.constants[table], design)
     return packed
+
+
+def _table(node: Node) -> str:
+    """The table that its levels are looked up in; empty without one."""
+    return node.inputs[7] if len(node.inputs) > 7 else ""
 
 
 def _attributes(node: Node) -> dict[str, Any]:
@@ -109,3 +119,33 @@ def average_constants(node: Node, graph: Graph, design: Design) -> dict[str, np.
         "weight": identity_tile(design)[None, None, None, None],
         "parameters": packed_parameters(node, graph, design, bias=1, groups=groups),
     }
+
+
+def product_workload(node: Node, graph: Graph, design: Design) -> ConvWorkload:
+    """Of a qmatmul2d. block_out positions of one block of b's channels lie in DRAM as a weight tile does.
+
+    Raises `CompileError` for zero points, which would need the other operand's sums, and for extents that leave part of a
+    tile over, whose lanes need not be zero.
+    """
+    a, block = with_defaults(node.op, node.attributes), design.channel_block
+    n, channels, height, width = image_of(graph, node.inputs[0])
+    _, positions, _, _ = image_of(graph, node.outputs[0])
+    if zero_points := {key: a[key] for key in ("a_zero_point", "b_zero_point") if a[key]}:
+        raise CompileError("a product with zero points needs sums of what it multiplies", where=node.name, found=zero_points)
+    if design.gemm.batch != 1:
+        raise CompileError(
+            "a tile of an activation is no weight tile", where=node.name, found=f"batch {design.gemm.batch}", expected="1"
+        )
+    if channels % block or positions % block:
+        raise CompileError(
+            "a product whose tiles would be filled in part", where=node.name,
+            found=f"{channels} channels, {positions} positions", expected=f"multiples of {block}",
+        )  # fmt: skip
+    return ConvWorkload(
+        batch=n, groups=1, in_blocks=channels // block, out_blocks=positions // block, height=height, width=width,
+        own_weights=True, low=a["low"], high=a["high"],
+    )  # fmt: skip
+
+
+def product_constants(node: Node, graph: Graph, design: Design) -> dict[str, np.ndarray]:
+    return {"parameters": packed_parameters(node, graph, design, bias=2)}

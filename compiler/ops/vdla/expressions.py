@@ -6,13 +6,16 @@ Parameters come in the order their builders name them, inputs first, the int8 re
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from vdla.compiler import ir, te
 from vdla.compiler.backends.vdla.intrinsics import level_index, table_place
+from vdla.compiler.ir.traverse import map_stmt
 from vdla.compiler.ops.vdla.workload import (
     PAIRS,
     RESCALED_PAIRS,
     ConvWorkload,
+    CopyWorkload,
     ElementwiseWorkload,
     Operand,
     PoolWorkload,
@@ -28,7 +31,7 @@ def activation_tile(design: Design) -> tuple[int, int]:
 
 
 def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple[int, int] | None = None) -> ir.Function:
-    """x, weight, parameters[, residual, residual_parameters, identity] → y; shapes as `ConvWorkload` says.
+    """x, weight, parameters[, residual, residual_parameters, identity][, table] → y; shapes as `ConvWorkload` says.
 
     cover: rows and columns of the padded input, at least those the windows touch. apart: kernel and output rows, at least
     those there are, where the image is gathered row by row for each kernel row, without those between.
@@ -37,7 +40,9 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
     """
     tile, block_in, block_out = activation_tile(design), design.gemm.block_in, design.gemm.block_out
     x = te.placeholder((w.batch, w.groups, w.in_blocks, w.height, w.width, *tile), "int8", "x")
-    weight_shape = (1,) * 5 if w.uniform_weight else (w.groups, w.out_blocks, w.in_blocks, *w.kernel)
+    weight_shape: tuple[int, ...] = (w.groups, w.out_blocks, w.in_blocks, *w.kernel)
+    if w.uniform_weight or w.own_weights:
+        weight_shape = (1,) * 5 if w.uniform_weight else (w.batch, w.in_blocks, w.out_blocks)
     weight = te.placeholder((*weight_shape, block_out, block_in), "int8", "weight")
     parameters = te.placeholder((w.groups, w.out_blocks, 2, *tile), "int32", "parameters")
     out_shape = (w.batch, w.groups, w.out_blocks, w.out_height, w.out_width, *tile)
@@ -64,7 +69,8 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
     )
 
     def product(n: ir.Var, g: ir.Var, o: ir.Var, h: ir.Var, v: ir.Var, b: ir.Var, k: ir.Var) -> ir.Expr:
-        element = (0,) * 5 if w.uniform_weight else (g, o, c, kh, kw)
+        element: tuple[ir.Scalar, ...] = (n, c, o) if w.own_weights else (g, o, c, kh, kw)
+        element = (0,) * 5 if w.uniform_weight else element
         row = (h * sy + kh * dy,) if apart is None else (kh, h)
         taken = padded[(n, g, c, *row, v * sx + kw * dx, b, i)]
         return te.sum(te.cast(taken, "int32") * te.cast(weight[(*element, k, i)], "int32"), (c, kh, kw, i))
@@ -79,7 +85,11 @@ def conv2d(w: ConvWorkload, design: Design, cover: tuple[int, int], apart: tuple
         wide = widened(residual, identity, out_shape, lambda *at: at, "residual_wide")
         rescaled = rescale_stage(wide, residual_parameters, "residual_rescaled")
         total = te.compute(out_shape, lambda *at: acc[at] + rescaled[at], "sum")
-    return te.create_function("conv2d", inputs, [requantised(total, parameters, w.low, w.high)])
+    levels = None
+    if w.table_tiles:
+        inputs.append(te.placeholder((w.table_tiles, *tile), "int8", "table"))
+        levels = table_levels(inputs[-1], design)
+    return te.create_function("conv2d", inputs, [requantised(total, parameters, w.low, w.high, levels)])
 
 
 def widened(
@@ -212,6 +222,58 @@ def max_pool2d(w: PoolWorkload, design: Design) -> ir.Function:
     return te.create_function("max_pool2d", [x, identity], [te.compute(out_shape, lambda *at: te.cast(acc[at], "int8"), "y")])
 
 
+def copy(w: CopyWorkload, design: Design) -> ir.Function:
+    """x, identity → y, whose memory is the whole of each of w.axes. Loads are in the order of x; the GEMM core puts tiles in
+    that of y, at a micro-op each, so that both loads and stores are long runs."""
+    tile = activation_tile(design)
+    x = te.placeholder((*w.source, *tile), "int8", "x")
+    identity = te.placeholder((1, design.gemm.block_out, design.gemm.block_in), "int8", "identity")
+    along = {axis.source: axis for axis in w.axes if axis.source is not None}
+    extents = tuple(along[m].extent if m in along else 1 for m in range(len(w.source)))
+
+    def loaded(*at: ir.Var) -> ir.Expr:
+        conditions: list[ir.Expr] = []
+        place: list[ir.Scalar] = []
+        for m, size in enumerate(w.source):
+            axis = along.get(m)
+            index = at[m] * axis.step + axis.start if axis else ir.Const(0)
+            if axis:
+                ends = (axis.start, axis.start + (axis.extent - 1) * axis.step)
+                conditions += [index >= 0] if min(ends) < 0 else []
+                conditions += [index < size] if max(ends) >= size else []
+            place.append(index)
+        element = x[(*place, *at[len(w.source) :])]
+        return te.select(te.logical_and(*conditions), element, w.pad_value) if conditions else element
+
+    names = [f"i{d}" for d in range(len(extents) + 2)]
+    narrow = te.compute((*extents, *tile), loaded, "narrow", axes=names)
+    places = {axis.source: r for r, axis in enumerate(w.axes) if axis.source is not None}
+
+    def source(*at: ir.Scalar) -> tuple[ir.Scalar, ...]:
+        return (*(at[places[m]] if m in places else 0 for m in range(len(w.source))), *at[len(w.axes) :])
+
+    shape = (*(axis.extent for axis in w.axes), *tile)
+    wide = widened(narrow, identity, shape, source, "wide")
+    y = te.compute(shape, lambda *at: te.cast(wide[at], "int8"), "y", axes=[f"i{d}" for d in range(len(shape))])
+    return within(te.create_function("copy", [x, identity], [y]), [(axis.offset, axis.whole) for axis in w.axes])
+
+
+def within(func: ir.Function, places: list[tuple[int, int]]) -> ir.Function:
+    """The function writing its output into a part of a larger one. places: for each leading axis the first index, and the
+    extent of the larger one."""
+    *inputs, y = func.params
+    whole = ir.Buffer(y.name, (*(size for _, size in places), *y.shape[len(places) :]), y.dtype, y.scope)
+
+    def moved(statement: ir.Stmt) -> ir.Stmt:
+        if not isinstance(statement, ir.Store) or statement.buffer is not y:
+            return statement
+        starts = [first for first, _ in places] + [0] * (len(y.shape) - len(places))
+        indices = tuple(i + start if start else i for i, start in zip(statement.indices, starts, strict=True))
+        return ir.Store(whole, indices, statement.value)
+
+    return replace(func, params=(*inputs, whole), body=map_stmt(func.body, moved))
+
+
 def _greater(so_far: te.Tensor, other: te.Tensor, axis: int, stride: int, offset: int) -> Callable[..., ir.Expr]:
     """max(so_far[…], other[…]) with index `axis` of `other` moved on to stride · index + offset."""
 
@@ -244,8 +306,8 @@ def rescale_stage(x: te.Tensor, parameters: te.Tensor, name: str) -> te.Tensor:
     )
 
 
-def requantised(x: te.Tensor, parameters: te.Tensor, low: int, high: int) -> te.Tensor:
-    """Per-channel requantisation of [n][g][o][h][w] tiles, then the narrow result `y`."""
+def requantised(x: te.Tensor, parameters: te.Tensor, low: int, high: int, levels: te.Tensor | None = None) -> te.Tensor:
+    """Per-channel requantisation of [n][g][o][h][w] tiles, what a table has there, then the narrow result `y`."""
     narrowed = te.compute(
         x.shape,
         lambda n, g, o, h, v, b, k: te.requantise(
@@ -253,4 +315,5 @@ def requantised(x: te.Tensor, parameters: te.Tensor, low: int, high: int) -> te.
         ),
         "requantised",
     )
-    return te.compute(x.shape, lambda *at: te.cast(narrowed[at], "int8"), "y")
+    result = narrowed if levels is None else looked_up(narrowed, levels)
+    return te.compute(x.shape, lambda *at: te.cast(result[at], "int8"), "y")

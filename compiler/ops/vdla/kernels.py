@@ -10,9 +10,16 @@ from vdla.compiler.backends.vdla.emit import Emission, emit
 from vdla.compiler.ir.nodes import Function
 from vdla.compiler.ir.printer import to_text
 from vdla.compiler.ops.configuration import Config
-from vdla.compiler.ops.vdla import conv_template, elementwise_template, pool_template, table_template
+from vdla.compiler.ops.vdla import conv_template, copy_template, elementwise_template, pool_template, table_template
 from vdla.compiler.ops.vdla.template import VdlaTemplate
-from vdla.compiler.ops.vdla.workload import ConvWorkload, ElementwiseWorkload, PoolWorkload, TableWorkload, Workload
+from vdla.compiler.ops.vdla.workload import (
+    ConvWorkload,
+    CopyWorkload,
+    ElementwiseWorkload,
+    PoolWorkload,
+    TableWorkload,
+    Workload,
+)
 from vdla.compiler.passes.lower import lower
 from vdla.design import Design
 
@@ -21,6 +28,7 @@ TEMPLATES: dict[type, VdlaTemplate[Any]] = {
     ElementwiseWorkload: elementwise_template.TEMPLATE,
     TableWorkload: table_template.TEMPLATE,
     PoolWorkload: pool_template.TEMPLATE,
+    CopyWorkload: copy_template.TEMPLATE,
 }
 
 

@@ -17,6 +17,7 @@ from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.operators.registry import operator_of, with_defaults
 from vdla.compiler.ops.vdla import convolution_layers
 from vdla.compiler.ops.vdla.kernels import template_of
+from vdla.compiler.ops.vdla.moves import MOVING, moves_of
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of, packed_parameters, widening_tiles
 from vdla.compiler.ops.vdla.packing import pack_activation, pack_table
 from vdla.compiler.ops.vdla.workload import (
@@ -65,6 +66,8 @@ def activations_of(node: Node, graph: Graph) -> dict[str, str]:
 
 def macs_of(node: Node, graph: Graph) -> int:
     """Useful multiply-accumulates of the model: those of padding lanes are left out."""
+    if node.op == "qmatmul2d":
+        return graph.type_of(node.outputs[0]).elements * graph.type_of(node.inputs[0]).shape[1]
     if node.op not in ("qconv2d", "qdense"):
         return 0
     return graph.type_of(node.outputs[0]).elements * math.prod(graph.type_of(node.inputs[1]).shape[1:])
@@ -72,32 +75,21 @@ def macs_of(node: Node, graph: Graph) -> int:
 
 def refusal(node: Node, graph: Graph, design: Design) -> str:
     """Why `node` cannot run on `design`; empty when it can."""
-    if node.op != "concat" and node.op not in KINDS:
+    if node.op not in KINDS and node.op not in MOVING:
         return operator_of(node.op).host_reason or f"no VDLA kernel: {node.op} is computed in float"
     try:
-        if node.op == "concat":
-            _require_whole_blocks(node, graph, design)
+        if node.op in MOVING:
+            workloads = [move.workload for move in moves_of(node, graph, design)]
         else:
             _require_constants(node, graph)
-            workload = workload_of(node, graph, design)
+            if node.op in PAIRS:
+                _require_operands(node, graph, design)
+            workloads = [workload_of(node, graph, design)]
+        for workload in workloads:
             template_of(workload).space(workload, design)
     except CompileError as error:
         return str(error)
     return ""
-
-
-def _require_whole_blocks(node: Node, graph: Graph, design: Design) -> None:
-    """A concat whose inputs are runs of whole tiles in its output needs no kernel. Raises `CompileError` for any other."""
-    block, shapes = design.channel_block, [graph.type_of(name).shape for name in node.inputs]
-    n, *_ = image_of(graph, node.outputs[0])
-    if graph.type_of(node.outputs[0]).dtype != "int8" or any(name in graph.constants for name in node.inputs):
-        raise CompileError("no VDLA kernel: concat of floats or constants", where=node.name)
-    if node.attributes["axis"] != 1 or ceil_div(n, design.gemm.batch) > 1 or any(s[1] % block for s in shapes[:-1]):
-        raise CompileError(
-            "concatenated tensors are not runs of whole tiles", where=node.name,
-            found=f"axis {node.attributes['axis']} of {', '.join(map(str, shapes))}",
-            expected=f"axis 1, channels in multiples of {block}, up to {design.gemm.batch} images",
-        )  # fmt: skip
 
 
 def _require_constants(node: Node, graph: Graph) -> None:
@@ -138,31 +130,39 @@ def _table_constants(node: Node, graph: Graph, design: Design) -> dict[str, np.n
 
 
 def _operand(node: Node, parameter: str, graph: Graph, design: Design) -> Operand:
-    """How an operand of a pair is broadcast. Raises `CompileError` where it is along rows, columns or a tile's images alone."""
-    name = node.inputs[KINDS[node.op].activations[parameter]]
-    own, whole = _operand_shape(node, name, graph, design), image_of(graph, node.outputs[0])
-    if own[2:] not in (whole[2:], (1, 1)):
-        raise CompileError(
-            "an operand is broadcast along rows or columns alone", where=node.name, found=f"{name}, {own}",
-            expected=f"H and W of the result, {whole[2]}×{whole[3]}, or 1×1",
-        )  # fmt: skip
+    """How an operand of a pair is broadcast."""
+    own, whole = image_of(graph, node.inputs[KINDS[node.op].activations[parameter]]), image_of(graph, node.outputs[0])
     batch = design.gemm.batch
-    if own[0] < min(whole[0], batch):
-        raise CompileError(
-            "an operand is broadcast to images that share a tile", where=node.name, found=f"{name}, {own}",
-            expected=f"{whole[0]} images", hint=f"a design whose gemm.batch is 1, not {batch}",
-        )  # fmt: skip
-    return Operand(ceil_div(own[0], batch) < ceil_div(whole[0], batch), own[1] < whole[1], own[2:] != whole[2:])
+    images = ceil_div(own[0], batch) < ceil_div(whole[0], batch)
+    return Operand(images, own[1] < whole[1], own[2:] == (1, 1) != whole[2:])
 
 
-def _operand_shape(node: Node, name: str, graph: Graph, design: Design) -> tuple[int, int, int, int]:
-    """An operand of a pair as it lies in DRAM: a constant with all its channels, and as often as a tile has images."""
-    n, c, h, w = image_of(graph, name)
-    images, channels, height, width = image_of(graph, node.outputs[0])
-    if name not in graph.constants:
-        return n, c, h, w
+def _require_operands(node: Node, graph: Graph, design: Design) -> None:
+    """Raises `CompileError` where an operand that is no constant is broadcast along rows, columns or a tile's images alone."""
+    whole, batch = image_of(graph, node.outputs[0]), design.gemm.batch
+    for name in (node.inputs[k] for k in KINDS[node.op].activations.values()):
+        own = image_of(graph, name)
+        if name in graph.constants:
+            continue
+        if own[2:] not in (whole[2:], (1, 1)):
+            raise CompileError(
+                "an operand is broadcast along rows or columns alone", where=node.name, found=f"{name}, {own}",
+                expected=f"H and W of the result, {whole[2]}×{whole[3]}, or 1×1",
+            )  # fmt: skip
+        if own[0] < min(whole[0], batch):
+            raise CompileError(
+                "an operand is broadcast to images that share a tile", where=node.name, found=f"{name}, {own}",
+                expected=f"{whole[0]} images", hint=f"a design whose gemm.batch is 1, not {batch}",
+            )  # fmt: skip
+
+
+def _constant_operand(node: Node, name: str, graph: Graph, design: Design) -> np.ndarray:
+    """A constant operand of a pair, packed: of all rows and columns where it has any, and as often as a tile has images."""
+    n, c, h, w = shape = image_of(graph, name)
+    images, _, height, width = image_of(graph, node.outputs[0])
     size = (1, 1) if (h, w) == (1, 1) else (height, width)
-    return n if n == images else min(images, design.gemm.batch), channels, *size
+    held = (n if n == images else min(images, design.gemm.batch), c, *size)
+    return pack_activation(np.broadcast_to(graph.constants[name].reshape(shape), held), design)
 
 
 def _pair_constants(**places: int) -> Callable[[Node, Graph, Design], dict[str, np.ndarray]]:
@@ -175,8 +175,7 @@ def _pair_constants(**places: int) -> Callable[[Node, Graph, Design], dict[str, 
         found |= {name: packed_parameters(node, graph, design, bias=k) for name, k in places.items()}
         for parameter, k in KINDS[node.op].activations.items():
             if (name := node.inputs[k]) in graph.constants:
-                value = graph.constants[name].reshape(image_of(graph, name))
-                found[parameter] = pack_activation(np.broadcast_to(value, _operand_shape(node, name, graph, design)), design)
+                found[parameter] = _constant_operand(node, name, graph, design)
         return found
 
     return constants
@@ -189,6 +188,7 @@ RESCALED = LayerKind(
 KINDS: dict[str, LayerKind] = {
     "qconv2d": CONVOLUTION,
     "qdense": CONVOLUTION,
+    "qmatmul2d": LayerKind({"x": 0, "weight": 1}, convolution_layers.product_workload, convolution_layers.product_constants),
     "qavg_pool2d": LayerKind({"x": 0}, convolution_layers.average_workload, convolution_layers.average_constants),
     "qmax_pool2d": LayerKind({"x": 0}, _max_pool_workload, lambda node, graph, design: {"identity": identity_tile(design)}),
     "qtable": LayerKind({"x": 0}, _table_workload, _table_constants),

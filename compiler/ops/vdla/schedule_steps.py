@@ -29,7 +29,7 @@ def cache_parameters(s: Schedule, stage: str, source: str, loop: Var) -> str:
 
 
 def take_up_table(s: Schedule) -> dict[str, str]:
-    """Schedule the stages of `expressions.table_levels`, once before all else. Returns what to tensorise."""
+    """Schedule the stages of `expressions.table_levels`, once, before all else. Returns what to tensorise."""
     s.set_scope("table_wide", "vdla.acc")
     s.set_scope("levels", "vdla.table")
     return {"table_wide": "load.out", "levels": "tabulate"}

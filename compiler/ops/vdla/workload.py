@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from vdla.compiler.operators.shapes import window_output
 from vdla.design import Design
@@ -18,6 +19,9 @@ class ConvWorkload:
     `batch` counts blocks of design.gemm.batch images; in_blocks and out_blocks are of one group. Depthwise convolution and
     average pooling have one input and one output block a group and (block-)diagonal weight tiles; dense layers are 1×1.
     uniform_weight: one weight tile serves every group, block and kernel element (pooling).
+    own_weights: the weights of a 1×1 window are an activation, [batch][in_blocks][out_blocks] tiles, each of one block of
+    channels at block_out positions (a product of two activations).
+    table_tiles: from how many tiles a table is taken that the levels of y are looked up in; 0 without one.
     """
 
     batch: int
@@ -32,9 +36,11 @@ class ConvWorkload:
     dilations: tuple[int, int] = (1, 1)
     residual: bool = False
     uniform_weight: bool = False
+    own_weights: bool = False
     pad_value: int = 0
     low: int = -128
     high: int = 127
+    table_tiles: int = 0
 
     @property
     def padded_height(self) -> int:
@@ -64,7 +70,10 @@ class ConvWorkload:
 
     @property
     def weight_tiles(self) -> int:
-        return 1 if self.uniform_weight else self.groups * self.out_blocks * self.in_blocks * self.kernel[0] * self.kernel[1]
+        if self.uniform_weight:
+            return 1
+        each = self.groups * self.out_blocks * self.in_blocks * self.kernel[0] * self.kernel[1]
+        return self.batch * each if self.own_weights else each
 
     def unique_bytes(self, design: Design) -> int:
         """DRAM bytes of every operand and the result, each once."""
@@ -170,4 +179,42 @@ class PoolWorkload:
         return self.pads[1], (self.out_width - 1) * self.strides[1] + self.kernel[1] - self.width - self.pads[1]
 
 
-Workload = ConvWorkload | ElementwiseWorkload | TableWorkload | PoolWorkload
+@dataclass(frozen=True, slots=True)
+class CopyAxis:
+    """An axis of what a copy writes: `extent` places, from `offset` on of the `whole` that lie in memory.
+
+    source: the axis of the tensor read along which they go, from `start` by `step`, where beside it padding is read; None when
+    all places have the same element.
+    """
+
+    extent: int
+    source: int | None
+    start: int = 0
+    step: int = 1
+    offset: int = 0
+    whole: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "whole", self.whole or self.extent)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyWorkload:
+    """Tiles in another order: y[axes …] = x[…], in whole tiles. source: the extents of x, in the order of memory; an axis of it
+    that no axis of y goes along has extent 1."""
+
+    source: tuple[int, ...]
+    axes: tuple[CopyAxis, ...]
+    pad_value: int = 0
+
+    @property
+    def out_tiles(self) -> int:
+        return prod(axis.extent for axis in self.axes)
+
+    @property
+    def gemm_uops(self) -> int:
+        """One for each tile, which puts it in its place."""
+        return self.out_tiles
+
+
+Workload = ConvWorkload | ElementwiseWorkload | TableWorkload | PoolWorkload | CopyWorkload

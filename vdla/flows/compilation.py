@@ -35,6 +35,10 @@ from vdla.runtime.program_file import module_to_bytes, read_module
 from vdla.zoo import build, sample_inputs, zoo_models
 
 OnStage = Callable[[str], None]
+NOISE = (
+    "the ranges of int8 come from generated noise, not from data: on real inputs the network may saturate and lose all "
+    "accuracy; give --calibration"
+)
 DEFAULT_DESIGN = "pynq_z1"
 """What a model is compiled for when nothing is said."""
 
@@ -117,6 +121,11 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
+def ranges_from_noise(model: object, options: CompileOptions) -> bool:
+    """Whether nothing is known of what the model's inputs look like."""
+    return options.calibration is None and not (isinstance(model, str) and model in zoo_models())
+
+
 def notes_of(dynamic: Sequence[str]) -> tuple[str, ...]:
     """What was made of nodes that quantise while they run, for whoever asked for a model as it is."""
     if not dynamic:
@@ -155,9 +164,12 @@ def prepare(
     else:
         found = quantise_with_report(suited, calibration_inputs(model, float_graph, options))
         quantised, levels, reasons = found.graph, found.int8, found.reasons
+    notes = notes_of(importers.met)
+    if not came_quantised and ranges_from_noise(model, options):
+        notes = (*notes, NOISE)
     quantised = share_constants(quantised)
     dump("quantised", quantised)
-    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons, notes_of(importers.met))
+    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons, notes)
 
 
 def compile_to_model(

@@ -25,6 +25,7 @@ from vdla.compiler.quantise.histogram import Function, Histogram, Method, Range
 from vdla.compiler.quantise.islands import choose
 from vdla.compiler.quantise.noise import signal_to_noise
 from vdla.compiler.quantise.plan import LAYERS, WEIGHTED, Group, fused
+from vdla.compiler.quantise.precision import layers_left_in_float
 from vdla.compiler.quantise.refusals import reasons_in_float
 from vdla.compiler.quantise.rewriter import Rewriter
 from vdla.compiler.quantise.tables import as_function
@@ -33,11 +34,14 @@ from vdla.errors import ModelError
 CANDIDATES = (Method.MSE, Method.MINMAX, Method.PERCENTILE)
 """What Method.BEST tries."""
 
+IN_FLOAT = "left in float: of all layers its quantisation costs most, and the error budget asks for less"
+
 
 @dataclass(frozen=True, slots=True)
 class QuantiseOptions:
     """method: see `Method`; `percentile` is for Method.PERCENTILE alone. bias_correction, equalise: see the files of these
-    names. in_float: names of nodes whose groups stay float."""
+    names. in_float: names of nodes whose groups stay float. budget_db: the least signal to noise of the outputs, on calibration
+    inputs; the layers that cost most stay float until it is met."""
 
     method: Method = Method.BEST
     percentile: float = 99.99
@@ -45,6 +49,7 @@ class QuantiseOptions:
     bias_correction: bool = True
     equalise: bool = False
     in_float: frozenset[str] = frozenset()
+    budget_db: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,21 @@ def quantise_with_report(graph: Graph, calibration: Sequence[Inputs], options: Q
         groups = fused(graph, options.fuse_residual)
     seen = observed(graph, groups, calibration)
     methods = CANDIDATES if options.method is Method.BEST else (options.method,)
-    return max((build(seen, replace(options, method=method)) for method in methods), key=lambda found: found.sqnr_db)
+    found = max((build(seen, replace(options, method=method)) for method in methods), key=lambda found: found.sqnr_db)
+    if options.budget_db is None or found.sqnr_db >= options.budget_db:
+        return found
+    return within_budget(seen, found, options.budget_db)
+
+
+def within_budget(seen: Observed, found: Quantised, budget_db: float) -> Quantised:
+    """The same by the same method with the costliest layers in float. Raises `RunError` when the budget cannot be met."""
+    first = replace(seen, calibration=seen.calibration[:1], outputs=seen.outputs[:1])
+
+    def measure(in_float: frozenset[str], on: Observed = seen) -> float:
+        return build(on, replace(found.options, in_float=in_float)).sqnr_db
+
+    left = layers_left_in_float(found.groups, budget_db, measure, lambda in_float: measure(in_float, first))
+    return build(seen, replace(found.options, in_float=left))
 
 
 @dataclass(frozen=True)
@@ -137,6 +156,7 @@ def build(seen: Observed, options: QuantiseOptions) -> Quantised:
     rewritten, outputs = correct_biases(rewriter.finish(), layers, seen.means, seen.calibration)
     levels = {operand.name: (tensor, operand.affine) for tensor, operand in rewriter.int8.items()}
     quality, reasons = signal_to_noise(seen.outputs, outputs), reasons_in_float(graph, groups)
+    reasons |= dict.fromkeys(options.in_float, IN_FLOAT)
     return Quantised(rewritten, ranges, levels, graph, groups, rewriter.layers, options, quality, reasons)
 
 

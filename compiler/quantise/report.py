@@ -22,6 +22,7 @@ class LayerReport:
     clipped: the fraction of float values outside what the scale represents. sqnr_db: 10 log₁₀(Σ float² / Σ error²).
     """
 
+    node: str
     source: str
     op: str
     tensor: str
@@ -64,6 +65,8 @@ def quantise_report(graph: Graph, quantised: Quantised, inputs: Mapping[str, Arr
         sqnr = sqnr_db(exact[tensor], affine.to_real(found[node.outputs[0]]))
         source = node.source or node.name
         layers.append(
-            LayerReport(source, node.op, tensor, low, high, affine.scale, affine.zero_point, float(outside.mean()), sqnr)
+            LayerReport(
+                node.name, source, node.op, tensor, low, high, affine.scale, affine.zero_point, float(outside.mean()), sqnr
+            )
         )
     return QuantiseReport(tuple(layers), {name: relative_error(exact[name], found[name]) for name in graph.outputs})

@@ -124,12 +124,15 @@ def test_calibration_data_that_does_not_fit(vdla, tmp_path):
 
 def test_calibration_file_that_is_none(vdla, tmp_path):
     (tmp_path / "text.npz").write_text("hello")
-    np.save(tmp_path / "one.npy", np.zeros(3))
+    (tmp_path / "one.npy").write_text("hello")
     np.savez(tmp_path / "objects.npz", input=np.array([None, {}], object))
     for name in ("text.npz", "one.npy", "objects.npz"):
-        vdla("run", "digits", "--calibration", tmp_path / name).refused(f"{name}: not calibration data", "numpy.savez")
+        vdla("run", "digits", "--calibration", tmp_path / name).refused(f"{name}: not calibration data", ".npz")
     vdla("run", "digits", "--calibration", tmp_path / "no.npz").refused("cannot read", "No such file", "numpy.savez")
-    vdla("run", "digits", "--calibration", tmp_path).refused("not a file", ".npz")
+    (tmp_path / "empty").mkdir()
+    vdla("run", "digits", "--calibration", tmp_path / "empty").refused("a folder without calibration data", ".npz")
+    np.save(tmp_path / "three.npy", np.zeros(3))
+    vdla("run", "digits", "--calibration", tmp_path / "three.npy").refused("calibration sample 0: input", "float64[1]")
 
 
 def test_inputs_through_the_python_interface(digits):

@@ -17,6 +17,7 @@ from vdla.cli import (
     design_commands,
     graph_commands,
     isa_commands,
+    quantise_commands,
     run_commands,
     synth_commands,
     tensor_commands,
@@ -49,6 +50,7 @@ app.command("run", short_help="A model on a design: cycles of each layer and why
 app.command("compile", short_help="Compile a model for a design, or for the CPU, and save the module.")(
     compile_commands.compile_model
 )
+app.command("quantize", short_help="A float model to int8, and what that costs each layer.")(quantise_commands.quantize)
 app.command("graph", short_help="A model's graph as imported and after each pass.")(graph_commands.graph)
 app.command("compare-tensors", short_help="The first tensor that differs between two runs, and by how much.")(
     tensor_commands.compare_tensors

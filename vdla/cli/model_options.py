@@ -65,7 +65,8 @@ def compile_options(
     from vdla.compiler.targets.wishes import parse_wishes
     from vdla.errors import ModelError
     from vdla.flows import CompileOptions
-    from vdla.flows.inputs import load_calibration, parse_constants, parse_dims, parse_shapes
+    from vdla.flows.calibration_data import load_calibration
+    from vdla.flows.inputs import parse_constants, parse_dims, parse_shapes
     from vdla.zoo import zoo_models
 
     backend_of(target)

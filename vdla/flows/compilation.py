@@ -28,13 +28,18 @@ from vdla.compiler.targets.wishes import Wish
 from vdla.design import Design
 from vdla.design_file import load_design
 from vdla.files import write_file
+from vdla.flows.calibration_data import fitted
 from vdla.flows.dump import Dumper
-from vdla.flows.inputs import CALIBRATION_SAMPLES, Inputs, generated_inputs, require_model, require_samples
+from vdla.flows.inputs import CALIBRATION_SAMPLES, Inputs, generated_inputs, require_model
 from vdla.runtime.module import Module
 from vdla.runtime.program_file import module_to_bytes, read_module
 from vdla.zoo import build, sample_inputs, zoo_models
 
 OnStage = Callable[[str], None]
+NOISE = (
+    "the ranges of int8 come from generated noise, not from data: on real inputs the network may saturate and lose all "
+    "accuracy; give --calibration"
+)
 DEFAULT_DESIGN = "pynq_z1"
 """What a model is compiled for when nothing is said."""
 
@@ -92,8 +97,7 @@ def import_model(model: object, options: CompileOptions, find: Find = importer_o
 def calibration_inputs(model: object, graph: Graph, options: CompileOptions) -> Sequence[Inputs]:
     """The user's samples, the zoo's plausible ones, or generated noise; never those that `run` checks with."""
     if options.calibration is not None:
-        require_samples(options.calibration, {name: graph.type_of(name) for name in graph.inputs})
-        return options.calibration
+        return fitted(options.calibration, {name: graph.type_of(name) for name in graph.inputs})
     seeds = range(options.seed + 1, options.seed + 1 + CALIBRATION_SAMPLES)
     if isinstance(model, str) and model in zoo_models():
         return [sample_inputs(model, options.batch, seed) for seed in seeds]
@@ -116,6 +120,11 @@ class Prepared:
     levels: Levels = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def ranges_from_noise(model: object, options: CompileOptions) -> bool:
+    """Whether nothing is known of what the model's inputs look like."""
+    return options.calibration is None and not (isinstance(model, str) and model in zoo_models())
 
 
 def notes_of(dynamic: Sequence[str]) -> tuple[str, ...]:
@@ -157,9 +166,12 @@ def prepare(
     else:
         found = quantise_with_report(suited, calibration_inputs(model, float_graph, options))
         quantised, levels, reasons = found.graph, found.int8, found.reasons
+    notes = notes_of(importers.met)
+    if not came_quantised and ranges_from_noise(model, options):
+        notes = (*notes, NOISE)
     quantised = share_constants(quantised)
     dump("quantised", quantised)
-    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons, notes_of(importers.met))
+    return Prepared(model, float_graph, quantised, time.perf_counter() - begun, levels, reasons, notes)
 
 
 def compile_to_model(

@@ -96,32 +96,12 @@ def _numbers(words: Sequence[str]) -> np.ndarray | None:
     return None
 
 
-def load_calibration(path: Path | None) -> list[Inputs] | None:
-    """An .npz of inputs by name whose first axis runs over samples → one input dict for each sample.
-
-    Raises `RunError` when the file cannot be read or its arrays disagree on the number of samples.
-    """
-    if path is None:
-        return None
-    arrays = _read_npz(path, "calibration data")
-    counts = {name: len(a) if a.ndim else 0 for name, a in arrays.items()}
-    if len(set(counts.values())) != 1 or not min(counts.values()):
-        found = ", ".join(f"{name} {a.dtype}{list(a.shape)}" for name, a in arrays.items()) or "no arrays"
-        raise RunError(
-            "calibration arrays hold no samples, or not equally many",
-            where=str(path),
-            found=found,
-            expected="an array for each input whose first axis is the samples",
-        )
-    return [{name: a[k : k + 1] for name, a in arrays.items()} for k in range(min(counts.values()))]
-
-
 def load_inputs(path: Path | None) -> Inputs | None:
     """An .npz of one array for each input, as the model takes it. Raises `RunError` when the file cannot be read."""
-    return None if path is None else _read_npz(path, "inputs")
+    return None if path is None else read_npz(path, "inputs")
 
 
-def _read_npz(path: Path, what: str) -> Inputs:
+def read_npz(path: Path, what: str) -> Inputs:
     """Raises `RunError` unless `path` is an .npz of plain arrays. what: it holds, for messages."""
     expected = "an .npz file of arrays by input name (numpy.savez)"
     try:

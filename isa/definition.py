@@ -70,7 +70,7 @@ class AluOp(IntEnum):
     ADD = 2  #        the sum
     MUL = 3  #        the product's low 32 bits
     SHL = 4  #        shift left, y in 0..31
-    SHR = 5  #        arithmetic shift right, rounding half up, y in 0..31
+    SHR = 5  #        arithmetic shift right, rounding half to even, y in 0..31
     MOV = 6  #        acc[dst] = y
     CLIP = 7  #       to [low byte, high byte] of the immediate, both signed; use_imm only
     REQUANTISE = 8  # see semantics.requantise; clipped to the immediate's bytes as CLIP does
@@ -88,8 +88,11 @@ IMMEDIATE_ALU_OPS = (AluOp.CLIP, AluOp.TABULATE, AluOp.LOOKUP)
 TABLE_ENTRIES = 256
 """COMPUTE has one table of int8, an entry for each int8 level; every lane of the vector unit looks up in its own copy."""
 
-SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS, SCALE_ZERO_POINT_BITS = 18, 6, 8
-"""A scale word, low to high: signed multiplier, shift (0..63), signed zero point: 32 bits in all."""
+SCALE_FRACTION_BITS, SCALE_SHIFT_BITS, SCALE_ZERO_POINT_BITS = 18, 6, 8
+"""A scale word, low to high: fraction of the multiplier, shift (0..63), signed zero point: 32 bits in all."""
+SCALE_MULTIPLIER_BITS = SCALE_FRACTION_BITS + 1
+"""The multiplier's leading one is not stored, so it is never below 2^18. A sum of 32 bits times a multiplier is 0 after a
+shift of 63: that is how a scale word says 0."""
 
 BUFFERS_OF = {Opcode.LOAD: tuple(Scratchpad), Opcode.STORE: (Scratchpad.OUT,)}
 LOAD_QUEUE_BUFFERS = (Scratchpad.WGT, Scratchpad.INP)

@@ -15,7 +15,7 @@ from vdla.isa.definition import (
     BUFFERS_OF,
     FIELDS,
     HEAD,
-    SCALE_MULTIPLIER_BITS,
+    SCALE_FRACTION_BITS,
     SCALE_SHIFT_BITS,
     SCALE_ZERO_POINT_BITS,
     UOP_FIELDS,
@@ -143,7 +143,7 @@ def _alu_operations() -> str:
 
 def _scale_word() -> str:
     parts = (
-        ("multiplier", SCALE_MULTIPLIER_BITS, "signed"),
+        ("fraction", SCALE_FRACTION_BITS, "the multiplier below its leading one"),
         ("shift", SCALE_SHIFT_BITS, "0..63"),
         ("zero point", SCALE_ZERO_POINT_BITS, "signed"),
     )
@@ -152,7 +152,8 @@ def _scale_word() -> str:
         rows.append((f"{lsb + width - 1}:{lsb}", width, name, values))
         lsb += width
     return (
-        "One int32 for each output channel, for REQUANTISE and RESCALE.\n\n"
+        "One int32 for each output channel, for REQUANTISE and RESCALE. It multiplies by a positive number of 19 significant "
+        "bits, at most (2¹⁹ - 1) / 2⁰; 1 is fraction 0, shift 18. Shifts of 51 and more make any int32 0.\n\n"
         + _table(("bits", "width", "part", "values"), rows)
         + "\n\n"
         + _source((semantics.unpack_scale,))

@@ -14,7 +14,7 @@ from vdla.isa import timing
 from vdla.isa.definition import (
     HEAD,
     INSTRUCTION_BITS,
-    SCALE_MULTIPLIER_BITS,
+    SCALE_FRACTION_BITS,
     SCALE_SHIFT_BITS,
     SCALE_ZERO_POINT_BITS,
     AluOp,
@@ -123,7 +123,7 @@ def _enum(name: str, values: type[IntEnum]) -> Iterator[tuple[str, str, str]]:
 
 def _scale_word() -> Iterator[tuple[str, str, str]]:
     lsb = 0
-    parts = (("MULTIPLIER", SCALE_MULTIPLIER_BITS), ("SHIFT", SCALE_SHIFT_BITS), ("ZERO_POINT", SCALE_ZERO_POINT_BITS))
+    parts = (("FRACTION", SCALE_FRACTION_BITS), ("SHIFT", SCALE_SHIFT_BITS), ("ZERO_POINT", SCALE_ZERO_POINT_BITS))
     for name, width in parts:
         yield from _field(f"SCALE_{name}", lsb, width, "")
         lsb += width

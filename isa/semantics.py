@@ -14,7 +14,7 @@ import numpy as np
 from vdla.design import Design
 from vdla.errors import RunError
 from vdla.isa.definition import (
-    SCALE_MULTIPLIER_BITS,
+    SCALE_FRACTION_BITS,
     SCALE_SHIFT_BITS,
     TABLE_ENTRIES,
     AluOp,
@@ -64,33 +64,33 @@ def wrap32(x: np.ndarray) -> np.ndarray:
 
 
 def round_shift(x: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
-    """Arithmetic shift right of int64, rounding half up; a shift of 0 leaves x alone."""
-    shift = np.asarray(shift, np.int64)
-    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    return (x.astype(np.int64) + half) >> shift
+    """Arithmetic shift right of int64, rounding half to even; a shift of 0 leaves x alone."""
+    x, shift = x.astype(np.int64), np.asarray(shift, np.int64)
+    down = x >> shift
+    rest, half = x - (down << shift), np.int64(1) << np.maximum(shift - 1, 0)
+    return down + ((rest > half) | (rest == half) & (down & 1 == 1))
 
 
 def unpack_scale(word: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """int32 scale words → multiplier, shift, zero point (int64 each)."""
-    w = word.astype(np.int64)
-    sign = 1 << (SCALE_MULTIPLIER_BITS - 1)
-    multiplier = ((w & ((1 << SCALE_MULTIPLIER_BITS) - 1)) ^ sign) - sign
-    shift = (w >> SCALE_MULTIPLIER_BITS) & ((1 << SCALE_SHIFT_BITS) - 1)
-    return multiplier, shift, w >> (SCALE_MULTIPLIER_BITS + SCALE_SHIFT_BITS)
+    w, leading_one = word.astype(np.int64), 1 << SCALE_FRACTION_BITS
+    multiplier = leading_one | w & (leading_one - 1)
+    shift = (w >> SCALE_FRACTION_BITS) & ((1 << SCALE_SHIFT_BITS) - 1)
+    return multiplier, shift, w >> (SCALE_FRACTION_BITS + SCALE_SHIFT_BITS)
 
 
 def pack_scale(multiplier: np.ndarray, shift: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
     """The inverse of `unpack_scale`. Raises `ValueError` when a part does not fit its bits."""
     m, s, z = (np.asarray(v, np.int64) for v in (multiplier, shift, zero_point))
     if (
-        (np.abs(2 * m + 1) > 1 << SCALE_MULTIPLIER_BITS).any()
+        (m >> SCALE_FRACTION_BITS != 1).any()
         or (s < 0).any()
         or (s >> SCALE_SHIFT_BITS).any()
         or (np.abs(2 * z + 1) > 256).any()
     ):
-        raise ValueError("a scale word holds an 18-bit multiplier, a shift of 0..63 and an int8 zero point")
-    low = m & ((1 << SCALE_MULTIPLIER_BITS) - 1)
-    return wrap32(low | s << SCALE_MULTIPLIER_BITS | z << (SCALE_MULTIPLIER_BITS + SCALE_SHIFT_BITS))
+        raise ValueError("a scale word holds a multiplier of 2^18..2^19-1, a shift of 0..63 and an int8 zero point")
+    fraction = m & ((1 << SCALE_FRACTION_BITS) - 1)
+    return wrap32(fraction | s << SCALE_FRACTION_BITS | z << (SCALE_FRACTION_BITS + SCALE_SHIFT_BITS))
 
 
 def rescale(acc: np.ndarray, bias: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from vdla.isa.definition import (
     PER_CHANNEL_ALU_OPS,
-    SCALE_MULTIPLIER_BITS,
+    SCALE_FRACTION_BITS,
     SCALE_SHIFT_BITS,
     TABLE_ENTRIES,
     AluOp,
@@ -40,8 +40,8 @@ ALU_MIN, ALU_MAX, ALU_ADD, ALU_MUL, ALU_SHL, ALU_SHR, ALU_MOV, ALU_CLIP, *_ALU_O
 ALU_REQUANTISE, ALU_RESCALE, ALU_TABULATE, ALU_LOOKUP = _ALU_OTHERS
 PER_CHANNEL = tuple(int(op) for op in PER_CHANNEL_ALU_OPS)
 INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
-MULTIPLIER_SIGN, MULTIPLIER_MASK = 1 << (SCALE_MULTIPLIER_BITS - 1), (1 << SCALE_MULTIPLIER_BITS) - 1
-SHIFT_MASK, ZERO_POINT_LSB = (1 << SCALE_SHIFT_BITS) - 1, SCALE_MULTIPLIER_BITS + SCALE_SHIFT_BITS
+LEADING_ONE, FRACTION_MASK = 1 << SCALE_FRACTION_BITS, (1 << SCALE_FRACTION_BITS) - 1
+SHIFT_MASK, ZERO_POINT_LSB = (1 << SCALE_SHIFT_BITS) - 1, SCALE_FRACTION_BITS + SCALE_SHIFT_BITS
 
 
 class Memories(NamedTuple):
@@ -329,14 +329,19 @@ def clip_high(imm: int) -> int:
 
 
 @jit
+def round_shift(x: np.int64, shift: np.int64) -> np.int64:
+    """x / 2^shift, half to even: one below the half is added, and one more where the result would be odd."""
+    below = (np.int64(1) << shift) - 1
+    return (x + (below >> 1) + ((x >> shift) & below & 1)) >> shift
+
+
+@jit
 def rescale(x: np.ndarray, bias: np.ndarray, scale: np.ndarray, low: int, high: int) -> None:
     """x = clip(round((x + bias) · multiplier / 2^shift) + zero_point, low, high)."""
     for e in range(len(x)):
         word = np.int64(scale[e])
-        multiplier = ((word & MULTIPLIER_MASK) ^ MULTIPLIER_SIGN) - MULTIPLIER_SIGN
-        shift = (word >> SCALE_MULTIPLIER_BITS) & SHIFT_MASK
-        product = np.int64(np.int32(x[e] + bias[e])) * multiplier
-        rounded = (product + ((np.int64(1) << shift) >> 1 if shift < 63 else np.int64(1) << 62)) >> shift
+        product = np.int64(np.int32(x[e] + bias[e])) * (word & FRACTION_MASK | LEADING_ONE)
+        rounded = round_shift(product, (word >> SCALE_FRACTION_BITS) & SHIFT_MASK)
         x[e] = min(max(rounded + (word >> ZERO_POINT_LSB), low), high)
 
 
@@ -360,8 +365,7 @@ def alu_tile(op: int, x: np.ndarray, y: np.ndarray) -> None:
             x[e] = np.int32(np.int64(x[e]) << np.int64(y[e] & 31))
     elif op == ALU_SHR:
         for e in range(len(x)):
-            shift = np.int64(y[e] & 31)
-            x[e] = np.int32((np.int64(x[e]) + ((np.int64(1) << shift) >> 1)) >> shift)
+            x[e] = np.int32(round_shift(np.int64(x[e]), np.int64(y[e] & 31)))
     elif op == ALU_MOV:
         for e in range(len(x)):
             x[e] = y[e]

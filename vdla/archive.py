@@ -17,7 +17,7 @@ import numpy as np
 from vdla.errors import RunError, VdlaError
 from vdla.files import reason
 
-FORMAT = 4
+FORMAT = 5
 BYTES_MAX = 1 << 33
 """Of all entries unpacked, so that a small file cannot fill the memory."""
 MANIFEST = "manifest.json"

@@ -60,7 +60,7 @@ def gemm_reset(regions: Regions, attributes: AttributeValues, predicate: bool) -
 
 
 def alu(op: AluOp) -> IntrinsicSemantics:
-    """dst = x OP y; y is the last operand or `imm`. MOV has no x. SHR rounds half up, as the machine's does."""
+    """dst = x OP y; y is the last operand or `imm`. MOV has no x. SHR rounds half to even, as the machine's does."""
 
     def execute(regions: Regions, attributes: AttributeValues, predicate: bool) -> None:
         dst, *sources = (t.astype(np.int64) for t in tiles(regions))

@@ -45,7 +45,10 @@ def rescale_channels(acc: Array, bias: Array, scale: Array) -> Array:
     multiplier, shift, zero_point = (part.reshape(along) for part in unpack_scale(scale))
     total = (acc + bias.reshape(along).astype(np.int32)).astype(np.int64)  # int32 addition wraps, as the machine's does
     total *= multiplier
-    total += np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    odd = total >> shift & (shift > 0)  # half to even: the half itself goes up only to leave an odd number
+    odd &= 1
+    total += np.where(shift > 0, (np.int64(1) << np.maximum(shift - 1, 0)) - 1, 0)
+    total += odd
     total >>= shift
     total += zero_point
     return total

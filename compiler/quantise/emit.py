@@ -16,6 +16,7 @@ from vdla.compiler.graph.graph import Node
 from vdla.compiler.operators.registry import with_defaults
 from vdla.compiler.quantise.affine import Affine
 from vdla.compiler.quantise.scales import QuantisedWeights, bias_words, quantise_weights, scale_words
+from vdla.isa.definition import SCALE_MULTIPLIER_BITS
 
 Array = np.ndarray
 Emitted = tuple[Node, dict[str, Array]]
@@ -85,11 +86,14 @@ def _weight_constants(spec: NodeSpec, x: Operand, w: QuantisedWeights) -> dict[s
 
 
 def emit_rescaled(spec: NodeSpec, op: str, a: Operand, b: Operand) -> Emitted:
-    """A `rescaled_form`, in a unit a power of two finer than the output's level: 2⁻¹⁶ of it where the operands' multipliers
-    allow."""
+    """A `rescaled_form`, in a unit that is the output's level times a power of two, as fine as multipliers allow.
+
+    The larger operand's ratio to the unit is between 2¹⁸ and 2¹⁹, so that the result of two operands is below 2²⁸. Where both
+    scales and the output's are powers of two apart, and the smaller operand's at least 2⁻¹⁸ of the larger's, all is exact.
+    """
     affine = spec.output.affine
-    largest = max(a.affine.scale, b.affine.scale) / affine.scale
-    unit = affine.scale * 2.0 ** -min(16, int(np.floor(16 - np.log2(largest))))
+    _, exponent = np.frexp(max(a.affine.scale, b.affine.scale) / affine.scale)
+    unit = float(np.ldexp(affine.scale, exponent - SCALE_MULTIPLIER_BITS))
     constants = {
         "a_bias": np.array([-a.affine.zero_point], np.int32),
         "a_scale": scale_words(a.affine.scale / unit),

@@ -6,7 +6,7 @@
     after    x ─ qconv2d(w, bias, scale, low = zero point) → y
 
 The model's own scales and zero points are kept. What does not match stays float between its dequantize and quantize, and why is
-noted. The result equals the float computation but for the rounding of ties and 2⁻¹⁷ in each scale: a difference of one level,
+noted. The result equals the float computation but for 2⁻¹⁹ in each ratio, nothing in powers of two: a difference of one level,
 rarely.
 """
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from vdla.compiler.quantise.affine import HIGH, LOW, Affine
-from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS
+from vdla.errors import CompileError
+from vdla.isa.definition import SCALE_FRACTION_BITS, SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS
 from vdla.isa.semantics import pack_scale, wrap32
 
 Array = np.ndarray
 
-MAX_MULTIPLIER = (1 << (SCALE_MULTIPLIER_BITS - 1)) - 1
+MIN_MULTIPLIER, MAX_MULTIPLIER = 1 << SCALE_FRACTION_BITS, (1 << SCALE_MULTIPLIER_BITS) - 1
 MAX_SHIFT = (1 << SCALE_SHIFT_BITS) - 1
 SMALLEST_SCALE, LARGEST_SCALE = 2.0**-119, 2.0**119
 """Keeps every scale and product of two a normal float; real networks are nowhere near."""
@@ -55,18 +56,21 @@ def symmetric_from_range(low: float, high: float) -> Affine:
 
 
 def fixed_point(ratio: Array | float) -> tuple[Array, Array]:
-    """Real ratios → (multiplier, shift), ratio ≈ multiplier / 2^shift, the multiplier as large as its bits allow.
+    """Real ratios of at least 0 → (multiplier, shift), ratio ≈ multiplier / 2^shift.
 
-    The relative error is at most 2⁻¹⁷. A ratio of 2¹⁷ and more saturates (its product with anything but 0 leaves int8 anyway);
-    one below 2⁻⁴⁷ loses precision, and below 2⁻⁶⁴ becomes 0.
+    The relative error is at most 2⁻¹⁹, and 0 for powers of two. A ratio of 2¹⁹ and more saturates (its product with anything
+    but 0 leaves int8 anyway); one below 2⁻⁴⁵ is taken for that, which makes any sum 0 as 0 itself would.
     """
-    ratio = np.clip(np.atleast_1d(np.asarray(ratio, np.float64)), -(2.0**100), 2.0**100)
-    mantissa, exponent = np.frexp(ratio)
-    shift = SCALE_MULTIPLIER_BITS - 1 - exponent.astype(np.int64)
-    rounds_up = np.abs(np.rint(np.ldexp(mantissa, SCALE_MULTIPLIER_BITS - 1))) > MAX_MULTIPLIER
-    shift = np.clip(shift - rounds_up, 0, MAX_SHIFT)
-    multiplier = np.clip(np.rint(np.ldexp(ratio, shift)), -MAX_MULTIPLIER, MAX_MULTIPLIER).astype(np.int64)
-    return multiplier, np.where(multiplier == 0, 0, shift)
+    ratio = np.atleast_1d(np.asarray(ratio, np.float64))
+    if not (ratio >= 0).all():
+        raise CompileError("a ratio of scales", found=float(ratio[~(ratio >= 0)][0]), expected="a number of at least 0")
+    mantissa, exponent = np.frexp(np.clip(ratio, 2.0**-100, 2.0**100))
+    multiplier = np.rint(np.ldexp(mantissa, SCALE_MULTIPLIER_BITS)).astype(np.int64)
+    shift = SCALE_MULTIPLIER_BITS - exponent.astype(np.int64)
+    rounds_up = multiplier > MAX_MULTIPLIER
+    multiplier, shift = np.where(rounds_up, MIN_MULTIPLIER, multiplier), shift - rounds_up
+    multiplier = np.where(shift < 0, MAX_MULTIPLIER, np.where(shift > MAX_SHIFT, MIN_MULTIPLIER, multiplier))
+    return multiplier, np.clip(shift, 0, MAX_SHIFT)
 
 
 def scale_words(ratio: Array | float, zero_point: int = 0) -> Array:

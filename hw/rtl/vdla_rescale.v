@@ -6,16 +6,17 @@
 //
 //     0   x, y, bias and scale are there; x + bias and the multiplier are registered
 //     1   registered once more: a multiplier's operands come from afar
-//     2   two partial products, of the low 17 bits and of the rest
-//     3   their sum: the product, 50 bits
+//     2   two partial products, of the low 17 bits of x + bias and of the rest
+//     3   their sum: the product, 51 bits
 //     4   shifted by the multiple of eight in the shift, one bit below the point kept
-//     5   and by the rest of it
-//     6   that bit added (rounding half up), and the zero point
+//     5   and by the rest of it; whether any bit below that one was set
+//     6   rounded half to even by these, and the zero point added
 //     7   saturated
 //     8   compared with the bounds
 //     9   clipped: `result` is a register
 //
-// MUL by a tensor multiplies twice, by the low 17 bits of y and by the rest, in consecutive cycles (stage 0 is busy at most
+// The multiplier has 20 bits with its sign, and a magnitude below 2^19: what a scale word says is 2^18 and its fraction.
+// MUL by a tensor multiplies twice, by the low 19 bits of y and by the rest, in consecutive cycles (stage 0 is busy at most
 // every other cycle); the second product is added in stage 6. SHL multiplies by a power of two.
 
 `default_nettype none
@@ -42,8 +43,10 @@ module vdla_rescale (
     output reg  [31:0] result
 );
 
-localparam M = `VDLA_SCALE_MULTIPLIER_WIDTH;
-localparam PRODUCT = 32 + M;
+localparam F = `VDLA_SCALE_FRACTION_WIDTH;
+localparam M = F + 2;
+localparam PRODUCT = 31 + M;
+localparam BYTES = (PRODUCT + 8) / 8; // of the product with a bit below the point
 
 // ----------------------------------------------------------------------------
 // 0: operands
@@ -59,7 +62,7 @@ reg [7:0]          zero_0_q;
 always @(posedge clk)
     if (stage[0]) begin
         a_q       <= op_scale ? x + bias : op_left && y[4] ? {x[15:0], 16'b0} : x;
-        m_q       <= op_scale ? scale[`VDLA_SCALE_MULTIPLIER_BITS]
+        m_q       <= op_scale ? {2'b01, scale[`VDLA_SCALE_FRACTION_BITS]}
                    : op_left ? power
                    : !op_multiply ? {{M - 1{1'b0}}, 1'b1}
                    : immediate ? y[M-1:0] : {1'b0, y[M-2:0]};
@@ -74,8 +77,8 @@ always @(posedge clk)
 
 reg signed [31:0]   a_1_q;
 reg signed [M-1:0]  m_1_q;
-reg signed [M+17:0] low_q;
-reg signed [M+14:0] high_q;
+reg signed [M+16:0] low_q;
+reg signed [M+13:0] high_q;
 reg [PRODUCT-1:0]   product_q;
 
 wire signed [17:0] a_low  = {1'b0, a_1_q[16:0]};
@@ -91,7 +94,7 @@ always @(posedge clk) begin
         high_q <= a_high * m_1_q;
     end
     if (stage[3] || stage[4])
-        product_q <= {high_q, 17'b0} + {{PRODUCT - M - 18{low_q[M+17]}}, low_q};
+        product_q <= {high_q, 17'b0} + {{PRODUCT - M - 17{low_q[M+16]}}, low_q};
 end
 
 // ----------------------------------------------------------------------------
@@ -133,23 +136,41 @@ end
 
 reg signed [PRODUCT:0] coarse_q;
 reg signed [PRODUCT:0] shifted_q;
-reg [14:0]             second_q; // of the second product of MUL, what is not lost in the end
+reg [BYTES-1:0]        lost_q;   // which of the bytes shifted out are not 0
+reg                    sticky_q; // a bit below the half is set
+reg [32-M:0]           second_q; // of the second product of MUL, what is not lost in the end
 reg [PRODUCT:0]        rounded_q;
 
 wire signed [PRODUCT:0] product_half = {product_q, 1'b0};
-wire [PRODUCT:0] second = {{PRODUCT - 31{second_q[14]}}, second_q, 17'b0};
+wire [8*BYTES-1:0] padded = {{8 * BYTES - PRODUCT - 1{1'b0}}, product_half};
+wire [BYTES-1:0] nonzero;
+genvar i;
+generate
+    for (i = 0; i < BYTES; i = i + 1) begin : byte_of_product
+        assign nonzero[i] = padded[8*i +: 8] != 8'b0;
+    end
+endgenerate
+
+wire [BYTES-1:0] lost_bytes = ~({BYTES{1'b1}} << shift_3_q[5:3]);
+wire [6:0]       lost_bits  = ~(7'h7f << shift_4_q);
+wire             round_up   = shifted_q[0] && (sticky_q || shifted_q[1]);
+
+wire [PRODUCT:0] second = {{PRODUCT - 31{second_q[32-M]}}, second_q, {M - 1{1'b0}}};
 wire [PRODUCT:0] addend = op_multiply ? (immediate ? {PRODUCT + 1{1'b0}} : second)
                                       : {{PRODUCT - 7{zero_5_q[7]}}, zero_5_q};
 
 always @(posedge clk) begin
-    if (stage[4])
+    if (stage[4]) begin
         coarse_q <= product_half >>> {shift_3_q[5:3], 3'b0};
+        lost_q   <= nonzero & lost_bytes;
+    end
     if (stage[5]) begin
         shifted_q <= coarse_q >>> shift_4_q;
-        second_q  <= product_q[14:0];
+        sticky_q  <= lost_q != 0 || (coarse_q[6:0] & lost_bits) != 0;
+        second_q  <= product_q[32-M:0];
     end
     if (stage[6])
-        rounded_q <= {shifted_q[PRODUCT], shifted_q[PRODUCT:1]} + addend + {{PRODUCT{1'b0}}, shifted_q[0]};
+        rounded_q <= {shifted_q[PRODUCT], shifted_q[PRODUCT:1]} + addend + {{PRODUCT{1'b0}}, round_up};
 end
 
 // ----------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def convolution(size: int, ic: int, oc: int, kernel: int, stride: int) -> tuple[
     constants = {
         "w": random.integers(-127, 128, (oc, ic, kernel, kernel), np.int8),
         "bias": np.zeros(oc, np.int32),
-        "scale": pack_scale(np.full(oc, 1 << 16), np.full(oc, 26), np.zeros(oc)),
+        "scale": pack_scale(np.full(oc, 1 << 18), np.full(oc, 28), np.zeros(oc)),
     }
     tensors = {k: TensorType(v.shape, str(v.dtype)) for k, v in constants.items()}
     tensors["x"] = TensorType((1, ic, size, size), "int8")

@@ -21,7 +21,7 @@ from vdla.compiler.ir.element_types import INTEGERS, NARROW
 from vdla.element_types import ELEMENT_TYPES, numpy_dtype
 from vdla.isa.semantics import pack_scale
 
-SCALE_WORD = int(pack_scale(np.array(90_001), np.array(17), np.array(-3)))
+SCALE_WORD = int(pack_scale(np.array(360_005), np.array(19), np.array(-3)))
 DTYPES = ("int8", "int32", "float32")
 RARER = ("uint8", "uint32", "int64", "uint64", "int16", "uint16", *NARROW)
 """Drawn one time in four. Of narrow types elements move, and are widened."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -297,7 +298,7 @@ def wrap(value: int) -> int:
 
 
 def rounding_shift(x: int, by: int) -> int:
-    return math.floor(x / 2**by + 0.5) if abs(x) < 2**50 else (x + (1 << by >> 1)) >> by
+    return round(Fraction(x, 2**by))  # Python rounds half to even
 
 
 @pytest.mark.parametrize(
@@ -322,13 +323,13 @@ def test_vdla_alu(op: str, meaning: Callable[[int, int], int]) -> None:
 def test_vdla_mov_clip_and_rescaling() -> None:
     x = RNG.integers(-(10**6), 10**6, (2, 4)).astype(np.int32)
     bias = np.full((2, 4), 12, np.int32)
-    scale = np.full((2, 4), 3 | 4 << 18 | 5 << 24, np.int32)  # multiplier 3, shift 4, zero point 5
+    scale = np.full((2, 4), 1 << 17 | 21 << 18 | 5 << 24, np.int32)  # multiplier 3/2 · 2^18, shift 21, zero point 5
     np.testing.assert_array_equal(run(TILE.format(f"mov({DESTINATION}, {X})"), x, bias, scale)[0], x)
     np.testing.assert_array_equal(run(TILE.format(f"mov({DESTINATION}; imm=-3)"), x, bias, scale), np.full((1, 2, 4), -3))
     np.testing.assert_array_equal(
         run(TILE.format(f"clip({DESTINATION}, {X}; high=9, low=-4)"), x, bias, scale)[0], np.clip(x, -4, 9)
     )
-    scaled = np.floor((x + 12) * 3 / 16 + 0.5).astype(int) + 5
+    scaled = np.rint((x + 12) * 3 / 16).astype(int) + 5
     np.testing.assert_array_equal(run(TILE.format(f"rescale({DESTINATION}, {X}, {B}, {S})"), x, bias, scale)[0], scaled)
     text = TILE.format(f"requantise({DESTINATION}, {X}, {B}, {S}; high=127, low=-128)")
     np.testing.assert_array_equal(run(text, x, bias, scale)[0], np.clip(scaled, -128, 127))

@@ -97,7 +97,7 @@ def test_max_starts_from_its_identity() -> None:
 
 def test_requantise_and_rescale_are_the_isas() -> None:
     bias = RNG.integers(-500, 500, 5).astype(np.int32)
-    scale = pack_scale(RNG.integers(1, 1 << 17, 5), RNG.integers(10, 24, 5), RNG.integers(-9, 9, 5))
+    scale = pack_scale(RNG.integers(1 << 18, 1 << 19, 5), RNG.integers(12, 32, 5), RNG.integers(-9, 9, 5))
     x, b, s = (te.placeholder(v.shape, "int32", n) for n, v in (("x", INTS), ("b", bias), ("s", scale)))
     arrays = {"x": INTS, "b": bias, "s": scale}
     y = te.compute(INTS.shape, lambda i, c: te.requantise(x[i, c], b[c], s[c], -128, 127), "y")

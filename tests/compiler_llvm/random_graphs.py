@@ -58,7 +58,7 @@ class Net:
     def parameters(self, channels: int) -> list[str]:
         """bias and scale."""
         bias = self.random.integers(-1000, 1000, channels)
-        scale = pack_scale(self.random.integers(1 << 13, 1 << 14, channels), np.full(channels, 20), np.zeros(channels, int))
+        scale = pack_scale(self.random.integers(1 << 18, 1 << 19, channels), np.full(channels, 25), np.zeros(channels, int))
         return [self.constant(bias, "int32"), self.constant(scale, "int32")]
 
     def graph(self, *extra: str) -> Graph:

@@ -122,8 +122,8 @@ def test_every_pass_leaves_a_legal_program(op, shapes, attributes):
 
 
 def scales(rng, channels):
-    multiplier = rng.integers(-(1 << 17), 1 << 17, channels)
-    return pack_scale(multiplier, rng.integers(8, 30, channels), rng.integers(-128, 128, channels))
+    multiplier = np.where(rng.random(channels) < 0.5, 1 << 18, rng.integers(1 << 18, 1 << 19, channels))  # half with ties
+    return pack_scale(multiplier, rng.integers(10, 32, channels), rng.integers(-128, 128, channels))
 
 
 def parameters(rng, channels):
@@ -228,6 +228,7 @@ def integer_cases():
     yield "reshape", [x], {"shape": (10, 99)}
     yield "transpose", [x], {"permutation": (0, 3, 1, 2)}
     yield "concat", [x, x[:, :2].copy()], {"axis": 1}
+    yield "rearrange", [x], {"parts": (2, 5, 3, 3, 11), "order": (0, 3, 1, 4, 2), "shape": (6, 5, 33)}
 
 
 @pytest.mark.parametrize(("op", "arrays", "attributes"), list(integer_cases()), ids=lambda v: v if isinstance(v, str) else "")

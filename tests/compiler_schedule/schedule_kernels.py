@@ -79,8 +79,8 @@ def conv_arrays(func: ir.Function, seed: int) -> dict[str, np.ndarray]:
             arrays[buffer.name] = generator.integers(-128, 128, buffer.shape, dtype=np.int8)
         else:
             words = generator.integers(-1000, 1000, buffer.shape, dtype=np.int32)
-            multiplier, shift = generator.integers(1, 1 << 10, words[:, 1].shape), generator.integers(8, 16, words[:, 1].shape)
-            words[:, 1] = multiplier | shift << 18
+            fraction, shift = generator.integers(0, 1 << 18, words[:, 1].shape), generator.integers(18, 26, words[:, 1].shape)
+            words[:, 1] = fraction | shift << 18
             arrays[buffer.name] = words
     return arrays
 

@@ -168,7 +168,7 @@ class Builder:
 
 
 def random_lowered(seed: int) -> tuple[ir.Function, dict[str, np.ndarray]]:
-    """A lowered function and inputs by name. Scale words have small multipliers and shifts."""
+    """A lowered function and inputs by name. Scale words multiply by 2⁻⁵ … 2³."""
     func = Builder(seed).function(seed)
     rng = np.random.default_rng(seed + 1)
     arrays = {}
@@ -176,5 +176,5 @@ def random_lowered(seed: int) -> tuple[ir.Function, dict[str, np.ndarray]]:
         low, high = (-128, 128) if param.dtype == "int8" else (-3000, 3000)
         arrays[param.name] = rng.integers(low, high, param.shape).astype(param.dtype)
         if param.name == "p_in":
-            arrays[param.name][:, 1] = rng.integers(1, 900, (3, 1, 4)) | rng.integers(5, 12) << 18
+            arrays[param.name][:, 1] = rng.integers(0, 1 << 18, (3, 1, 4)) | rng.integers(16, 24) << 18
     return func, arrays

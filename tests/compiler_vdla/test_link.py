@@ -58,7 +58,9 @@ class Chain:
                 self.inputs.append(slot)
             self.arrays[f"weight{k}"] = rng.integers(-128, 128, weight.shape, dtype=np.int8)
             words = rng.integers(-100, 100, parameters.shape, dtype=np.int32)
-            words[..., 1, :, :] = pack_scale(rng.integers(30, 90, words[..., 1, :, :].shape), np.array(13), np.array(0))
+            words[..., 1, :, :] = pack_scale(
+                rng.integers(1 << 18, 1 << 19, words[..., 1, :, :].shape), np.array(26), np.array(0)
+            )
             self.arrays[f"parameters{k}"] = words
             kernels.append(LinkedKernel(emission, bindings, f"layer{k}", "conv2d", macs=10 + k))
         output = Slot("y", size * (len(emissions) % places), x.shape, "int8")

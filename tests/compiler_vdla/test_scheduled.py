@@ -28,7 +28,7 @@ def lowered_kernel(w: Workload, config: Config) -> Function:
 
 
 def arrays_of(func: Function, seed: int) -> dict[str, np.ndarray]:
-    """Random int8 tensors, and parameters whose scale words shift by 8 … 15."""
+    """Random int8 tensors, and parameters whose scale words multiply by 2⁻⁷ … 2."""
     rng = np.random.default_rng(seed)
     arrays = {}
     for buffer in func.params[: -func.output_count]:
@@ -36,7 +36,7 @@ def arrays_of(func: Function, seed: int) -> dict[str, np.ndarray]:
             arrays[buffer.name] = rng.integers(-128, 128, buffer.shape, dtype=np.int8)
             continue
         words = rng.integers(-1000, 1000, buffer.shape, dtype=np.int32)
-        words[..., 1, :, :] = rng.integers(1, 1 << 10, words[..., 1, :, :].shape) | rng.integers(8, 16) << 18
+        words[..., 1, :, :] = rng.integers(0, 1 << 18, words[..., 1, :, :].shape) | rng.integers(18, 26) << 18
         arrays[buffer.name] = words
     return arrays
 

@@ -57,16 +57,17 @@ def random_layer(random: np.random.Generator, largest: int) -> tuple[Node, Graph
     x = TensorType((n, c, *size), "int8")
     w = random.integers(-128, 128, (o, c_group, *kernel), np.int8)
 
-    def scales(low: int, high: int) -> np.ndarray:
-        return pack_scale(random.integers(low, high, o), random.integers(18, 26, o), random.integers(-20, 20, o))
+    def scales() -> np.ndarray:
+        multiplier = np.where(random.random(o) < 0.5, 1 << 18, random.integers(1 << 18, 1 << 19, o))  # half with ties
+        return pack_scale(multiplier, random.integers(20, 29, o), random.integers(-20, 20, o))
 
-    constants = {"w": w, "bias": random.integers(-(1 << 12), 1 << 12, o).astype(np.int32), "scale": scales(1 << 14, 1 << 17)}
+    constants = {"w": w, "bias": random.integers(-(1 << 12), 1 << 12, o).astype(np.int32), "scale": scales()}
     types = tuple(TensorType(value.shape, str(value.dtype)) for value in constants.values())
     y = infer_type("qconv2d", (x, *types), attributes)
     tensors, inputs, names = {"x": x, "y": y}, ["x"], ["x", "w", "bias", "scale"]
     if random.random() < 0.4:
         constants["rbias"] = random.integers(-100, 100, o).astype(np.int32)
-        constants["rscale"] = pack_scale(random.integers(1 << 14, 1 << 17, o), random.integers(6, 12, o), np.zeros(o, np.int64))
+        constants["rscale"] = pack_scale(random.integers(1 << 18, 1 << 19, o), random.integers(9, 15, o), np.zeros(o, np.int64))
         tensors["r"], inputs = y, ["x", "r"]
         names += ["r", "rbias", "rscale"]
     node = Node("conv", "qconv2d", tuple(names), ("y",), attributes)
@@ -100,14 +101,14 @@ def expected_output(node: Node, graph: Graph, values: dict[str, np.ndarray]) -> 
 
 
 def scaled(acc: np.ndarray, bias: np.ndarray, word: np.ndarray) -> np.ndarray:
-    """round((acc + bias) · multiplier / 2^shift) + zero point, halves upwards, with Python integers for the fields."""
+    """round((acc + bias) · multiplier / 2^shift) + zero point, halves to even, with Python integers for the fields."""
     result = np.empty_like(acc)
     for c in range(acc.shape[1]):
         raw = int(word[c]) & 0xFFFFFFFF
-        multiplier = (raw & 0x3FFFF) - ((raw & 0x20000) << 1)
+        multiplier = (raw & 0x3FFFF) + 0x40000
         shift, zero_point = raw >> 18 & 63, (raw >> 24) - (256 if raw >> 31 else 0)
-        half = 1 << (shift - 1) if shift else 0
-        result[:, c] = ((acc[:, c] + int(bias[c])) * multiplier + half >> shift) + zero_point
+        whole, rest = np.divmod((acc[:, c] + int(bias[c])) * multiplier, 1 << shift)
+        result[:, c] = whole + (2 * rest + whole % 2 > 1 << shift) + zero_point
     return result
 
 

@@ -17,7 +17,7 @@ from vdla.isa.binding import bind_inputs
 from vdla.isa.definition import IMMEDIATE_ALU_OPS, AluOp, GemmMode, Opcode, Queue, Scratchpad
 from vdla.isa.layout import UOP_COLUMNS, new_columns
 from vdla.isa.program import Program
-from vdla.isa.semantics import SEMANTICS, new_machine
+from vdla.isa.semantics import SEMANTICS, new_machine, pack_scale
 from vdla.isa.timing import ALU_FILL, ALU_LONG_FILL, DECODE, GEMM_FILL, LONG_ALU_OPS
 from vdla.sim.device import Simulator
 from vdla.sim.naive import read_cycles
@@ -76,13 +76,17 @@ def test_packed_products(name: str, seed: int, packed: None) -> None:
 # -- one instruction each ----------------------------------------------------------------------------------------------------
 
 
-def cycles_of(micro_ops: list[tuple[int, int, int]], record: np.ndarray) -> int:
-    """Start to finish of `record`, which runs `micro_ops` (dst, src, wgt) from a full scratchpad; the result is checked."""
+def cycles_of(micro_ops: list[tuple[int, int, int]], record: np.ndarray, acc: np.ndarray | None = None) -> int:
+    """Start to finish of `record`, which runs `micro_ops` (dst, src, wgt) from a full scratchpad; the result is checked.
+
+    acc: int32[entries, lanes], what the first accumulators hold; the others are random.
+    """
     design = load_design("tiny")
     writer = Writer(design, np.random.default_rng(0), "serial", 1)
     writer.uop_table[: len(micro_ops)] = np.array(micro_ops, UOP_COLUMNS)
     writer.fill_srams()
     writer.records[0]["dram_base"] = 0
+    writer.records[3]["dram_base"] = writer.regions["acc"] // design.acc_tile_bytes
     record["uop_end"] = len(micro_ops)
     record["loop_outer"] = np.maximum(record["loop_outer"], 1)
     record["loop_inner"] = np.maximum(record["loop_inner"], 1)
@@ -97,6 +101,9 @@ def cycles_of(micro_ops: list[tuple[int, int, int]], record: np.ndarray) -> int:
     program = writer.program()
     assert writer.queues[place] == Queue.COMPUTE
     dram = bind_inputs(program, random_inputs(program, np.random.default_rng(1)))
+    if acc is not None:
+        start = writer.regions["acc"]
+        dram[start : start + acc.nbytes] = acc.view(np.uint8).ravel()
     execution = RtlDevice(design).execute(program, dram)
     np.testing.assert_array_equal(execution.dram, reference(program, dram))
     return int(execution.finish[place] - execution.start[place])
@@ -170,3 +177,26 @@ def test_parameters_that_a_step_writes_are_fetched_again() -> None:
 def test_nothing_to_do_takes_the_fixed_cycles() -> None:
     assert cycles_of([], gemm(GemmMode.ACCUMULATE)) == DECODE + GEMM_FILL
     assert cycles_of([], alu(AluOp.MIN)) == DECODE + ALU_FILL
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("op", [AluOp.SHR, AluOp.RESCALE, AluOp.REQUANTISE])
+def test_ties_at_every_shift(op: AluOp, seed: int) -> None:
+    """64 tiles, a shift each; half of the elements are, after scaling, half way between two whole numbers or next to that."""
+    rng = np.random.default_rng(seed)
+    shift = np.arange(64)[:, None] % (32 if op == AluOp.SHR else 64)
+    half = np.int64(1) << np.clip(shift - (1 if op == AluOp.SHR else 19), 0, 30)
+    near = rng.integers(-40, 40, (64, 4)) * half + rng.choice([0, 0, 0, 1, -1], (64, 4))
+    x = np.where(rng.random((64, 4)) < 0.5, near, rng.integers(-(2**31), 2**31, (64, 4))).astype(np.int32)
+    if op == AluOp.SHR:
+        parameters = np.broadcast_to(shift, x.shape).astype(np.int32)
+    else:
+        fraction = rng.choice([0, 0, 1 << 17, (1 << 18) - 1, int(rng.integers(1 << 18))], x.shape)
+        words = pack_scale((1 << 18) + fraction, np.broadcast_to(shift, x.shape), rng.integers(-128, 128, x.shape))
+        bias = rng.choice([0, 0, 2**31 - 1, -3], x.shape).astype(np.int32)
+        parameters = np.stack([bias, words], axis=1).reshape(128, 4)
+    apart = len(parameters) // 64
+    micro_ops = [(k, 64 + apart * k, 0) for k in range(64)]
+    record = alu(op, imm=0x7F80 if op == AluOp.REQUANTISE else 0)
+    steps = [(dst, src) for dst, src, _ in micro_ops]
+    assert cycles_of(micro_ops, record, np.concatenate([x, parameters])) == alu_cycles(steps, record)

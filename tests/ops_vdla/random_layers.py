@@ -148,7 +148,6 @@ def _int8(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _parameters(rng: np.random.Generator, channels: int, name: str = "", shift: int = 24) -> Arrays:
-    words = pack_scale(
-        rng.integers(1 << 14, 1 << 17, channels), rng.integers(shift - 3, shift + 3, channels), rng.integers(-20, 20, channels)
-    )
+    multiplier = np.where(rng.random(channels) < 0.5, 1 << 18, rng.integers(1 << 18, 1 << 19, channels))  # half with ties
+    words = pack_scale(multiplier, rng.integers(shift, shift + 6, channels), rng.integers(-20, 20, channels))
     return {f"{name}bias": rng.integers(-1000, 1000, channels).astype(np.int32), f"{name}scale": words}

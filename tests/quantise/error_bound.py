@@ -1,7 +1,7 @@
 """A rigorous bound, for every element of every tensor, of how far a quantised graph may be from its float graph.
 
 For ŷ = Σ x̂·ŵ + b̂ against y = Σ x·w + b:  |ŷ - y| ≤ Σ |x̂ - x|·|w| + Σ |x̂|·|ŵ - w| + |b̂ - b|, and so on for each operator; then
-half an output level for rounding, and 2⁻¹⁶ of the value for the fixed-point multipliers. Clipping to a range that holds the
+half an output level for rounding, and 2⁻¹⁸ of the value for the fixed-point multipliers. Clipping to a range that holds the
 true value never adds to an error, so the ranges must come from the very inputs that are compared.
 """
 
@@ -15,7 +15,7 @@ from vdla.compiler.graph.graph import Graph, Node
 from vdla.compiler.graph.reference import run_node
 from vdla.compiler.quantise.quantise import Quantised
 
-MULTIPLIER_ERROR = 2.0**-16
+MULTIPLIER_ERROR = 2.0**-18
 
 
 class ErrorBound:

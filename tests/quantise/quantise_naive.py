@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 
@@ -14,12 +15,10 @@ def requantise_one(acc: int, bias: int, word: int, low: int, high: int) -> int:
 
 def rescale_one(acc: int, bias: int, word: int) -> int:
     word &= 0xFFFFFFFF
-    multiplier, shift, zero_point = word & 0x3FFFF, (word >> 18) & 0x3F, word >> 24
-    multiplier -= (multiplier >> 17) << 18
-    zero_point -= (zero_point >> 7) << 8
+    multiplier, shift, zero_point = 2**18 + word % 2**18, word // 2**18 % 64, word // 2**24
+    zero_point -= 256 * (zero_point > 127)
     total = (acc + bias + 2**31) % 2**32 - 2**31
-    product = total * multiplier
-    rounded = (product + (1 << (shift - 1) if shift else 0)) >> shift
+    rounded = round(Fraction(total * multiplier, 2**shift))  # Python rounds half to even
     return min(max(rounded + zero_point, -(2**31)), 2**31 - 1)
 
 

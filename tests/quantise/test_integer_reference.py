@@ -27,8 +27,8 @@ def int8(generator: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def parameters(generator: np.random.Generator, channels: int, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """A bias and scale words that bring accumulators of about `reach` to the int8 range, signs and zero points mixed."""
-    ratio = 100 / reach * generator.uniform(0.5, 2, channels) * generator.choice([-1, 1], channels)
+    """A bias and scale words that bring accumulators of about `reach` to the int8 range, zero points mixed."""
+    ratio = 100 / reach * generator.uniform(0.5, 2, channels)
     words = np.concatenate([scale_words(r, int(generator.integers(-128, 128))) for r in ratio])
     return generator.integers(-int(reach), int(reach) + 1, channels).astype(np.int32), words
 

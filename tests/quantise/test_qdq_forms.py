@@ -143,7 +143,7 @@ def test_batch_norm_in_front_of_a_convolution(relu: bool) -> None:
     y = b.node("BatchNormalization", [b.requantised("x", 0.031, 120), *map(b.constant, parameters)])
     y = b.requantised(b.node("Relu", [y]) if relu else y, 0.04, 0 if relu else 128)
     y = b.node("Conv", [y, b.weights((8, 16, 3, 3), 0)], pads=[1, 1, 1, 1])
-    assert inside(compared(b, y, 0.1, may_differ=0.1)) == ["qconv2d", "qconv2d"]
+    assert inside(compared(b, y, 0.1, may_differ=0.12)) == ["qconv2d", "qconv2d"]
 
 
 @pytest.mark.parametrize("shape", [(4, 16), (2, 16, 9), (1, 16, 3, 4, 5)])

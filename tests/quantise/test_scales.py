@@ -20,6 +20,7 @@ from vdla.compiler.quantise.scales import (
     quantise_weights,
     scale_words,
 )
+from vdla.errors import CompileError
 from vdla.isa.semantics import requantise, unpack_scale
 
 EDGES = [0, 1, -1, 2, -2, 127, 128, -128, -129, 65535, 65536, -65536, 2**30, -(2**30), 2**31 - 1, -(2**31)]
@@ -27,28 +28,40 @@ EDGES = [0, 1, -1, 2, -2, 127, 128, -128, -129, 65535, 65536, -65536, 2**30, -(2
 
 @pytest.mark.parametrize("seed", range(4))
 def test_fixed_point_is_within_its_precision(seed: int) -> None:
-    ratios = 2.0 ** np.random.default_rng(seed).uniform(-46, 16.9, 2000) * np.random.default_rng(seed).choice([-1, 1], 2000)
+    ratios = 2.0 ** np.random.default_rng(seed).uniform(-45, 18.99, 2000)
     multiplier, shift = fixed_point(ratios)
     for ratio, m, s in zip(ratios.tolist(), multiplier.tolist(), shift.tolist(), strict=True):
-        assert abs(Fraction(m, 2**s) / Fraction(ratio) - 1) <= Fraction(1, 2**17), (seed, ratio)
-        assert 2**16 <= abs(m) <= MAX_MULTIPLIER
+        assert abs(Fraction(m, 2**s) / Fraction(ratio) - 1) <= Fraction(1, 2**19), (seed, ratio)
+        assert 2**18 <= m <= MAX_MULTIPLIER
         assert 0 <= s <= 63
+
+
+@pytest.mark.parametrize("exponent", range(-45, 19))
+def test_powers_of_two_are_exact(exponent: int) -> None:
+    multiplier, shift = fixed_point(2.0**exponent)
+    assert Fraction(int(multiplier[0]), 2 ** int(shift[0])) == Fraction(2) ** exponent
+
+
+@pytest.mark.parametrize("ratio", [-1.0, -1e-30, float("nan")])
+def test_a_ratio_is_not_negative(ratio: float) -> None:
+    with pytest.raises(CompileError, match="a ratio of scales; found .*expected a number of at least 0"):
+        scale_words(np.array([0.5, ratio]))
 
 
 @pytest.mark.parametrize(
     ("ratio", "expected"),
     [
-        (0.0, (0, 0)),
-        (1.0, (1 << 16, 16)),
-        (0.5, (1 << 16, 17)),
-        (1.0 - 2.0**-30, (1 << 16, 16)),  # rounds up to a power of two, and must not overflow its bits
-        (131071.0, (131071, 0)),
-        (131071.6, (131071, 0)),
-        (1e30, (131071, 0)),
-        (float("inf"), (131071, 0)),
-        (2.0**-60, (8, 63)),
-        (2.0**-64, (0, 0)),
-        (1e-300, (0, 0)),
+        (0.0, (1 << 18, 63)),  # makes any sum 0: `test_requantise_at_the_edges`
+        (1.0, (1 << 18, 18)),
+        (0.5, (1 << 18, 19)),
+        (1.0 - 2.0**-30, (1 << 18, 18)),  # rounds up to a power of two, and must not overflow its bits
+        (524287.0, (524287, 0)),
+        (524287.6, (524287, 0)),
+        (1e30, (524287, 0)),
+        (float("inf"), (524287, 0)),
+        (1.5 * 2.0**-45, (3 << 17, 63)),
+        (2.0**-46, (1 << 18, 63)),
+        (1e-300, (1 << 18, 63)),
     ],
 )
 def test_fixed_point_at_the_edges(ratio: float, expected: tuple[int, int]) -> None:
@@ -59,7 +72,7 @@ def test_fixed_point_at_the_edges(ratio: float, expected: tuple[int, int]) -> No
 
 
 @pytest.mark.parametrize(
-    "word", [scale_words(r, z)[0] for r in (0.0, 1.0, -1.0, 0.37, -3e-6, 1e-17, 131071.0, -131071.0) for z in (-128, 0, 127)]
+    "word", [scale_words(r, z)[0] for r in (0.0, 1.0, 0.5, 0.37, 3e-6, 1e-17, 524287.0) for z in (-128, 0, 127)]
 )
 def test_requantise_at_the_edges(word: int) -> None:
     """Every pair of edge accumulator and edge bias, against Python integers and the definition in isa.semantics."""
@@ -74,9 +87,15 @@ def test_requantise_at_the_edges(word: int) -> None:
     assert np.clip(rescale_channels(as_channels, bias, words)[0], -(2**31), 2**31 - 1).tolist() == expected
 
 
+def test_the_word_of_zero_makes_every_sum_zero() -> None:
+    word = int(scale_words(0.0, 3)[0])
+    assert {rescale_one(acc, 0, word) for acc in EDGES} == {3}
+    assert rescale_one(-(2**31), 0, int(scale_words(2.0**-33, 3)[0])) == 3  # a quarter: still 0 for every sum
+
+
 def test_rescale_of_every_int8() -> None:
     levels = np.arange(-128, 128, dtype=np.int8)
-    for ratio in (1.0, 511.3, 131071.0, 0.004):
+    for ratio in (1.0, 0.5, 0.375, 511.3, 524287.0, 0.004):
         word = scale_words(ratio)
         got = rescale_int32(levels.reshape(1, 1, -1), np.array([5], np.int32), word)[0, 0]
         assert got.tolist() == [rescale_one(int(q), 5, int(word[0])) for q in levels]

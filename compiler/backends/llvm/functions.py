@@ -20,7 +20,7 @@ from vdla.compiler.ir.element_types import FLOATS, INTEGERS
 from vdla.compiler.ir.nodes import Attributes
 from vdla.element_types import ELEMENT_TYPES
 from vdla.errors import CompileError
-from vdla.isa.definition import SCALE_MULTIPLIER_BITS, SCALE_SHIFT_BITS
+from vdla.isa.definition import SCALE_FRACTION_BITS, SCALE_SHIFT_BITS
 
 LOG2_HIGH = 0.693359375  # the leading 9 bits of ln 2, so that n · LOG2_HIGH is exact for |n| < 2¹⁴
 LOG2_LOW = math.log(2.0) - LOG2_HIGH
@@ -211,14 +211,16 @@ FUNCTIONS: dict[tuple[str, str], Callable[..., Value]] = {
 def rescale(b: Builder, acc: Value, bias: Value, scale: Value) -> Value:
     """`vdla.isa.semantics.rescale` on int32: multiplier, shift and zero point unpacked from the scale word."""
     wide = with_lanes(I64, lanes_of(acc.type))
-    rest = 32 - SCALE_MULTIPLIER_BITS
-    multiplier = b.ashr(b.shl(scale, like(scale, rest)), like(scale, rest))
-    shift = b.and_(b.lshr(scale, like(scale, SCALE_MULTIPLIER_BITS)), like(scale, (1 << SCALE_SHIFT_BITS) - 1))
-    zero_point = b.ashr(scale, like(scale, SCALE_MULTIPLIER_BITS + SCALE_SHIFT_BITS))
+    leading_one = 1 << SCALE_FRACTION_BITS
+    multiplier = b.or_(b.and_(scale, like(scale, leading_one - 1)), like(scale, leading_one))
+    shift = b.and_(b.lshr(scale, like(scale, SCALE_FRACTION_BITS)), like(scale, (1 << SCALE_SHIFT_BITS) - 1))
+    zero_point = b.ashr(scale, like(scale, SCALE_FRACTION_BITS + SCALE_SHIFT_BITS))
     product = b.mul(b.sext(b.add(acc, bias), wide), b.sext(multiplier, wide))
-    amount = b.zext(shift, wide)
-    half = b.lshr(b.shl(like(product, 1), amount), like(product, 1))  # 2^(shift-1), and 0 for no shift
-    rounded = b.add(b.ashr(b.add(product, half), amount), b.sext(zero_point, wide))
+    amount, one = b.zext(shift, wide), like(product, 1)
+    below = b.sub(b.shl(one, amount), one)  # the bits that are shifted out: none for no shift
+    odd = b.and_(b.and_(b.ashr(product, amount), below), one)
+    nearest = b.ashr(b.add(b.add(product, b.lshr(below, one)), odd), amount)  # half to even
+    rounded = b.add(nearest, b.sext(zero_point, wide))
     low = intrinsic("smax")(b, rounded, like(product, -(1 << 31)))
     return b.trunc(intrinsic("smin")(b, low, like(product, (1 << 31) - 1)), acc.type)
 

@@ -16,7 +16,7 @@ from vdla.isa.definition import TABLE_ENTRIES, AluOp, table_tiles
 
 Tile = tuple[int, int]
 BINARY_OPS = (AluOp.MIN, AluOp.MAX, AluOp.ADD, AluOp.MUL, AluOp.SHL)
-"""ALU operations that are one operator of the IR. SHR is not, as it rounds half up; REQUANTISE and RESCALE shift for it."""
+"""ALU operations that are one operator of the IR. SHR is not, as it rounds; REQUANTISE and RESCALE shift for it."""
 
 
 def vdla_intrinsics(design: Design) -> dict[str, TensorIntrinsic]:

@@ -76,9 +76,9 @@
 `define VDLA_QUEUE_STORE                  2'd2
 
 // Scale word of REQUANTISE and RESCALE
-`define VDLA_SCALE_MULTIPLIER_LSB         0
-`define VDLA_SCALE_MULTIPLIER_WIDTH       18
-`define VDLA_SCALE_MULTIPLIER_BITS        17:0
+`define VDLA_SCALE_FRACTION_LSB           0
+`define VDLA_SCALE_FRACTION_WIDTH         18
+`define VDLA_SCALE_FRACTION_BITS          17:0
 `define VDLA_SCALE_SHIFT_LSB              18
 `define VDLA_SCALE_SHIFT_WIDTH            6
 `define VDLA_SCALE_SHIFT_BITS             23:18

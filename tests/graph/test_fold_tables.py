@@ -19,7 +19,7 @@ def network(residual: bool = False, read_twice: bool = False, is_output: bool = 
     constants = {
         "w": rng.integers(-128, 128, (4, 4, 1, 1), np.int8),
         "bias": rng.integers(-99, 99, 4, np.int32),
-        "scale": pack_scale(np.full(4, 1 << 16), np.full(4, 23), np.zeros(4)),
+        "scale": pack_scale(np.full(4, 1 << 18), np.full(4, 25), np.zeros(4)),
         "first": rng.integers(-128, 128, 256, np.int8),
         "second": rng.integers(-128, 128, 256, np.int8),
     }

@@ -10,6 +10,7 @@ from vdla.compiler.graph.fold_affine import fold_affine
 from vdla.compiler.graph.fold_constants import fold_constants
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.images import images
+from vdla.compiler.graph.known_operands import known_operands
 from vdla.compiler.graph.phases import phases
 from vdla.compiler.graph.pixel_blocks import pixel_blocks
 from vdla.compiler.graph.rewrite import eliminate_dead
@@ -29,6 +30,7 @@ PASSES: tuple[Pass, ...] = (
 )
 
 FOR_PROGRAMS: tuple[Pass, ...] = (
+    known_operands,  # what is constant is one, for all that follow
     unroll,
     fold_constants,  # the first step's products with states that are constants
     phases,

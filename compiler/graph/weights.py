@@ -34,9 +34,7 @@ class Weights:
         """The level of 0, which broadcasts to the values."""
         if self.zero_point is None:
             return np.zeros((), self.values.dtype)
-        shape = [1] * self.values.ndim
-        shape[self.axis] = self.zero_point.size
-        return self.zero_point.reshape(shape).astype(self.values.dtype)
+        return along(self.zero_point, self.axis, self.values.ndim).astype(self.values.dtype)
 
     def rearranged(self, values: Array, axis: int, channels: Callable[[Array], Array] = lambda scales: scales) -> Weights:
         """Other values of the same real numbers. axis: where the channels lie there; channels: what becomes of their order."""
@@ -82,6 +80,10 @@ def real(weights: Weights) -> Array:
     """The real numbers, float64."""
     if weights.scale is None:
         return weights.values.astype(np.float64)
-    shape = [1] * weights.values.ndim
-    shape[weights.axis] = weights.scale.size
-    return (weights.values.astype(np.float64) - weights.zero.astype(np.float64)) * weights.scale.reshape(shape)
+    steps = weights.values.astype(np.float64) - weights.zero.astype(np.float64)
+    return steps * along(weights.scale, weights.axis, weights.values.ndim)
+
+
+def along(values: Array, axis: int, rank: int) -> Array:
+    """One number as a scalar, or one for each index of an axis so that they broadcast."""
+    return values.reshape(()) if values.size == 1 else values.reshape([-1 if at == axis else 1 for at in range(rank)])

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.quantise.affine import Affine
-from vdla.compiler.quantise.calibrate import Range
 from vdla.compiler.quantise.emit import UNCLIPPED
+from vdla.compiler.quantise.histogram import Range
 from vdla.compiler.quantise.plan import Form, Group, within
 from vdla.compiler.quantise.scales import affine_from_range, symmetric_from_range
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from vdla.compiler.operators.registry import OPERATORS
-from vdla.compiler.quantise.calibrate import Range
+from vdla.compiler.quantise.histogram import Range
 from vdla.compiler.quantise.plan import LAYERS, Form, Group
 
 COMPUTES = LAYERS | {Form.PAIR, Form.PRODUCT, Form.POOL, Form.BATCH_NORM}

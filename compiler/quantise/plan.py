@@ -49,7 +49,8 @@ class Form(Enum):
 
 REQUANTISED = frozenset(Form) - {Form.CONCAT, Form.PAD, Form.TABLE, Form.MOVE}
 """Those that end in a requantisation, to which a clip behind them can be left."""
-LAYERS = frozenset({Form.CONVOLUTION, Form.DENSE, Form.MATMUL})
+WEIGHTED = frozenset({Form.CONVOLUTION, Form.DENSE})
+LAYERS = WEIGHTED | {Form.MATMUL}
 
 
 def inherits(node: Node) -> bool:

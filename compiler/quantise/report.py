@@ -9,6 +9,7 @@ import numpy as np
 
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.reference import run_reference
+from vdla.compiler.quantise.noise import relative_error, sqnr_db
 from vdla.compiler.quantise.quantise import Quantised
 
 Array = np.ndarray
@@ -51,7 +52,7 @@ class QuantiseReport:
 
 def quantise_report(graph: Graph, quantised: Quantised, inputs: Mapping[str, Array]) -> QuantiseReport:
     """Run one input through the float `graph` and its quantised form, and compare every int8 tensor and output."""
-    exact = run_reference(graph, inputs, keep="all")
+    exact = run_reference(quantised.float_graph, inputs, keep="all")
     found = run_reference(quantised.graph, inputs, keep="all")
     layers = []
     for node in quantised.graph.nodes:
@@ -66,16 +67,3 @@ def quantise_report(graph: Graph, quantised: Quantised, inputs: Mapping[str, Arr
             LayerReport(source, node.op, tensor, low, high, affine.scale, affine.zero_point, float(outside.mean()), sqnr)
         )
     return QuantiseReport(tuple(layers), {name: relative_error(exact[name], found[name]) for name in graph.outputs})
-
-
-def relative_error(exact: Array, found: Array) -> float:
-    """‖found − exact‖ / ‖exact‖; 0 when both are zero, ∞ when only `exact` is."""
-    difference = float(np.linalg.norm(found.astype(np.float64) - exact))
-    size = float(np.linalg.norm(exact.astype(np.float64)))
-    return difference / size if size else (np.inf if difference else 0.0)
-
-
-def sqnr_db(exact: Array, found: Array) -> float:
-    """Signal to quantisation noise; ∞ without noise."""
-    error = relative_error(exact, found)
-    return -20 * float(np.log10(error)) if 0 < error < np.inf else (np.inf if error == 0 else -np.inf)

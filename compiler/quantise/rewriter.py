@@ -12,6 +12,7 @@ import numpy as np
 from vdla.compiler.graph.graph import Graph, Node, TensorType
 from vdla.compiler.operators.registry import OPERATORS, with_defaults
 from vdla.compiler.quantise.affine import Affine
+from vdla.compiler.quantise.bias_correction import Layer
 from vdla.compiler.quantise.emit import (
     Emitted,
     NodeSpec,
@@ -32,7 +33,7 @@ from vdla.compiler.quantise.emit import (
     unused_name,
 )
 from vdla.compiler.quantise.plan import Form, Group, channel_constant
-from vdla.compiler.quantise.scales import affine_from_range, quantise_weights
+from vdla.compiler.quantise.scales import QuantisedWeights, affine_from_range, quantise_weights
 from vdla.compiler.quantise.tables import table_of
 
 Array = np.ndarray
@@ -50,6 +51,7 @@ class Rewriter:
     int8: dict[str, Operand] = field(default_factory=dict)
     floats: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
+    layers: list[Layer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.floats |= set(self.graph.inputs) | set(self.graph.constants)
@@ -144,8 +146,7 @@ class Rewriter:
             case Form.CONVOLUTION:
                 return self._conv2d(anchor, spec, attributes, operands)
             case Form.DENSE:
-                w, bias = self._weights(anchor)
-                return emit_dense(spec, x, quantise_weights(w, bias, x.affine, spec.output.affine.scale))
+                return emit_dense(spec, x, self._layer(anchor, spec, x))
             case Form.MATMUL:
                 return emit_matmul(spec, *operands)
             case Form.BATCH_NORM:
@@ -176,11 +177,17 @@ class Rewriter:
         return w, self.graph.constants[name].reshape(-1) if name else np.zeros(w.shape[0], np.float32)
 
     def _conv2d(self, anchor: Node, spec: NodeSpec, attributes: Mapping[str, Any], operands: list[Operand]) -> Emitted:
-        w, bias = self._weights(anchor)
         x, residual = operands[0], operands[1] if len(operands) > 1 else None
-        residual_scale = residual.affine.scale if residual else 0.0
-        weights = quantise_weights(w, bias, x.affine, spec.output.affine.scale, residual_scale)
+        weights = self._layer(anchor, spec, x, residual.affine.scale if residual else 0.0)
         return emit_conv2d(spec, x, weights, attributes, residual)
+
+    def _layer(self, anchor: Node, spec: NodeSpec, x: Operand, residual_scale: float = 0.0) -> QuantisedWeights:
+        """The layer's weights, noted."""
+        w, bias = self._weights(anchor)
+        found = quantise_weights(w, bias, x.affine, spec.output.affine.scale, residual_scale)
+        residual_reach = 255 * residual_scale / (x.affine.scale * found.scale) + 1
+        self.layers.append(Layer(spec.name, anchor.outputs[0], x.affine, found, residual_reach))
+        return found
 
     def _batch_norm(self, anchor: Node, spec: NodeSpec, epsilon: float, x: Operand) -> Emitted:
         gamma, beta, mean, variance = (self.graph.constants[name].astype(np.float64) for name in anchor.inputs[1:])

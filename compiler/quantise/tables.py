@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from vdla.compiler.graph.unary_regions import UnaryRegion
@@ -18,6 +20,11 @@ def table_of(region: UnaryRegion, x: Affine, y: Affine) -> Array:
     """
     real = x.to_real(np.arange(LOW, HIGH + 1)).astype(np.float32)
     return y.to_levels(without_gaps(region.evaluate(real).astype(np.float64)))
+
+
+def as_function(region: UnaryRegion) -> Callable[[Array], Array]:
+    """The region as a function of float64."""
+    return lambda x: region.evaluate(x.astype(np.float32)).astype(np.float64)
 
 
 def without_gaps(values: Array) -> Array:

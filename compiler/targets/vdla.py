@@ -37,14 +37,18 @@ def refusal(node: Node, graph: Graph, design: Design | None) -> str:
 
 
 def rewrite(graph: Graph, design: Design | None) -> Graph:
-    """Dense layers behind a flatten as convolutions, products as those of images, first layers of few channels folded,
-    tables as ends of convolutions."""
+    """Dense layers behind a flatten as convolutions, products as those of images, rearrangements in whole tiles, first layers
+    of few channels folded, tables as ends of convolutions."""
+    from vdla.compiler.ops.vdla.rearranging import rearrange_in_tiles
+
+    design = needed(design)
 
     def accepts(node: Node, around: Graph) -> bool:
         return not refusal(node, around, design)
 
-    with_products = products_as_images(flatten_to_convolution(graph, accepts), needed(design).channel_block, accepts)
-    return tables_into_convolutions(fold_first_layers(with_products, needed(design)), accepts)
+    with_products = products_as_images(flatten_to_convolution(graph, accepts), design.channel_block, accepts)
+    rearranged = rearrange_in_tiles(with_products, design, accepts)
+    return tables_into_convolutions(fold_first_layers(rearranged, design), accepts)
 
 
 def judge(graph: Graph, design: Design | None) -> Judge:

@@ -228,6 +228,7 @@ def integer_cases():
     yield "reshape", [x], {"shape": (10, 99)}
     yield "transpose", [x], {"permutation": (0, 3, 1, 2)}
     yield "concat", [x, x[:, :2].copy()], {"axis": 1}
+    yield "rearrange", [x], {"parts": (2, 5, 3, 3, 11), "order": (0, 3, 1, 4, 2), "shape": (6, 5, 33)}
 
 
 @pytest.mark.parametrize(("op", "arrays", "attributes"), list(integer_cases()), ids=lambda v: v if isinstance(v, str) else "")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from vdla.cli.main import main
+from vdla.design_file import load_design
 from vdla.errors import RunError
 from vdla.flows.cosim import CosimOptions, CosimReport, choose_layers, cosimulate
 from vdla.flows.run import run_model
@@ -48,6 +52,27 @@ def test_another_latency() -> None:
 @pytest.mark.parametrize("model", ["digits", "mobilenet", "resnet18"])
 def test_whole_networks_on_the_papers_design(model: str) -> None:
     require_same(cosimulate(model, "pynq_z1"))
+
+
+@pytest.mark.parametrize("name", ["tiny", "pynq_z1"])
+def test_activations_by_table(name: str) -> None:
+    """One behind a pool, a layer of its own, and one at the end of a convolution."""
+    rng = np.random.default_rng(0)
+    weights = {k: rng.standard_normal((8, 8, 3, 3)).astype(np.float32) for k in ("first", "second")}
+    nodes = [
+        helper.make_node("Conv", ["x", "first"], ["a"]),
+        helper.make_node("MaxPool", ["a"], ["b"], kernel_shape=[2, 2]),
+        helper.make_node("Tanh", ["b"], ["c"]),
+        helper.make_node("Conv", ["c", "second"], ["d"]),
+        helper.make_node("Sigmoid", ["d"], ["e"]),
+        helper.make_node("Mul", ["d", "e"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in (("x", (1, 8, 9, 9)), ("y", None)))
+    tensors = [numpy_helper.from_array(value, key) for key, value in weights.items()]
+    model = helper.make_model(helper.make_graph(nodes, "activations", [x], [y], tensors))
+    report = cosimulate(model, load_design(name).varied(board=None))
+    assert len(report.layers) == 4
+    require_same(report)
 
 
 @pytest.mark.slow

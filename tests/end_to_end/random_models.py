@@ -261,6 +261,39 @@ def transposed(net: Network, x: str) -> str:
     return net.activation(net.conv(x, net.channels(), (3, 1)))
 
 
+def moved(net: Network, x: str) -> str:
+    """What detectors and mobile networks do between their layers: enlarge, crop, split, shuffle, pixels from channels."""
+    n, c, h, w = net.shapes[x]
+    kind = net.pick("enlarge", "crop", "channels", "swap", "shuffle", "pixels")
+    if kind == "shuffle" or kind == "pixels":
+        c = 4 * int(net.pick(1, 2, 3, 8))
+    x = net.same("Relu", net.conv(x, c, (3, 3)))
+    match kind:
+        case "enlarge":
+            factors = net.pick((2, 2), (1, 3), (2, 1))
+            scales = net.constant(np.array([1, 1, *factors], np.float32))
+            how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            x = net.add("Resize", [x, "", scales], (n, c, h * factors[0], w * factors[1]), **how)
+        case "crop" | "channels":
+            low, high = ([0, 0, 1, 0], [n, c, h, w - 1]) if kind == "crop" else ([0, c // 3, 0, 0], [n, c, h, w])
+            bounds = [net.constant(np.array(values, np.int64)) for values in (low, high)]
+            x = net.add("Slice", [x, *bounds], tuple(b - a for a, b in zip(low, high, strict=True)))
+        case "swap" if c > 1:
+            cut = int(net.rng.integers(1, c))
+            bounds = [net.constant(np.array(values, np.int64)) for values in ([0], [cut], [c], [1])]
+            first = net.add("Slice", [x, *bounds[:2], bounds[3]], (n, cut, h, w))
+            second = net.add("Slice", [x, *bounds[1:]], (n, c - cut, h, w))
+            x = net.concat([second, first])
+        case "shuffle":
+            split, whole = (net.constant(np.array(shape, np.int64)) for shape in ((n, 4, c // 4, h, w), (n, c, h, w)))
+            x = net.add("Reshape", [x, split], (n, 4, c // 4, h, w))
+            x = net.add("Transpose", [x], (n, c // 4, 4, h, w), perm=[0, 2, 1, 3, 4])
+            x = net.add("Reshape", [x, whole], (n, c, h, w))
+        case "pixels":
+            x = net.add("DepthToSpace", [x], (n, c // 4, 2 * h, 2 * w), blocksize=2, mode=net.pick("DCR", "CRD"))
+    return net.activation(net.conv(x, net.channels(), (3, 3)))
+
+
 def pools(net: Network, x: str) -> str:
     for _ in range(int(net.rng.integers(1, 4))):
         x = net.any_pool(x)
@@ -298,7 +331,7 @@ def plain(net: Network, x: str) -> str:
 
 Family = Callable[[Network, str], str]
 FAMILIES: tuple[Family, ...] = (
-    plain, grouped, residual, maxout, branches, squeeze_excite, normalised, padded, transposed, pools, branching_outputs,
+    plain, grouped, residual, maxout, branches, squeeze_excite, normalised, padded, transposed, moved, pools, branching_outputs,
     second_input, no_products,
 )  # fmt: skip
 ALONE = {no_products}

@@ -72,6 +72,10 @@ def draw(rng: np.random.Generator, op: str, design: Design) -> Drawn:
             if rng.random() < 0.3:
                 before, after = [0, int(rng.integers(0, 9)), 0, 0], [0, int(rng.integers(0, 9)), 0, 0]
             return [shape], {"before": tuple(before), "after": tuple(after), "value": float(rng.integers(-128, 128))}, {}
+        case "border_pad":
+            shape = (n, c, h + 2, w + 2)
+            before, after = tuple(few()), tuple(few())
+            return [shape], {"before": before, "after": after, "mode": str(rng.choice(["reflect", "edge", "wrap"]))}, {}
         case "repeat" | "tile":
             repeats = (1, 1, *(int(e) for e in rng.integers(1, 4, 2))) if rng.random() < 0.7 else (1, 2, 1, 1)
             return [shape], {"repeats": repeats}, {}
@@ -91,7 +95,8 @@ def draw(rng: np.random.Generator, op: str, design: Design) -> Drawn:
 
 
 OPS = (
-    "concat", "concat", "split", "slice", "pad", "repeat", "tile", "expand", "gather", "reshape", "transpose", "depth_to_space",
+    "concat", "concat", "split", "slice", "pad", "border_pad", "repeat", "tile", "expand", "gather", "reshape", "transpose",
+    "depth_to_space",
 )  # fmt: skip
 
 
@@ -175,8 +180,11 @@ def test_refusals_name_their_cause(op: str, shapes: list[Shape], attributes: dic
     assert reason in refusal(node, graph, TINY)
 
 
-def test_irregular_steps_are_refused() -> None:
-    node, graph = node_of("gather", [(1, 8, 9, 4)], {"axis": 2}, {"i": np.array([0, 1, 3, 4])})
+def test_irregular_steps() -> None:
+    """In as many copies as there are regular stretches, up to a limit."""
+    assert len(kernels_of("gather", [(1, 8, 9, 4)], {"i": np.array([0, 1, 3, 5, 7])}, axis=2)) == 2
+    jumps = np.arange(80) // 2 * 3 % 9 + np.arange(80) % 2
+    node, graph = node_of("gather", [(1, 8, 12, 4)], {"axis": 2}, {"i": jumps[np.random.default_rng(0).permutation(80)]})
     assert "irregular steps" in refusal(node, graph, TINY)
 
 

@@ -9,7 +9,13 @@ import pytest
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.ops.vdla.convolution_layers import fused_groups
-from vdla.compiler.ops.vdla.packing import pack_activation, pack_conv_weights, pack_parameters, unpack_activation
+from vdla.compiler.ops.vdla.packing import (
+    pack_activation,
+    pack_conv_weights,
+    pack_parameters,
+    pack_table,
+    unpack_activation,
+)
 from vdla.design import Design
 from vdla.design_file import load_design
 
@@ -46,6 +52,18 @@ def test_parameters(design: Design) -> None:
         expected[group, lane // 4, :, row, lane % 4] = bias[channel], scale[channel]
     np.testing.assert_array_equal(packed, expected)
     np.testing.assert_array_equal(pack_parameters(bias[:1], scale[:1], 8, 1, design)[0, 1, 0], bias[0])
+
+
+@pytest.mark.parametrize(("batch", "block"), [(1, 4), (1, 16), (2, 64), (4, 128)])
+def test_table(batch: int, block: int) -> None:
+    """Entry e is element e // tiles of tile e mod tiles; beyond them zeros."""
+    gemm, sram = {"batch": batch, "block_in": block, "block_out": block}, {"inp": 1 << 14, "wgt": 1 << 16, "acc": 1 << 14}
+    design = TINY.varied(gemm=gemm, sram=sram)
+    table = np.random.default_rng(0).integers(-128, 128, 256, np.int8)
+    packed = pack_table(table, design)
+    tiles = packed.reshape(max(1, 256 // (batch * block)), batch * block)
+    assert [tiles[e % len(tiles), e // len(tiles)] for e in range(256)] == table.tolist()
+    assert np.count_nonzero(packed) == np.count_nonzero(table)
 
 
 @pytest.mark.parametrize("design", [TINY, BATCHED], ids=["tiny", "batched"])

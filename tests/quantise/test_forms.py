@@ -12,10 +12,10 @@ from graph_builder import GraphBuilder
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.reference import run_node, run_reference
 from vdla.compiler.graph.verify import verify_graph
-from vdla.compiler.quantise.calibrate import Method
+from vdla.compiler.quantise.histogram import Method
 from vdla.compiler.quantise.quantise import Quantised, QuantiseOptions, quantise_with_report
 
-MINMAX = QuantiseOptions(method=Method.MINMAX)
+MINMAX = QuantiseOptions(method=Method.MINMAX, bias_correction=False, equalise=False)
 SHAPE = (2, 6, 5, 7)
 
 Make = Callable[[GraphBuilder, str, str], str]

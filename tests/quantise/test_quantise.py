@@ -10,12 +10,14 @@ from graph_builder import GraphBuilder
 from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.verify import verify_graph
-from vdla.compiler.quantise.calibrate import Method, generate_calibration
+from vdla.compiler.quantise.calibrate import generate_calibration
+from vdla.compiler.quantise.histogram import Method
+from vdla.compiler.quantise.noise import relative_error
 from vdla.compiler.quantise.quantise import QuantiseOptions, quantise, quantise_with_report
-from vdla.compiler.quantise.report import quantise_report, relative_error
+from vdla.compiler.quantise.report import quantise_report
 from vdla.errors import RunError
 
-MINMAX = QuantiseOptions(method=Method.MINMAX)
+MINMAX = QuantiseOptions(method=Method.MINMAX, bias_correction=False, equalise=False)
 
 
 def text(graph: Graph) -> str:

@@ -10,8 +10,8 @@ from vdla.compiler.graph.graph import Graph
 from vdla.compiler.graph.pipeline import optimise
 from vdla.compiler.graph.reference import run_reference
 from vdla.compiler.graph.verify import verify_graph
+from vdla.compiler.quantise.noise import relative_error
 from vdla.compiler.quantise.quantise import quantise
-from vdla.compiler.quantise.report import relative_error
 from vdla.zoo import build, digits_test, sample_inputs
 
 

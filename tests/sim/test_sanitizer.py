@@ -9,7 +9,7 @@ import pytest
 from random_programs import random_design, random_inputs, random_program
 
 from vdla.errors import RunError
-from vdla.isa.definition import Opcode, Scratchpad, queue_of
+from vdla.isa.definition import AluOp, Opcode, Scratchpad, queue_of
 from vdla.isa.layout import layout_of
 from vdla.isa.program import Program
 from vdla.sim import Simulator
@@ -79,6 +79,23 @@ def test_unwritten_sram_is_an_error() -> None:
     assert {(f.kind, f.memory) for f in findings} == {(UNWRITTEN, "acc")}
     with pytest.raises(RunError, match="which nobody wrote"):
         Simulator(program.design, sanitize=True).run(mutant, random_inputs(program, rng))
+
+
+@pytest.mark.parametrize("entries", [0, 255])
+def test_a_table_that_nobody_filled_is_an_error(entries: int) -> None:
+    """A LOOKUP reads all of it. The first TABULATE fills fewer entries, and the others none."""
+    rng = np.random.default_rng(5)
+    program = random_program(random_design(rng), rng, 60, "exact")
+    columns = program.columns()
+    first, *others = np.flatnonzero((columns["opcode"] == Opcode.ALU) & (columns["alu_op"] == AluOp.TABULATE))
+    columns["alu_op"][others] = AluOp.ADD
+    columns["loop_outer"][first], columns["loop_inner"][first] = (15, 17) if entries else (0, 0)
+    columns["alu_op"][np.flatnonzero(columns["alu_op"] == AluOp.CLIP)[0]] = AluOp.LOOKUP
+    mutant = dataclasses.replace(program, words=layout_of(program.design).encode(columns))
+    missing = (columns["imm"][first] + entries) % 256 if entries else 0
+    found = [f for f in sanitize(mutant, mutant.columns()) if f.memory == "table"]
+    assert found
+    assert {(f.kind, f.index) for f in found} == {(UNWRITTEN, missing)}
 
 
 def test_unwritten_dram_is_a_warning() -> None:

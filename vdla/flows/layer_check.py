@@ -91,12 +91,14 @@ class LayerCheck:
         pending = [wanted]
         while pending:
             node = pending[-1]
+            if node.name in self._done:  # two that wait needed it, and what it reads may be gone
+                pending.pop()
+                continue
             if needed := [x for x in node.inputs if x and x not in self._values]:
                 pending += [self._producers[x] for x in dict.fromkeys(needed)]
                 continue
             pending.pop()
-            if node.name not in self._done:
-                self._run(node)
+            self._run(node)
 
     def _run(self, node: Node) -> None:
         self._done.add(node.name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, product
 from math import prod
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from vdla.arithmetic import ceil_div
 from vdla.compiler.graph.graph import Graph, Node
+from vdla.compiler.graph.moves import pieces
 from vdla.compiler.operators.registry import with_defaults
 from vdla.compiler.operators.slicing import border_source
 from vdla.compiler.ops.vdla.operands import identity_tile, image_of
@@ -28,6 +29,10 @@ from vdla.design import Design
 from vdla.errors import CompileError
 
 Shape = tuple[int, int, int, int]
+MOST_COPIES = 32
+"""Kernels of a node that goes along an axis irregularly: 9 for a reflected border."""
+MOST_SELECTING = 4096
+"""Weight tiles of a selection."""
 OUTSIDE = -1
 """An index on padding."""
 ANY_LANE = -2
@@ -96,29 +101,37 @@ def _by_axis(indices: Callable[[Mapping[str, Any], Shape, Node, Graph], list[lis
     def moves(node: Node, graph: Graph, design: Design) -> list[Move]:
         a, shape = with_defaults(node.op, node.attributes), image_of(graph, node.inputs[0])
         fill = int(a.get("value", 0)) if node.op == "pad" else 0
-        return [
-            _separable(node, node.inputs[0], output, shape, arrays, fill, design)
-            for output, arrays in zip(node.outputs, indices(a, shape, node, graph), strict=True)
-        ]
+        arrays = zip(node.outputs, indices(a, shape, node, graph), strict=True)
+        return [m for y, index in arrays for m in _separable(node, node.inputs[0], y, shape, index, fill, design)]
 
     return moves
 
 
 def _separable(
     node: Node, source: str, target: str, shape: Shape, indices: list[np.ndarray], fill: int, design: Design
-) -> Move:
-    """A copy where channels stay in whole tiles; else a selection, where nothing but the channels moves."""
+) -> list[Move]:
+    """A copy for each regular stretch of rows and columns, where channels stay in whole tiles; else a selection, where nothing
+    but the channels moves."""
     whole = tuple(map(len, indices))
-    workload = copied(node, shape, indices, (0, 0, 0, 0), whole, fill, design)
-    if workload is not None:
-        return Move(source, target, workload)
+    stretches = [[(0, whole[0])], [(0, whole[1])], *(regular_stretches(indices[d], shape[d]) for d in (2, 3))]
+    if prod(map(len, stretches)) > MOST_COPIES:
+        raise CompileError(
+            f"{node.op} goes along rows or columns in irregular steps", where=node.name,
+            found=f"{prod(map(len, stretches))} regular stretches", expected=f"at most {MOST_COPIES}",
+        )  # fmt: skip
+    copies = []
+    for part in product(*stretches):
+        index = [index[first:end] for index, (first, end) in zip(indices, part, strict=True)]
+        copies.append(copied(node, shape, index, tuple(first for first, _ in part), whole, fill, design))
+    if all(workload is not None for workload in copies):
+        return [Move(source, target, workload) for workload in copies if workload is not None]
     n, c, h, w = indices
     if not all(np.array_equal(index, np.arange(size)) for index, size in ((n, shape[0]), (h, shape[2]), (w, shape[3]))):
         raise CompileError(
             f"{node.op} moves channels within their blocks and pixels or images at once", where=node.name,
             found=f"{shape} to {whole}", expected=f"channels in multiples of {design.channel_block}",
         )  # fmt: skip
-    return Move(source, target, selection(len(c), shape, False, design), c, fill)
+    return [Move(source, target, selection(node, len(c), shape, False, design), c, fill)]
 
 
 def _full(shape: Shape) -> list[np.ndarray]:
@@ -202,7 +215,7 @@ def _concat(node: Node, graph: Graph, design: Design) -> list[Move]:
     for k, (name, shape, start) in enumerate(zip(node.inputs, shapes, starts, strict=False)):
         indices = np.full(whole[1], OUTSIDE)
         indices[start : start + shape[1]] = np.arange(shape[1])
-        moves.append(Move(name, target, selection(whole[1], shape, k > 0, design), indices, onto=k > 0))
+        moves.append(Move(name, target, selection(node, whole[1], shape, k > 0, design), indices, onto=k > 0))
     return moves
 
 
@@ -225,6 +238,28 @@ def _transpose(node: Node, graph: Graph, design: Design) -> list[Move]:
     return [Move(node.inputs[0], node.outputs[0], simplified(CopyWorkload(source, axes)))]
 
 
+def _rearrange(node: Node, graph: Graph, design: Design) -> list[Move]:
+    """Parts of an axis are axes of their own; the innermost part of the channels is whole tiles, and stays innermost."""
+    before, after = (image_of(graph, name) for name in (node.inputs[0], node.outputs[0]))
+    parts, order = list(node.attributes["parts"]), tuple(node.attributes["order"])
+    of_source, of_target = pieces(before, tuple(parts)), pieces(after, tuple(parts[i] for i in order))
+    images, channels = list(of_source[0]), list(of_source[1])
+    kept = [[order[place] for place in of_target[d]] for d in (0, 1)]
+    alone = len(channels) == 1 == len(kept[1])
+    if images != kept[0] or len(images) > 1 or channels[-1:] != kept[1][-1:]:
+        raise CompileError("images or channels are moved out of their tiles", where=node.name, found=f"{before} to {after}")
+    if channels and parts[channels[-1]] % design.channel_block and not alone:
+        raise CompileError(
+            "channels that are moved share tiles", where=node.name, found=parts[channels[-1]],
+            expected=f"a multiple of {design.channel_block}",
+        )  # fmt: skip
+    for place, block in ((images[-1:], design.gemm.batch), (channels[-1:], design.channel_block)):
+        for part in place:
+            parts[part] = ceil_div(parts[part], block)
+    axes = tuple(CopyAxis(parts[part], part) for part in order)
+    return [Move(node.inputs[0], node.outputs[0], simplified(CopyWorkload(tuple(parts), axes)))]
+
+
 def _depth_to_space(node: Node, graph: Graph, design: Design) -> list[Move]:
     n, c, h, w = image_of(graph, node.inputs[0])
     rows, columns = node.attributes["blocks"]
@@ -245,6 +280,7 @@ MOVING: dict[str, Callable[[Node, Graph, Design], list[Move]]] = {
     "reshape": _reshape,
     "transpose": _transpose,
     "depth_to_space": _depth_to_space,
+    "rearrange": _rearrange,
     "slice": _by_axis(_slice),
     "split": _by_axis(_split),
     "pad": _by_axis(_pad),
@@ -286,10 +322,13 @@ def copied(
             if block > 1:
                 return None
             raise CompileError(f"{node.op} goes along an axis in irregular steps", where=node.name, found=f"axis {d}")
-        axes += [CopyAxis(along.times, None)] if along.times > 1 else []
-        place = {"offset": offset[d] // block, "whole": extent} if len(tiles) < extent else {}
-        axes.append(CopyAxis(along.count, d, along.start, along.step, **place))
-        axes += [CopyAxis(along.repeat, None)] if along.repeat > 1 else []
+        own = [CopyAxis(along.times, None)] if along.times > 1 else []
+        own.append(CopyAxis(along.count, d, along.start, along.step))
+        own += [CopyAxis(along.repeat, None)] if along.repeat > 1 else []
+        if len(tiles) < extent:  # the one axis along which there are several
+            widest = max(range(len(own)), key=lambda r: own[r].extent)
+            own[widest] = replace(own[widest], offset=offset[d] // block, whole=extent)
+        axes += own
     return simplified(CopyWorkload(in_tiles(shape, design), tuple(axes), fill))
 
 
@@ -323,6 +362,18 @@ def regular(index: np.ndarray, size: int) -> Along | None:
     if len(places) % count or not np.array_equal(np.tile(places[:count], len(places) // count), places):
         return None
     return Along(count, int(places[0]), step if count > 1 else 1, repeat, len(places) // count)
+
+
+def regular_stretches(index: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """First places and ends of stretches that are regular: all, or runs of one step."""
+    if regular(index, size) is not None:
+        return [(0, len(index))]
+    found, first = [], 0
+    while first < len(index):
+        end = first + run_length(index[first:], int(index[first + 1] - index[first]) if first + 1 < len(index) else 1)
+        found.append((first, end))
+        first = end
+    return found
 
 
 def run_length(values: np.ndarray, step: int) -> int:
@@ -399,7 +450,14 @@ def written_as_run(workload: Workload) -> int | None:
     return offset
 
 
-def selection(channels: int, shape: Shape, onto: bool, design: Design) -> ConvWorkload:
-    """A 1×1 convolution by zeros and ones from an image of `shape` to one of as many channels."""
+def selection(node: Node, channels: int, shape: Shape, onto: bool, design: Design) -> ConvWorkload:
+    """A 1×1 convolution by zeros and ones from an image of `shape` to one of as many channels. Raises `CompileError` where its
+    weights, nearly all zeros, would be many."""
     batch, blocks, h, w = in_tiles(shape, design)
-    return ConvWorkload(batch, 1, blocks, ceil_div(channels, design.channel_block), h, w, residual=onto)
+    out_blocks = ceil_div(channels, design.channel_block)
+    if blocks * out_blocks > MOST_SELECTING:
+        raise CompileError(
+            f"{node.op} moves many channels within their blocks", where=node.name, found=f"{shape[1]} channels to {channels}",
+            expected=f"at most {MOST_SELECTING} tiles of weights that select, not {blocks * out_blocks}",
+        )  # fmt: skip
+    return ConvWorkload(batch, 1, blocks, out_blocks, h, w, residual=onto)

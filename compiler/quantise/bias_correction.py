@@ -19,7 +19,7 @@ from vdla.compiler.operators.shapes import window_output
 from vdla.compiler.operators.windows import pad_image, taps
 from vdla.compiler.quantise.affine import Affine
 from vdla.compiler.quantise.calibrate import Inputs
-from vdla.compiler.quantise.scales import ACC_LIMIT, QuantisedWeights, sum_reach
+from vdla.compiler.quantise.scales import ACC_LIMIT, QuantisedWeights, row_chunks, sum_reach
 
 Array = np.ndarray
 SAMPLES = 4
@@ -101,8 +101,12 @@ def layer_mean(node: Node, layer: Layer, x: Array) -> Array:
         views = taps(padded, w.shape[2:], a["strides"], a["dilations"], size)
         met = np.stack([mean_of_channels(view.astype(np.float32)) for view in views], axis=1) - zero_point
         met = met.reshape(a["groups"], -1)  # [groups, channels of one · places]
-    rows = w.reshape(len(met), -1, met.shape[1]).astype(np.float64)
-    total: Array = np.einsum("gok,gk->go", rows, met).reshape(-1) + layer.weights.bias
+    flat, outputs = w.reshape(len(w), -1), len(w) // len(met)
+    total = layer.weights.bias.astype(np.float64)
+    for rows in row_chunks(flat):
+        group = np.arange(rows.start, min(rows.stop, len(w))) // outputs
+        own = met[group] if len(met) > 1 else met
+        total[rows] += (flat[rows] * own).sum(axis=1)
     return total * layer.weights.scale * layer.x.scale
 
 
@@ -110,6 +114,8 @@ def corrected(bias: Array, error: Array, layer: Layer) -> Array:
     """int32[O]: the bias words with the real error added, where the accumulator has room for it."""
     w = layer.weights
     delta = np.rint(error / (w.scale * layer.x.scale)).astype(np.int64)
-    reach = sum_reach(w.weights.reshape(len(w.weights), -1).astype(np.float64), w.bias + delta, layer.x.zero_point)
+    flat, reach = w.weights.reshape(len(w.weights), -1), np.empty(len(w.weights))
+    for rows in row_chunks(flat):
+        reach[rows] = sum_reach(flat[rows].astype(np.float64), (w.bias + delta)[rows], layer.x.zero_point)
     fits = reach + layer.residual_reach <= ACC_LIMIT
     return (bias.astype(np.int64) + np.where(fits, delta, 0)).astype(np.uint32).view(np.int32)

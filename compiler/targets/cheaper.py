@@ -54,14 +54,19 @@ class Move:
 
 
 def moves(graph: Graph, movable: Collection[str], fixed: Collection[str], here: Seconds, host: HostModel) -> list[Move]:
-    """The regions to move, in the graph's order.
+    """The regions to move, in the graph's order; none where nothing with products, if there is such, would be left on the target:
+    whoever names a design for so small a network wants to see it there.
 
     movable: nodes that the target would take. fixed: others that stay on it whatever they cost. All others are on the host.
     """
     there = {node.name: host_seconds(node, graph, host) for node in graph.nodes if node.name in movable}
     times = {node.name: here(node) for node in graph.nodes if node.name in movable}
     moved = cheapest_on_host(graph, fixed, there, times, host)
-    onto = (set(movable) | set(fixed)) - moved
+    everything = set(movable) | set(fixed)
+    onto = everything - moved
+    layers = {node.name for node in graph.nodes if node.name in everything and work_of(node, graph).macs} or everything
+    if not layers & onto:
+        return []
     found = [region_move(region, graph, there, times, onto, host) for region in regions(graph, moved)]
     return [move for move in found if pays(move, graph, onto)]
 

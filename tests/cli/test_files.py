@@ -177,7 +177,7 @@ def test_forged_manifests_give_an_error_or_run(digits_bytes, tmp_path):
         (lambda m: program(m).update(words=program(m)["segments"][0]["data"]), "not instructions"),
         (
             lambda m: program(m)["design"]["sram"].update(uop=2048),
-            "built for another design, tiny: sram.uop: 1024 here, 2048 there",
+            "built for another design, tiny: sram.uop: 2KiB in .*, 1KiB in the design",
         ),
     ],
 )

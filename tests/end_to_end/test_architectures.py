@@ -22,19 +22,21 @@ from vdla.flows.run import Run
 PROGRAMS = {
     "alexnet": 3,
     "squeezenet": 1,
-    "mobilenet_v3": 10,
+    "mobilenet_v3": 1,
     "inception": 2,
     "resnet50": 1,
     "resnext": 1,
-    "shufflenet_like": 2,
+    "shufflenet_like": 1,
 }
-"""Runs of consecutive layers: what splits them is LRN, hard-swish, gates, uneven averages, a channel shuffle."""
+"""Runs of consecutive layers: what splits them is LRN and uneven averages."""
 
 PRODUCTS = ("conv2d", "dense", "qconv2d", "qdense", "qadd", "qmax", "qmin", "qmax_pool2d", "qavg_pool2d", "requantize")
 
 
 def on_cpu(run: Run) -> dict[str, str]:
-    return {layer.name: layer.why for layer in run.report.layers if layer.target == "cpu" and layer.op in PRODUCTS}
+    """Layers on the host, but for a pool that its neighbours there make cheaper there."""
+    layers = [layer for layer in run.report.layers if layer.target == "cpu" and layer.op in PRODUCTS]
+    return {layer.name: layer.why for layer in layers if layer.op != "qmax_pool2d" or "faster on the host" not in layer.why}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

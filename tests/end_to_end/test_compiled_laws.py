@@ -192,5 +192,5 @@ def test_the_simulator_refuses_a_program_for_another_design() -> None:
     run, _ = any_run(0)
     uop = run.model.design.sram.uop
     other = run.model.design.varied(sram={"uop": 2 * uop})
-    with pytest.raises(VdlaError, match=f"sram.uop: {2 * uop} here, {uop} there"):
+    with pytest.raises(VdlaError, match="sram.uop: .* in the program, .* in the design"):
         Simulator(other).timing_only(run.model.programs[0])

@@ -11,7 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 23
 MICROSOFT, CLASSICAL, TRAINING = "com.microsoft", "ai.onnx.ml", "ai.onnx.preview.training"
-VERSIONS = {MICROSOFT: 1, "local": 1, CLASSICAL: 5, TRAINING: 1}
+QONNX, OPENVINO = "qonnx.custom_op.general", "org.openvinotoolkit"
+VERSIONS = {MICROSOFT: 1, "local": 1, CLASSICAL: 5, TRAINING: 1, QONNX: 1, OPENVINO: 1}
 
 
 class Input:
@@ -242,6 +243,33 @@ def quantised() -> list[onnx.ModelProto]:
         one("QLinearSoftmax", bytes_in(2, 2), *first, *last, domain=MICROSOFT, axis=1, opset=13),
         one("DynamicQuantizeLSTM", x(2, 1, 2), *narrow, *(None,) * 5, *two, *two, outputs=3, domain=MICROSOFT, hidden_size=1),
         one("QGemm", bytes_in(3, 2), *first, byte, *second, None, *last, domain=MICROSOFT),
+        one("QLinearReduceMean", bytes_in(2, 4), *first, *last, domain=MICROSOFT, axes=[1], keepdims=1),
+        one("QLinearWhere", np.array([True, False]), bytes_in(2, 2), *first, byte, *second, *last, domain=MICROSOFT),
+        one("DynamicQuantizeMatMul", x(3, 2), byte, *second, domain=MICROSOFT),
+        one("MatMulIntegerToFloat", bytes_in(3, 2), byte, n(0.5), n(0.25), zero, zero, domain=MICROSOFT),
+        *fused(),
+        *dialects(),
+    ]
+
+
+def fused() -> list[onnx.ModelProto]:
+    """What onnxruntime makes of several operators."""
+    return [
+        one("FusedConv", x(1, 1, 4, 4), w(1, 1, 2, 2), domain=MICROSOFT, activation="Relu"),
+        one("FusedGemm", x(2, 2), w(2, 2), w(2), domain=MICROSOFT, activation="LeakyRelu", activation_alpha=0.1),
+        one("FusedMatMul", x(2, 3), w(3, 2), domain=MICROSOFT, alpha=2.0),
+    ]
+
+
+def dialects() -> list[onnx.ModelProto]:
+    """Fake quantisation by other names."""
+    return [
+        *(
+            one(op, x(2, 4), n(0.125), n(0), n(4), domain=QONNX, signed=1, narrow=0, rounding_mode="ROUND")
+            for op in ("Quant", "IntQuant")
+        ),
+        one("BipolarQuant", w(2), n(0.5), domain=QONNX),
+        one("FakeQuantize", x(2, 4), n(-1), n(1), n(-1), n(1), domain=OPENVINO, levels=255),
     ]
 
 

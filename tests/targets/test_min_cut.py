@@ -78,7 +78,7 @@ class NoShortcuts(random.Random):
     ("here", "expected"),
     [
         ((1e-6, 1e-6, 1e-6, 1e-6), []),
-        ((1, 1, 1, 1), [("n0", "n1", "n2", "n3")]),
+        ((1, 1, 1, 1), []),  # nothing would be left
         ((1, 1, 1e-6, 1e-6), [("n0", "n1")]),
         ((1e-6, 1e-6, 1e-6, 1), [("n3",)]),
         ((0, 1, 0, 0), []),  # alone between two layers

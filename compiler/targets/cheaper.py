@@ -54,8 +54,8 @@ class Move:
 
 
 def moves(graph: Graph, movable: Collection[str], fixed: Collection[str], here: Seconds, host: HostModel) -> list[Move]:
-    """The regions to move, in the graph's order; none where nothing with products, if there is such, would be left on the target:
-    whoever names a design for so small a network wants to see it there.
+    """The regions to move, in the graph's order; none where nothing with products, if there is such, would be left on the
+    target: whoever names a design for so small a network wants to see it there.
 
     movable: nodes that the target would take. fixed: others that stay on it whatever they cost. All others are on the host.
     """

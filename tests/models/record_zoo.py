@@ -23,8 +23,10 @@ COLUMNS = (
     "network",
     "what it is",
     ">MMAC on the accelerator",
+    ">of all",
     ">operators there",
     ">on the host",
+    ">in between",
     ">cycles",
     ">ms",
     "bit-exact",
@@ -44,16 +46,23 @@ def run(name: str, *options: str) -> dict[str, Any] | str:
 def cells(accelerator: dict[str, Any] | str, cpu: dict[str, Any] | str) -> list[str]:
     """Of the row of a network, without its name; what failed says so where its figures would be."""
     if isinstance(accelerator, str):
-        left = ["", "", "", accelerator, "", "no", ""]
+        left = ["", "", "", "", "", accelerator, "", "no", ""]
     else:
         placed = [layer for layer in accelerator["layers"] if layer["target"] == "vdla"]
-        macs = f"{sum(layer['macs'] for layer in placed) / 1e6:,.1f}"
-        counts = [str(len(placed)), str(len(accelerator["layers"]) - len(placed))]
+        macs, of_all = (sum(layer["macs"] for layer in layers) for layers in (placed, accelerator["layers"]))
+        counts = [f"{macs / 1e6:,.1f}", f"{macs / of_all:.1%}", str(len(placed)), str(len(accelerator["layers"]) - len(placed))]
+        counts.append(str(in_between([layer["target"] for layer in accelerator["layers"]])))
         speed = [f"{accelerator['cycles']:,}", f"{accelerator['ms']:.2f}"]
         exact = f"{accelerator['exact_layers']} of {accelerator['compared_layers']}"
-        left = [macs, *counts, *speed, exact, f"{accelerator['rel_err']:.3f}"]
+        left = [*counts, *speed, exact, f"{accelerator['rel_err']:.3f}"]
     right = [cpu, ""] if isinstance(cpu, str) else [f"{1e3 * cpu['seconds']:.1f}", f"{cpu['rel_err']:.1e}"]
     return [*left, *right]
+
+
+def in_between(targets: list[str]) -> int:
+    """Operators that the host runs after the first of the accelerator's layers and before the last."""
+    there = [place for place, target in enumerate(targets) if target == "vdla"]
+    return sum(target != "vdla" for target in targets[there[0] : there[-1]]) if there else 0
 
 
 def main() -> int:
